@@ -1,0 +1,1 @@
+"""Data set configurations, as YAML: columns, thresholds, k-core, split."""

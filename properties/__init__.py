@@ -1,0 +1,1 @@
+"""Default properties, as YAML: overall, per model, and more."""

@@ -1,0 +1,143 @@
+"""Checkpoints: plain values and tensors only, written whole or not at all.
+
+`torch.load(path, weights_only=True)` reads them. `state_dict` and `other_parameter` are those of the
+best epoch, so that the host's `Trainer.evaluate(model_file=...)` and `resume_checkpoint` can use them too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import nn
+
+from recbole_hlr.errors import InputError
+
+FORMAT = 1
+
+
+def to_plain(value: Any) -> Any:
+    """Return a copy of `value` made of plain values and CPU tensors; `from_plain` is its inverse."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return {"__array__": torch.from_numpy(np.array(value, order="C"))}
+    if sparse.issparse(value):
+        rows = sparse.csr_array(value)
+        parts = {key: torch.from_numpy(np.array(getattr(rows, key))) for key in ("data", "indices", "indptr")}
+        return {"__csr__": parts, "shape": list(rows.shape)}
+    if isinstance(value, dict):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(to_plain(item) for item in value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a {type(value).__name__} cannot be stored in a checkpoint")
+
+
+def from_plain(value: Any) -> Any:
+    """Return what `to_plain` was given (a sparse matrix comes back in CSR form)."""
+    if isinstance(value, dict):
+        if "__array__" in value:
+            return value["__array__"].numpy()
+        if "__csr__" in value:
+            parts = {key: part.numpy() for key, part in value["__csr__"].items()}
+            return sparse.csr_matrix((parts["data"], parts["indices"], parts["indptr"]), value["shape"])
+        return {key: from_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(from_plain(item) for item in value)
+    return value
+
+
+def model_state(model: nn.Module) -> dict[str, Any]:
+    """Return what a model has learned: parameters, the host's `other_parameter`, its counters."""
+    counters = {
+        key: value for key, value in vars(model).items() if type(value) in (bool, int, float)
+    }
+    return {
+        "state_dict": to_plain(dict(model.state_dict())),
+        "other_parameter": to_plain(model.other_parameter()),  # type: ignore[operator]
+        "counters": counters,
+    }
+
+
+def load_model_state(model: nn.Module, state: dict[str, Any], counters: bool = True) -> None:
+    """Give a model what `model_state` returned; `counters` only where training goes on."""
+    model.load_state_dict(state["state_dict"])
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    for key, value in from_plain(state["other_parameter"]).items():
+        setattr(model, key, value.to(device) if isinstance(value, torch.Tensor) else value)
+    if counters:
+        for key, value in state["counters"].items():
+            if key != "training":
+                setattr(model, key, value)
+
+
+def random_state() -> dict[str, Any]:
+    """Return the states of all global generators, as plain values."""
+    name, keys, *rest = np.random.get_state()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [name, torch.from_numpy(np.array(keys).astype(np.int64)), *rest],
+        "python": random.getstate(),
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Put all global generators into the states that `random_state` returned."""
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+
+
+def write_whole(path: Path, write: Any, mode: str = "wb") -> None:
+    """Call `write(file)` on a temporary file beside `path` and rename it: the old file or the new one.
+
+    Raises `InputError` when the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "writing failed"
+        kept = "; the file written before is kept" if path.exists() else ""
+        raise InputError(f"{path}: {reason}; free some space or choose another folder with --checkpoint_dir{kept}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint atomically."""
+    write_whole(path, lambda file: torch.save({"format": FORMAT, **content}, file))
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, plain values only; `InputError` for what is none, or is damaged."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such checkpoint") from None
+    except Exception as error:  # torch raises many kinds for a damaged or foreign file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: cannot be read as a checkpoint ({reason})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path}: is no checkpoint of recbole_hlr in format {FORMAT}")
+    return content

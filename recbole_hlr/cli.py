@@ -1,0 +1,92 @@
+"""The command line: verbs and messages, no logic."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from recbole_hlr.errors import InputError, RunInterrupted
+
+if TYPE_CHECKING:
+    from recbole_hlr.experiment import RunResult
+
+USAGE = """usage: recbole-hlr train --model=HLR --dataset=ml-100k [--key=value ...]
+       recbole-hlr train --resume=RUN_DIR
+       recbole-hlr models
+
+train    train, validate and test one model; `python run_recbole_hlr.py` is the same
+models   list the models
+
+Every option of RecBole and of the model is given as --key=value or --key value, several
+configuration files as --config_files="a.yaml b.yaml". The options of a model, with their types
+and ranges, stand in properties/model/.
+"""
+
+
+def train(arguments: list[str]) -> None:
+    """Run one experiment and print its result."""
+    from recbole_hlr.config import parse_arguments
+    from recbole_hlr.experiment import run
+    from recbole_hlr.rundir import console_logging
+
+    console_logging(str(parse_arguments(arguments).get("state", "INFO")))
+    print(describe(run(arguments=arguments)))
+
+
+def models(arguments: list[str]) -> None:
+    """Print the names of all models."""
+    from recbole_hlr.model import MODELS
+    from recbole_hlr.registry import host_models
+
+    if arguments:
+        raise InputError(f"{arguments[0]} (command line): models takes no argument")
+    print("recbole_hlr:", ", ".join(MODELS))
+    print("RecBole:", ", ".join(sorted(host_models())))
+
+
+def describe(result: RunResult) -> str:
+    """Return the table that a run ends with."""
+    from tabulate import tabulate
+
+    rows = [
+        [name, result.valid.get(name), result.test.get(name)]
+        for name in dict.fromkeys([*result.valid, *result.test])
+    ]
+    table = tabulate(rows, headers=[result.model, "validation", "test"], floatfmt=".4f")
+    seconds = ", ".join(f"{name} {value:.1f}" for name, value in result.seconds.items())
+    return (
+        f"\n{table}\n\n"
+        f"best epoch     {result.best_epoch} of 0 to {result.epochs - 1}, by {result.valid_metric}\n"
+        f"seconds        {seconds}\n"
+        f"run directory  {result.run_dir}"
+    )
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {"train": train, "models": models}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; return 0, 2 for wrong input (told in one sentence), 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or {"-h", "--help"} & set(words):
+        print(USAGE, end="")
+        return 0
+    verb, *rest = words
+    try:
+        if verb not in VERBS:
+            raise InputError(f"{verb} (command line): must be one of {', '.join(VERBS)}")
+        from recbole_hlr import compat
+
+        compat.quiet_host()
+        VERBS[verb](rest)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except RunInterrupted as stop:
+        print(f"\ninterrupted; continue with --resume={stop.run_dir}", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("\ninterrupted before the run began; nothing was written", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,81 @@
+"""Everything that exists only because of a version of the host or of its needs, with the reason.
+
+Hosts: RecBole 1.2.0 and 1.2.1, torch >= 2.6, numpy 2, scipy >= 1.13.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+# RecBole 1.2 reads these keys but gives them no default in its YAML files.
+KEYS_WITHOUT_DEFAULT = frozenset(
+    {"model", "dataset", "encoding", "additional_feat_suffix", "reg_weight", "token_num_threshold"}
+)
+
+# RecBole 1.2: non-plain values of a Config, which a checkpoint cannot hold (torch >= 2.6 loads plain values only).
+DERIVED_KEYS = frozenset(
+    {
+        "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "device", "single_spec", "local_rank",
+        "valid_metric_bigger", "valid_neg_sample_args", "test_neg_sample_args",
+    }
+)  # fmt: skip
+
+
+def set_numpy_aliases() -> None:
+    """Give numpy the names that RecBole 1.2 still uses (`np.float`, ...), gone since numpy 1.24 / 2.0."""
+    for name, value in {
+        "bool": np.bool_, "int": np.int_, "float": np.float64, "complex": np.complex128,
+        "object": np.object_, "str": np.str_, "long": np.int_, "unicode": np.str_,
+    }.items():  # fmt: skip
+        if name not in vars(np):
+            setattr(np, name, value)
+
+
+@contextlib.contextmanager
+def dok_update() -> Iterator[None]:
+    """Lend scipy's `dok_matrix` its `_update`, gone since scipy 1.13, while a host model is built.
+
+    RecBole 1.2's LightGCN, NGCF, NCL, GCMC, SpectralCF and SGL fill their graphs with it.
+    """
+    from scipy.sparse import dok_matrix
+
+    if hasattr(dok_matrix, "_update"):
+        yield
+        return
+
+    def _update(self: Any, data: dict[tuple[int, int], float]) -> None:
+        self._dict.update(data)
+
+    dok_matrix._update = _update
+    try:
+        yield
+    finally:
+        del dok_matrix._update
+
+
+@contextlib.contextmanager
+def scratch_directory() -> Iterator[None]:
+    """Let RecBole 1.2's `Trainer.__init__` make its folders (`saved`, `log_tensorboard`) out of sight.
+
+    They are relative to the working directory and made whether wanted or not.
+    """
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory(prefix="recbole_hlr-", ignore_cleanup_errors=True) as folder:
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
+def quiet_host() -> None:
+    """Hide the warnings that RecBole 1.2 raises on current pandas and torch; a user can do nothing about them."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"tensorboard")

@@ -1,0 +1,253 @@
+"""RecBole's `Config`, with the plugin's files found first and with values checked, never evaluated."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import recbole.config
+import torch
+import yaml
+from recbole.config import Config
+from recbole.evaluator import metric_types
+from recbole.utils import ModelType
+
+from recbole_hlr import compat
+from recbole_hlr.errors import InputError
+from recbole_hlr.options import check_values, nearest, refuse
+from recbole_hlr.registry import find_model, is_ours
+from recbole_hlr.resources import shipped
+from recbole_hlr.schedule import check_schedule
+
+COMMAND_LINE, KEYWORDS = "command line", "keyword argument"
+LOSS = "loss"  # valid_metric: the triplet loss on the validation interactions
+
+
+class ConfigLoader(yaml.SafeLoader):
+    """Safe YAML in which, as in RecBole, 1e-3 is a number, and in which no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a mapping with a key given twice."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is given twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+ConfigLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*)?\.?\d+[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def load_yaml(path: str | Path) -> dict[str, Any]:
+    """Return the mapping that a YAML file holds; `InputError` says what is wrong with the file."""
+    try:
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=ConfigLoader)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such configuration file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a UTF-8 text file: {error}") from None
+    except yaml.YAMLError as error:
+        where = " ".join(str(error).split())
+        raise InputError(f"{path}: is not valid YAML: {where}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: must hold `key: value` lines, not a {type(values).__name__}")
+    return values
+
+
+def parse_scalar(text: str) -> Any:
+    """Return the value of a command-line text as YAML reads it; `[10,inf)` and the like stay text."""
+    if text == "None":  # RecBole's habit
+        return None
+    try:
+        return yaml.load(text, Loader=ConfigLoader)
+    except yaml.YAMLError:
+        return text
+
+
+def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the options in `--key=value` and `--key value` form; `InputError` for anything else."""
+    options: dict[str, Any] = {}
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not re.match(r"--[A-Za-z]", word):
+            raise InputError(f"{word} ({COMMAND_LINE}): must be --key=value or --key value")
+        key, equals, text = word[2:].partition("=")
+        if not equals:
+            if not rest or re.match(r"--[A-Za-z]", rest[0]):
+                raise InputError(f"--{key} ({COMMAND_LINE}): a value must follow, as in --{key}=value")
+            text = rest.pop(0)
+        value = parse_scalar(text)
+        if key in options and options[key] != value:
+            raise InputError(f"--{key} ({COMMAND_LINE}): is given twice, as {options[key]} and {value}")
+        options[key] = value
+    return options
+
+
+class HLRConfig(Config):
+    """RecBole's `Config` for the plugin and for the host's general recommenders.
+
+    Order: host defaults < overall.yaml < model < data set < `config_files` < `options` < `arguments`.
+    `arguments` is a list of words or what `parse_arguments` made of one; `sys.argv` is never read.
+    `sources[key]` says where a value is from.
+    """
+
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        config_files: Sequence[str | Path] = (),
+        options: Mapping[str, Any] | None = None,
+        arguments: Sequence[str] | Mapping[str, Any] = (),
+    ) -> None:
+        self._command = (
+            dict(arguments) if isinstance(arguments, Mapping) else parse_arguments(arguments)
+        )
+        more = self._command.pop("config_files", None) or []
+        files = [*config_files, *(more.split() if isinstance(more, str) else more)]
+        self.sources: dict[str, str] = {}
+        super().__init__(model, dataset, [str(f) for f in files], dict(options or {}))
+        self._check_evaluation()
+
+    # --- host hooks (RecBole 1.2.0 and 1.2.1), in the order in which the host calls them -------------
+
+    def compatibility_settings(self) -> None:
+        """Set numpy's old names for the host."""
+        compat.set_numpy_aliases()
+
+    def _init_parameters_category(self) -> None:
+        super()._init_parameters_category()  # the host appends to these lists, which are its globals
+        self.parameters = {kind: list(keys) for kind, keys in self.parameters.items()}
+
+    def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
+        return ConfigLoader
+
+    def _load_config_files(self, file_list: Sequence[str]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for file in file_list:
+            values.update(self._note(load_yaml(file), str(file)))
+        return values
+
+    def _load_variable_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+        return self._note(copy.deepcopy(config_dict), KEYWORDS)
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return self._note(self._command, COMMAND_LINE)
+
+    def _get_model_and_dataset(
+        self, model: str | type | None, dataset: str | None
+    ) -> tuple[str, type, str]:
+        model = self.external_config_dict.get("model") if model is None else model
+        dataset = self.external_config_dict.get("dataset") if dataset is None else dataset
+        for name, value in (("model", model), ("dataset", dataset)):
+            if value is None:
+                raise InputError(f"--{name} ({COMMAND_LINE}): is missing; give it as --{name}=NAME")
+        model_class = find_model(model) if not isinstance(model, type) else model
+        return model_class.__name__, model_class, str(dataset)
+
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        if model_class.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):  # type: ignore[attr-defined]
+            raise InputError(f"model={model}: is not a general recommender, and only those run here")
+        self.ours = is_ours(model_class)
+        host = Path(recbole.config.__file__).parents[1] / "properties"
+        self.internal_config_dict: dict[str, Any] = {}
+        for file in (
+            host / "overall.yaml",
+            shipped("properties", "overall.yaml"),
+            host / "model" / f"{model}.yaml",
+            shipped("properties", "model", f"{model}.yaml"),
+            host / "dataset" / "sample.yaml",
+            host / "dataset" / f"{dataset}.yaml",
+            shipped("datasets", f"{dataset}.yaml"),
+        ):
+            is_model_of_other = file.parent.name == "model" and self.ours != (host not in file.parents)
+            if file.is_file() and not is_model_of_other:
+                values = load_yaml(file)
+                for key in values:
+                    self.sources.setdefault(key, f"{file.parent.name}/{file.name}")
+                self.internal_config_dict.update(values)
+        self.internal_config_dict["MODEL_TYPE"] = model_class.type  # type: ignore[attr-defined]
+        self._refuse_unknown_keys()
+
+    def _set_default_parameters(self) -> None:
+        values = self.final_config_dict
+        for key in ("train_neg_sample_args", "eval_args"):  # a part given leaves the rest at its default
+            if isinstance(values.get(key), dict):
+                values[key] = {**(self.internal_config_dict.get(key) or {}), **values[key]}
+        check_values(values, self.sources, self.ours)
+        if values.get("direct_memory") and not values.get("attend_user"):
+            raise refuse("direct_memory", True, self.sources["direct_memory"], "false unless attend_user=true")
+        check_schedule(values.get("lr_scheduler"), self.sources.get("lr_scheduler", ""))
+        if self.ours and (values["train_neg_sample_args"] or {}).get("distribution") in (None, "none"):
+            raise refuse(
+                "train_neg_sample_args", values["train_neg_sample_args"],
+                self.sources["train_neg_sample_args"],
+                f"with distribution uniform or popularity, for {self.model} learns from negatives",
+            )  # fmt: skip
+        metrics = values["metrics"] if isinstance(values["metrics"], list) else [values["metrics"]]
+        for metric in metrics:
+            if str(metric).lower() not in metric_types:
+                known = ", ".join(sorted(metric_types))
+                hint = nearest(str(metric), metric_types)
+                raise refuse("metrics", metric, self.sources["metrics"], f"one of {known}{hint}")
+        self.requested = {
+            k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS
+        }
+        self.requested.update(model=self.model, dataset=self.dataset)
+        try:
+            super()._set_default_parameters()
+        except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
+            raise InputError(f"{self.model} on {self.dataset}: {error}") from error
+
+    def _init_device(self) -> None:
+        """Choose the device, leaving `CUDA_VISIBLE_DEVICES` alone: a Ray trial keeps its GPU."""
+        values = self.final_config_dict
+        values["gpu_id"] = gpu = str(values["gpu_id"])
+        values.update(single_spec=True, local_rank=0, device=torch.device("cpu"))
+        if values["use_gpu"] and gpu and torch.cuda.is_available():
+            if not gpu.isdigit() or int(gpu) >= torch.cuda.device_count():
+                raise refuse(
+                    "gpu_id", gpu, self.sources["gpu_id"], f"below {torch.cuda.device_count()}, one number"
+                )
+            values["device"] = torch.device("cuda", int(gpu))
+
+    # --- checks --------------------------------------------------------------------------------------
+
+    def _note(self, values: dict[str, Any], source: str) -> dict[str, Any]:
+        self.sources.update(dict.fromkeys(values, source))
+        return values
+
+    def _refuse_unknown_keys(self) -> None:
+        known = {k for keys in self.parameters.values() for k in keys}
+        known |= set(self.internal_config_dict) | compat.KEYS_WITHOUT_DEFAULT
+        for key in self.external_config_dict:
+            if key not in known:
+                raise InputError(
+                    f"{key} ({self.sources[key]}): is no option of {self.model}{nearest(key, known)}"
+                )
+
+    def _check_evaluation(self) -> None:
+        values = self.final_config_dict
+        valid = str(values["valid_metric"]).lower()
+        known = [f"{str(m).lower()}@{k}" for m in values["metrics"] for k in values["topk"]]
+        if self.ours:
+            known.append(LOSS)
+        if valid not in known:
+            raise refuse("valid_metric", values["valid_metric"], self.sources["valid_metric"], "one of " + ", ".join(known))
+        if valid == LOSS:
+            values["valid_metric_bigger"] = False
+
+    def __str__(self) -> str:
+        """Return the effective options as YAML: complete, and readable by `config_files`."""
+        return yaml.safe_dump(self.requested, sort_keys=True, allow_unicode=True)

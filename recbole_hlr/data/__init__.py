@@ -1,0 +1,1 @@
+"""Training interactions and the triplets drawn from them."""

@@ -1,0 +1,140 @@
+"""From a configuration to the three loaders, by the host's own loading, filtering and splitting."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.data.dataset import Dataset
+from recbole.data.utils import create_samplers, get_dataloader
+from recbole.utils import FeatureType
+
+from recbole_hlr.config import HLRConfig
+from recbole_hlr.data.history import History
+from recbole_hlr.data.triplets import TripletLoader
+from recbole_hlr.errors import InputError
+
+log = logging.getLogger("recbole_hlr")
+SCORE_BYTES = 12  # per user and item in the host's evaluation: scores, their copy, positives as int32
+
+
+class AtomicDataset(Dataset):
+    """RecBole's data set; what is wrong with a file is said with the file's name, before it is parsed."""
+
+    def _load_feat(self, filepath: str, source: Any) -> Any:
+        separator, encoding = self.config["field_separator"], self.config["encoding"] or "utf-8"
+        try:
+            with open(filepath, encoding=encoding) as file:
+                header = file.readline().rstrip("\n")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{filepath}: is not {encoding} text ({error.reason}); set --encoding") from None
+        kinds = [kind.value for kind in FeatureType]
+        columns = header.split(separator)
+        for column in columns:
+            if column.count(":") != 1 or column.split(":")[1] not in kinds:
+                raise InputError(
+                    f"{filepath}, line 1: column {column!r} must be name:type, separated by "
+                    f"{separator!r}, with type one of {', '.join(kinds)}"
+                )
+        names = [column.split(":")[0] for column in columns]
+        wanted = (self.config["load_col"] or {}).get(getattr(source, "value", source)) or []
+        missing = [name for name in wanted if wanted != "*" and name not in names]
+        if missing:
+            raise InputError(
+                f"{filepath}: has no column {', '.join(missing)}; it has {', '.join(names)} "
+                "(options USER_ID_FIELD, ITEM_ID_FIELD and load_col name the columns)"
+            )
+        try:
+            return super()._load_feat(filepath, source)
+        except ValueError as error:
+            raise InputError(f"{filepath}: {error}") from error
+
+
+def load_dataset(config: HLRConfig) -> Dataset:
+    """Load, filter and remap the data set; `InputError` says what is wrong with files or filters."""
+    folder, name = Path(config["data_path"]), config["dataset"]
+    wanted = [f"{part}." for part in config["benchmark_filename"] or []] or [""]
+    for file in [folder / f"{name}.{part}inter" for part in wanted]:
+        if not file.is_file():
+            raise InputError(
+                f"dataset={name}: there is no file {file}; put {name}'s atomic files into a folder "
+                f"{name} and name its parent with --data_path=FOLDER (ml-100k needs neither)"
+            )
+    try:
+        return AtomicDataset(config)
+    except InputError:
+        raise
+    except ValueError as error:
+        if "feat is empty" in str(error):
+            filters = ("val_interval", "user_inter_num_interval", "item_inter_num_interval")
+            given = ", ".join(f"{key}={config[key]}" for key in filters if config[key] is not None)
+            raise InputError(
+                f"dataset={name}: no interaction is left after filtering with {given}; "
+                "loosen these options"
+            ) from None
+        raise InputError(f"dataset={name}: {error}") from error
+    except (KeyError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"dataset={name} in {folder}: RecBole cannot load it "
+            f"with these columns and options ({type(error).__name__}: {error})"
+        ) from error
+
+
+def interactions(dataset: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the user and item ids `(nnz,)` of a built data set."""
+    return dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
+
+
+def seen_in(*datasets: Any) -> History:
+    """Return the interactions of several parts of one data set together."""
+    pairs = [interactions(dataset) for dataset in datasets]
+    users, items = (torch.cat(column) for column in zip(*pairs, strict=True))
+    return History.from_pairs(users, items, datasets[0].user_num, datasets[0].item_num)
+
+
+def refuse_saturated_users(parts: list[Any]) -> None:
+    """Raise `InputError` naming a user who has every item: no negative could be drawn for them."""
+    lengths = seen_in(*parts).lengths
+    full = (lengths >= parts[0].item_num - 1).nonzero()
+    if len(full):
+        name = parts[0].id2token(parts[0].uid_field, int(full[0]))
+        raise InputError(
+            f"user {name} has interacted with all {parts[0].item_num - 1} items: no negative item is left "
+            f"to draw ({len(full)} such user(s)); exclude them with --user_inter_num_interval"
+        )
+
+
+def build_loaders(config: HLRConfig, dataset: Dataset) -> tuple[Any, Any, Any]:
+    """Split the data set and return the loaders of its training, validation and test part.
+
+    The metric models get a `TripletLoader` where negatives are uniform; everything else is the
+    host's. A part without interactions gives None. Users per evaluation batch follow `eval_memory`.
+    """
+    parts = dataset.build()
+    if len(parts[0]) == 0:
+        raise InputError(f"dataset={config['dataset']}: the training part is empty; check eval_args")
+    refuse_saturated_users(parts)
+    if "eval_batch_size" not in config.external_config_dict:
+        budget = config["eval_memory"] * 2**30 / 2  # the other half is the model's
+        users = int(budget // (SCORE_BYTES * dataset.item_num))
+        config["eval_batch_size"] = max(users, 1) * dataset.item_num
+    samplers = create_samplers(config, dataset, parts)
+    if uses_triplets(config):
+        train = TripletLoader(
+            config, parts[0], seen_in(parts[0]), config["train_batch_size"], config["shuffle"]
+        )
+    else:
+        train = get_dataloader(config, "train")(config, parts[0], samplers[0], shuffle=config["shuffle"])
+    evaluation = [
+        get_dataloader(config, phase)(config, part, sampler, shuffle=False) if len(part) else None
+        for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
+    ]
+    return train, *evaluation
+
+
+def uses_triplets(config: HLRConfig) -> bool:
+    """Say whether a run draws its training triplets in whole batches."""
+    negatives = config["train_neg_sample_args"]
+    return config.ours and negatives["distribution"] == "uniform" and not negatives["dynamic"]

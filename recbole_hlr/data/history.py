@@ -1,0 +1,116 @@
+"""The training interactions of every user, as the relation models attend to them.
+
+Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Learning, RecSys 2021
+(doi 10.1145/3460231.3474230): I_u, the items of user u, is `History.items[indptr[u]:indptr[u + 1]]`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Sampling = Literal["uniform", "inverse_popularity"]
+
+
+def generator_for(seed: int, *stream: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator whose state depends on `seed` and `stream` alone.
+
+    Whatever is drawn in an epoch is drawn from a generator of that epoch, so that a resumed run
+    draws what the run that was never interrupted draws.
+    """
+    state = np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)[0]
+    return torch.Generator(device=device).manual_seed(int(state >> np.uint64(1)))
+
+
+class HistoryBatch(NamedTuple):
+    """Histories of a batch of users: `items (B, H)` item ids and `mask (B, H)`, True where real."""
+
+    items: Tensor
+    mask: Tensor
+
+
+class History:
+    """Training interactions as compressed sparse rows, from which bounded histories are drawn.
+
+    `indptr (U + 1,)` and `items (nnz,)` are int64; the items of a row are distinct and ascending.
+    `order (nnz,)` holds the same rows in the order in which a capped history takes them.
+    """
+
+    def __init__(self, indptr: Tensor, items: Tensor, num_items: int) -> None:
+        self.indptr = indptr
+        self.items = items
+        self.order = items
+        self.num_items = num_items
+        self.lengths = indptr.diff()  # (U,)
+
+    @classmethod
+    def from_pairs(cls, users: Tensor, items: Tensor, num_users: int, num_items: int) -> History:
+        """Build from interaction pairs `users (nnz,)`, `items (nnz,)`; duplicates count once."""
+        pairs = torch.unique(users.long() * num_items + items.long())  # (nnz,) sorted
+        counts = torch.bincount(pairs // num_items, minlength=num_users)  # (U,)
+        indptr = torch.zeros(num_users + 1, dtype=torch.int64, device=pairs.device)
+        torch.cumsum(counts, dim=0, out=indptr[1:])
+        return cls(indptr, pairs % num_items, num_items)
+
+    @property
+    def num_users(self) -> int:
+        """Users, padding included."""
+        return len(self.indptr) - 1
+
+    def users(self) -> Tensor:
+        """Return the user of every stored interaction, `(nnz,)`."""
+        rows = torch.arange(self.num_users, device=self.items.device)
+        return torch.repeat_interleave(rows, self.lengths)
+
+    def to(self, device: torch.device) -> History:
+        """Return the same history on another device."""
+        moved = History(self.indptr.to(device), self.items.to(device), self.num_items)
+        moved.order = self.order.to(device)
+        return moved
+
+    def shuffle(self, generator: torch.Generator, sampling: Sampling = "uniform") -> None:
+        """Put every row into a new random order, `uniform` or by weighted draws without replacement.
+
+        With weights 1 / popularity the order is that of an exponential race: position k holds the
+        k-th of successive draws without replacement (Efraimidis and Spirakis, 2006).
+        """
+        keys = torch.rand(len(self.items), generator=generator, device=generator.device)
+        keys = keys.to(self.items.device, torch.float64)
+        if sampling == "inverse_popularity":
+            popularity = torch.bincount(self.items, minlength=self.num_items)  # (I,)
+            keys = -torch.log1p(-keys) * popularity[self.items]
+        by_key = torch.argsort(keys, stable=True)
+        by_row = torch.argsort(self.users()[by_key], stable=True)
+        self.order = self.items[by_key[by_row]]
+
+    def draw(
+        self,
+        users: Tensor,
+        cap: int | None,
+        exclude: Tensor | None = None,
+        offsets: Tensor | None = None,
+    ) -> HistoryBatch:
+        """Return at most `cap` distinct items of each user, `exclude (B,)` never among them.
+
+        Takes the row in `order`, from `offsets (B,)` on and around its end; without a cap the
+        whole row. A uniformly random order makes any such window a uniform draw without replacement.
+        """
+        lengths = self.lengths[users]  # (B,)
+        longest = int(lengths.max()) if len(users) else 0
+        spare = 0 if exclude is None else 1
+        width = longest if cap is None else min(longest, cap + spare)
+        step = torch.arange(width, device=users.device)  # (W,)
+        mask = step < lengths[:, None]  # (B, W)
+        position = step if offsets is None else step + offsets[:, None]
+        position = position % lengths.clamp(min=1)[:, None]  # (B, W)
+        index = (self.indptr[users][:, None] + position) * mask
+        items = self.order[index] * mask if len(self.order) else index  # (B, W), 0 where padded
+        if exclude is not None:
+            mask = mask & (items != exclude[:, None])
+            if cap is not None:
+                mask = mask & (mask.cumsum(dim=1) <= cap)
+            items = items * mask
+        return HistoryBatch(items, mask)

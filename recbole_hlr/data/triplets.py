@@ -1,0 +1,89 @@
+"""Triplets (user, positive, negatives) drawn in whole batches, without a loop over users.
+
+The host's loader draws negatives by a Python loop over the global numpy generator; this one draws
+the epoch's order and its negatives on the device, from generators that depend on seed and epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_hlr.data.history import History, generator_for
+
+_ORDER, _NEGATIVES = 1, 2  # streams of random numbers within an epoch
+
+
+class TripletLoader:
+    """Yields host `Interaction`s with user `(B,)`, positive `(B,)` and negatives `(B, K)`.
+
+    A negative is drawn uniformly from the items outside `seen`; it is drawn again as long as it is
+    one that its user has seen. Every user must leave at least one item unseen.
+    """
+
+    def __init__(
+        self, config: Any, dataset: Any, seen: History, batch_size: int, shuffle: bool = True
+    ) -> None:
+        self.config = config
+        self._dataset = self.dataset = dataset
+        self.user_field, self.item_field = config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]
+        self.negative_field = config["NEG_PREFIX"] + self.item_field
+        self.device = config["device"]
+        pairs = dataset.inter_feat
+        self.users = pairs[self.user_field].to(self.device)
+        self.positives = pairs[self.item_field].to(self.device)
+        self.num_negatives = int(config["train_neg_sample_args"]["sample_num"])
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, config["seed"]
+        self.num_items = seen.num_items
+        seen = seen.to(self.device)
+        self._seen = seen.users() * seen.num_items + seen.items  # (nnz,) ascending
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.users) // self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration that of `epoch`."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Interaction]:
+        order = torch.arange(len(self.users), device=self.device)
+        if self.shuffle:
+            order_generator = generator_for(self.seed, _ORDER, self.epoch, device=self.device)
+            order = torch.randperm(len(self.users), generator=order_generator, device=self.device)
+        generator = generator_for(self.seed, _NEGATIVES, self.epoch, device=self.device)
+        self.epoch += 1
+        for batch in order.split(self.batch_size):
+            users = self.users[batch]
+            yield Interaction(
+                {
+                    self.user_field: users,
+                    self.item_field: self.positives[batch],
+                    self.negative_field: self.draw_negatives(users, generator),
+                }
+            )
+
+    def draw_negatives(self, users: Tensor, generator: torch.Generator) -> Tensor:
+        """Return `(B, K)` items that `users (B,)` have not seen, uniform and independent."""
+        rows = users.repeat_interleave(self.num_negatives)  # (B * K,)
+        negatives = self._draw(len(rows), generator)
+        wrong = self._is_seen(rows, negatives).nonzero().squeeze(dim=1)
+        while len(wrong):
+            again = self._draw(len(wrong), generator)
+            negatives[wrong] = again
+            wrong = wrong[self._is_seen(rows[wrong], again)]
+        return negatives.view(len(users), self.num_negatives)
+
+    def _draw(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(
+            1, self.num_items, (count,), generator=generator, device=self.device
+        )
+
+    def _is_seen(self, users: Tensor, items: Tensor) -> Tensor:
+        pairs = users * self.num_items + items
+        at = torch.searchsorted(self._seen, pairs).clamp(max=max(len(self._seen) - 1, 0))
+        return self._seen[at] == pairs

@@ -1,0 +1,249 @@
+"""One run, in visible steps: configuration, data, model, trainer, result."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.utils import get_trainer, init_seed
+from torch.utils.tensorboard import SummaryWriter
+
+from recbole_hlr import checkpoint, compat
+from recbole_hlr.config import LOSS, HLRConfig, load_yaml, parse_arguments
+from recbole_hlr.data.build import build_loaders, interactions, load_dataset, seen_in
+from recbole_hlr.data.triplets import TripletLoader
+from recbole_hlr.errors import InputError, RunInterrupted
+from recbole_hlr.rundir import RunDir
+from recbole_hlr.trainer import MetricTrainer, RunTrainer
+from recbole_hlr.version import __version__
+
+log = logging.getLogger("recbole_hlr")
+RESUME_KEYS = frozenset(
+    {"epochs", "stopping_step", "data_path", "use_gpu", "gpu_id", "show_progress", "state", "eval_memory"}
+)
+
+
+@dataclass
+class Experiment:
+    """The parts of a run, ready to be fitted; `valid_data` or `test_data` is None where it is empty."""
+
+    config: HLRConfig
+    dataset: Any
+    train_data: Any
+    valid_data: Any
+    test_data: Any
+    model: Any
+    trainer: RunTrainer
+
+
+@dataclass
+class RunResult:
+    """What a finished run came to; metrics are unrounded, times in seconds.
+
+    `best_epoch` counts from 0; `seconds` has `prepare`, `fit` (the resumed part alone, after a
+    resume) and `evaluate`.
+    """
+
+    model: str
+    dataset: str
+    seed: int
+    valid_metric: str
+    best_valid_score: float
+    best_epoch: int
+    epochs: int
+    valid: dict[str, float]
+    test: dict[str, float]
+    parameters: int
+    seconds: dict[str, float]
+    run_dir: str
+    version: str
+
+
+def prepare(
+    model: str | type | None = None,
+    dataset: str | None = None,
+    *,
+    config_files: Sequence[str | Path] = (),
+    arguments: Sequence[str] | Mapping[str, Any] = (),
+    **options: Any,
+) -> Experiment:
+    """Return everything a run needs, before its first step. Nothing is written.
+
+    `options` are keyword arguments in place of a configuration file, `arguments` a command line.
+    Raises `InputError` for wrong input.
+    """
+    config = HLRConfig(model, dataset, config_files, options, arguments)
+    init_seed(config["seed"], config["reproducibility"])
+    data = load_dataset(config)
+    train_data, valid_data, test_data = build_loaders(config, data)
+    init_seed(config["seed"], config["reproducibility"])
+    with compat.dok_update():
+        built = config.model_class(config, train_data.dataset).to(config["device"])
+    trainer = trainer_class(config)(config, built)
+    if config["valid_metric"].lower() == LOSS and valid_data is not None:
+        seen = seen_in(train_data.dataset, valid_data.dataset)
+        trainer.valid_triplets = TripletLoader(
+            config, valid_data.dataset, seen, config["train_batch_size"], shuffle=False
+        )
+    return Experiment(config, data, train_data, valid_data, test_data, built, trainer)
+
+
+def trainer_class(config: HLRConfig) -> type[RunTrainer]:
+    """Return the trainer of a model; the host's own, made resumable, for the host's models."""
+    if config.ours:
+        return MetricTrainer
+    host = get_trainer(config["MODEL_TYPE"], config["model"])
+    return type(f"Run{host.__name__}", (RunTrainer, host), {})
+
+
+def run(
+    model: str | type | None = None,
+    dataset: str | None = None,
+    *,
+    config_files: Sequence[str | Path] = (),
+    arguments: Sequence[str] = (),
+    resume: str | Path | None = None,
+    **options: Any,
+) -> RunResult:
+    """Prepare, fit, evaluate, and write the run directory; `resume` continues one that was interrupted.
+
+    A resumed run takes its options from the run directory; of others, only `RESUME_KEYS` may be given.
+    """
+    command = parse_arguments(arguments)
+    resume = resume or command.pop("resume", None)
+    if resume is None:
+        return _run(None, model, dataset, config_files, command, options)
+    run_dir = RunDir.open(resume)
+    stored = load_yaml(run_dir.config)
+    given = HLRConfig(stored["model"], stored["dataset"], [run_dir.config], options, command)
+    external = {**given.variable_config_dict, **given.cmd_config_dict}
+    for key in [*external, *(k for k, v in (("model", model), ("dataset", dataset)) if v is not None)]:
+        if key not in RESUME_KEYS and external.get(key) != stored.get(key):
+            raise InputError(f"{key} ({given.sources.get(key, 'argument')}): cannot change in a resumed run; "
+                             f"only {', '.join(sorted(RESUME_KEYS))} can")  # fmt: skip
+    return _run(run_dir, stored["model"], stored["dataset"], [run_dir.config], command, options)
+
+
+def _run(
+    run_dir: RunDir | None,
+    model: str | type | None,
+    dataset: str | None,
+    config_files: Sequence[str | Path],
+    arguments: Mapping[str, Any],
+    options: dict[str, Any],
+) -> RunResult:
+    started = time.perf_counter()
+    experiment = prepare(model, dataset, config_files=config_files, arguments=arguments, **options)
+    config, trainer = experiment.config, experiment.trainer
+    state = None
+    if run_dir is not None and run_dir.checkpoint.exists():
+        state = checkpoint.load(run_dir.checkpoint)
+    data = stored_data(experiment)
+    if state is not None:
+        refuse_other_data(state["data"], data, run_dir)
+        trainer.load_state(state, experiment.train_data)
+    if run_dir is None:
+        run_dir = RunDir.create(config["checkpoint_dir"], f"{config.model}-{config.dataset}", str(config))
+    folder = run_dir  # of one type from here on, also for the closure
+    if config["tensorboard"]:
+        trainer.tensorboard = SummaryWriter(str(folder.path / "tensorboard"))
+
+    def save(trainer: RunTrainer) -> None:
+        content = {"version": __version__, "config": config.requested, "data": data, **trainer.state()}
+        checkpoint.save(folder.checkpoint, content)
+        folder.write_metrics(trainer.epoch_records)
+
+    trainer.on_epoch_end = save
+    with folder.logging():
+        log.info("run directory: %s", folder.path)
+        log.info("%s", describe_data(experiment))
+        if state is not None:
+            folder.write_metrics(trainer.epoch_records)
+            log.info("resumed after epoch %d", state["epoch"])
+        try:
+            return finish(experiment, folder, time.perf_counter() - started)
+        except KeyboardInterrupt:
+            raise RunInterrupted(str(folder.path)) from None
+        finally:
+            trainer.tensorboard.close()
+
+
+def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResult:
+    """Fit, evaluate and write `result.json`."""
+    config, trainer, model = experiment.config, experiment.trainer, experiment.model
+    progress = config["show_progress"] and sys.stderr.isatty()
+    fitting = time.perf_counter()
+    score, valid = trainer.fit(experiment.train_data, experiment.valid_data, show_progress=progress)
+    evaluating = time.perf_counter()
+    if valid is None or set(valid) == {LOSS}:
+        more = trainer.evaluate(experiment.valid_data, load_best_model=False)
+        valid = {**(valid or {}), **(more or {})}
+    test = trainer.evaluate(experiment.test_data, load_best_model=False)
+    ended = time.perf_counter()
+    records = trainer.epoch_records
+    result = RunResult(
+        model=config.model,
+        dataset=config.dataset,
+        seed=config["seed"],
+        valid_metric=trainer.valid_metric,
+        best_valid_score=float(score),
+        best_epoch=records[-1]["epoch"] if trainer.best_epoch is None else trainer.best_epoch,
+        epochs=len(records),
+        valid=dict(valid),
+        test=dict(test or {}),
+        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        seconds={
+            "prepare": prepared,
+            "fit": evaluating - fitting,
+            "evaluate": ended - evaluating,
+        },
+        run_dir=str(run_dir.path),
+        version=__version__,
+    )
+    run_dir.write_result(asdict(result))
+    return result
+
+
+def stored_data(experiment: Experiment) -> dict[str, Any]:
+    """Return what a checkpoint keeps of the data: tokens of all ids and the training interactions."""
+    train = experiment.train_data.dataset
+    history = seen_in(train)
+    return {
+        "dataset": experiment.config.dataset,
+        "user_field": train.uid_field,
+        "item_field": train.iid_field,
+        "user_tokens": [str(token) for token in train.field2id_token[train.uid_field]],
+        "item_tokens": [str(token) for token in train.field2id_token[train.iid_field]],
+        "indptr": history.indptr.cpu(),
+        "items": history.items.cpu(),
+    }
+
+
+def refuse_other_data(stored: dict[str, Any], now: dict[str, Any], run_dir: RunDir | None) -> None:
+    """Raise `InputError` where the data are no longer those that a run was started with."""
+    same = all(
+        torch.equal(value, now[key]) if isinstance(value, torch.Tensor) else value == now[key]
+        for key, value in stored.items()
+    )
+    if not same:
+        path = run_dir.path if run_dir else ""
+        raise InputError(f"{path}: the data set {stored['dataset']} is not the one that this run was started with")
+
+
+def describe_data(experiment: Experiment) -> str:
+    """Return one line on the data: users, items (padding not counted), interactions of each part."""
+    data, config = experiment.dataset, experiment.config
+    sizes = [
+        len(interactions(part.dataset)[0]) if part is not None else 0
+        for part in (experiment.train_data, experiment.valid_data, experiment.test_data)
+    ]
+    return (
+        f"{config.model} on {config.dataset}: {data.user_num - 1} users, {data.item_num - 1} items, "
+        f"{sizes[0]} + {sizes[1]} + {sizes[2]} interactions (training + validation + test)"
+    )

@@ -1,0 +1,196 @@
+"""What all metric recommenders share: tables, norm ball, distance, loss, and both ways of scoring.
+
+Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Learning, RecSys 2021
+(doi 10.1145/3460231.3474230). Every model is score(u, v) = -||p_u + r(u, v) - q_v||^2; only the
+translation r differs.
+
+| letter | meaning | | name | shape, meaning |
+|---|---|---|---|---|
+| B | rows in a batch | | user_e | (B, d) embeddings p_u |
+| C | candidate items per row | | item_e | (B, C, d) embeddings q_v |
+| U, I | all users, all items, padding included | | history | items (B, H), mask True = real |
+| H | history length | | history_e | (B, H, d) |
+| N | memory slots | | keys, memories | (N, d): K and M of the paper |
+| K | negatives per positive | | slots | (..., N, ...) softmax weights (Eq. 3) |
+| d | embedding size | | translation | (B, C, d): r, what moves the user |
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import InputType
+from torch import Tensor, nn
+
+from recbole_hlr.data.history import History, HistoryBatch, generator_for
+from recbole_hlr.model.loss import triplet_loss
+from recbole_hlr.model.relation import clip_norms
+
+_TRAIN, _EVAL = 3, 4  # streams of random numbers: history draws
+GIB = 2**30
+
+
+class MetricRecommender(GeneralRecommender):
+    """Base of the metric models; a subclass supplies `translation`, and a faster `score_all` if it has one.
+
+    Sees data only here: `dataset` gives the sizes and the training interactions.
+    """
+
+    input_type = InputType.PAIRWISE
+    uses_history = False
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.seed = config["seed"]
+        self.margin = config["margin"]
+        self.max_norm = config["max_norm"]
+        self.negative_reduction = config["negative_reduction"]
+        self.negative_temperature = config["negative_temperature"]
+        self.num_negatives = int(config["train_neg_sample_args"]["sample_num"])
+        self.memory_budget = int(config["eval_memory"] * GIB)
+        self.share_negative_relation = False
+        size = config["embedding_size"]
+        self.user_embedding = nn.Embedding(self.n_users, size)
+        self.item_embedding = nn.Embedding(self.n_items, size)
+        for table in (self.user_embedding, self.item_embedding):
+            nn.init.normal_(table.weight, std=size**-0.5)
+        if self.uses_history:
+            self._build_history(config, dataset)
+
+    def _build_history(self, config: Any, dataset: Any) -> None:
+        self.max_history = config["max_history"]
+        self.eval_cap = self.max_history if config["eval_history"] == "capped" else None
+        self.history_sampling = config["history_sampling"]
+        pairs = dataset.inter_feat
+        self.history = History.from_pairs(
+            pairs[self.USER_ID], pairs[self.ITEM_ID], self.n_users, self.n_items
+        ).to(self.device)
+        self._eval_history = History(self.history.indptr, self.history.items, self.n_items)
+        self._eval_history.shuffle(generator_for(self.seed, _EVAL), self.history_sampling)
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Draw the histories of `epoch` anew, from the seed and the epoch alone."""
+        if self.uses_history:
+            self._generator = generator_for(self.seed, _TRAIN, epoch)
+            self.history.shuffle(self._generator, self.history_sampling)
+
+    # --- the model -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def translation(
+        self, user_e: Tensor, item_e: Tensor, history: HistoryBatch | None
+    ) -> Tensor | None:
+        """Return r(u, v) `(B, C, d)` for `user_e (B, d)` and `item_e (B, C, d)`; None for zero."""
+
+    def distances(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> Tensor:
+        """Return squared distances ||p_u + r - q_v||^2, `(B, C)`, of `users (B,)`, `items (B, C)`.
+
+        With `share_negative_relation`, in training, column 0 lends its r to every column.
+        """
+        user_e = self.user_embedding(users)  # (B, d)
+        item_e = self.item_embedding(items)  # (B, C, d)
+        shared = self.share_negative_relation and self.training
+        translation = self.translation(user_e, item_e[:, :1] if shared else item_e, history)
+        moved = user_e.unsqueeze(1) if translation is None else user_e.unsqueeze(1) + translation
+        return (moved - item_e).square().sum(dim=-1)  # (B, C)
+
+    def loss(
+        self, users: Tensor, positives: Tensor, negatives: Tensor, history: HistoryBatch | None
+    ) -> Tensor:
+        """Return the hinge loss (Eq. 8) of `users (B,)`, `positives (B,)`, `negatives (B, K)`."""
+        items = torch.cat([positives.unsqueeze(1), negatives], dim=1)  # (B, 1 + K)
+        distances = self.distances(users, items, history)  # (B, 1 + K)
+        return triplet_loss(
+            distances[:, 0],
+            distances[:, 1:],
+            self.margin,
+            self.negative_reduction,
+            self.negative_temperature,
+            self.n_items - 1,
+        )
+
+    @torch.no_grad()
+    def clip_weights(self) -> None:
+        """Pull every row of both tables back into the ball of radius `max_norm`."""
+        if self.max_norm is not None:
+            clip_norms(self.user_embedding.weight, self.max_norm, dim=1)
+            clip_norms(self.item_embedding.weight, self.max_norm, dim=1)
+
+    # --- the host's interface --------------------------------------------------------------------
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """Return the loss of a batch of triplets, summed over its positives (host interface)."""
+        users, positives = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        negatives = interaction[self.NEG_ITEM_ID]
+        if negatives.dim() == 1:  # the host's loader: row k * B + b is the k-th negative of row b
+            negatives = negatives.view(self.num_negatives, -1).T  # (B, K)
+            users, positives = users[: len(negatives)], positives[: len(negatives)]
+        return self.loss(users, positives, negatives, self.training_history(users, positives))
+
+    def validation_loss(self, interaction: Interaction) -> Tensor:
+        """Return the summed loss of validation triplets; the histories are those of scoring."""
+        users = interaction[self.USER_ID]
+        history = self.evaluation_history(users)
+        positives, negatives = interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
+        return self.loss(users, positives, negatives, history)
+
+    def training_history(self, users: Tensor, positives: Tensor) -> HistoryBatch | None:
+        """Return the histories of `users (B,)` without their `positives (B,)`, drawn for this epoch."""
+        if not self.uses_history:
+            return None
+        offsets = None
+        if self.history_sampling == "uniform":
+            chance = torch.rand(len(users), generator=self._generator, dtype=torch.float64)
+            offsets = (chance.to(users.device) * self.history.lengths[users]).long()
+        return self.history.draw(users, self.max_history, exclude=positives, offsets=offsets)
+
+    def evaluation_history(self, users: Tensor) -> HistoryBatch | None:
+        """Return the histories of `users (B,)` that scoring attends to: fixed, given the seed."""
+        return self._eval_history.draw(users, self.eval_cap) if self.uses_history else None
+
+    @torch.no_grad()
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Return the scores `(B,)` of pairs, larger is better (host interface)."""
+        users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        chunk = self._rows_within(self.pair_floats)
+        scores = [
+            -self.distances(u, i.unsqueeze(1), self.evaluation_history(u)).squeeze(dim=1)
+            for u, i in zip(users.split(chunk), items.split(chunk), strict=True)
+        ]
+        return torch.cat(scores)
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """Return the scores `(B, I)` of users with all items, larger is better (host interface)."""
+        return self.score_all(interaction[self.USER_ID])
+
+    def score_all(self, users: Tensor) -> Tensor:
+        """Return `(B, I)` scores of `users (B,)`: the pair scores of the full grid, in chunks."""
+        items = torch.arange(self.n_items, device=users.device)
+        chunk = self._rows_within(self.pair_floats)
+        rows = []
+        for user in users.split(1):
+            history = self.evaluation_history(user)
+            parts = [self.distances(user, i.unsqueeze(0), history) for i in items.split(chunk)]
+            rows.append(-torch.cat(parts, dim=1))
+        return torch.cat(rows)
+
+    @property
+    def pair_floats(self) -> int:
+        """Floats that scoring one pair holds at once: what the memory budget is divided by."""
+        return 4 * self.item_embedding.embedding_dim
+
+    def _rows_within(self, floats_per_row: int) -> int:
+        item_bytes = self.item_embedding.weight.element_size()
+        return max(self.memory_budget // (2 * item_bytes * max(floats_per_row, 1)), 1)
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Return ||a_i - b_j||^2, `(A, B)`, of `a (A, d)` and `b (B, d)`, by one matrix product."""
+    products = a @ b.T  # (A, B)
+    norms = a.square().sum(dim=1, keepdim=True) + b.square().sum(dim=1)  # (A, B)
+    return (norms - 2 * products).clamp_(min=0)

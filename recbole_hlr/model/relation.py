@@ -1,0 +1,69 @@
+"""The relation memory and the attention over relations, in slot space.
+
+Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Learning, RecSys 2021
+(doi 10.1145/3460231.3474230), Eqs. 2-6. K = `keys`, M = `memories`, N = number of slots.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class RelationMemory(nn.Module):
+    """Key-value memory: rel(a, b) = softmax((a * b) K^T) M (Eqs. 2-4), K and M of shape (N, d).
+
+    A relation is stored as its slot weights w = softmax((a * b) K^T), N numbers instead of d.
+
+    Plain formula: r_j = w_j M, logit_j = p . r_j, r = sum_j alpha_j r_j.
+    Identity: p . (w_j M) = w_j . (M p) and sum_j alpha_j (w_j M) = (sum_j alpha_j w_j) M.
+    What disappears: the relations (B, C, H, d); slot weights (B, C, N, H) remain, N / d of them.
+    Caveat: none beyond rounding; `tests/test_models.py` compares with loops in float64.
+    """
+
+    def __init__(self, num_memories: int, embedding_size: int) -> None:
+        super().__init__()
+        self.keys = nn.Parameter(torch.empty(num_memories, embedding_size))
+        self.memories = nn.Parameter(torch.empty(num_memories, embedding_size))
+        for weight in self.parameters():
+            nn.init.normal_(weight, std=embedding_size**-0.5)
+
+    def slots(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return slot weights (Eq. 3) `(..., A, N, B)` of all pairs of `a (..., A, d)`, `b (..., B, d)`.
+
+        The keys are folded into `a`, which should be the smaller side.
+        """
+        keyed = (a.unsqueeze(-2) * self.keys).flatten(-3, -2)  # (..., A * N, d)
+        logits = keyed @ b.transpose(-1, -2)  # (..., A * N, B)
+        return logits.unflatten(-2, (-1, len(self.keys))).softmax(dim=-2)  # (..., A, N, B)
+
+    def pair_slots(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return slot weights (Eq. 3) `(..., N)` of `a (..., d)` with `b (..., d)`, row by row."""
+        return ((a * b) @ self.keys.T).softmax(dim=-1)
+
+    @torch.no_grad()
+    def clip(self, max_norm: float) -> None:
+        """Pull the memories, slot by slot, and the keys, dimension by dimension, into the ball.
+
+        The keys' axis is that of the released code (its `clip_ram`).
+        """
+        clip_norms(self.memories, max_norm, dim=1)
+        clip_norms(self.keys, max_norm, dim=0)
+
+
+def attention_weights(logits: Tensor, smoothing: float, dim: int) -> Tensor:
+    """Return exp(l_j) / (sum_k exp(l_k))^smoothing along `dim`; a logit of -inf takes no part.
+
+    With smoothing 1 this is a softmax (Eq. 6), but with nothing to attend to it gives zeros, not NaN.
+    No maximum is subtracted: a logit is a convex combination of the entries of M p.
+    """
+    exp = logits.exp()
+    total = exp.sum(dim=dim, keepdim=True).clamp(min=torch.finfo(exp.dtype).tiny)
+    return exp / (total if smoothing == 1 else total.pow(smoothing))
+
+
+@torch.no_grad()
+def clip_norms(weight: Tensor, max_norm: float, dim: int) -> None:
+    """Rescale in place so that no Euclidean norm along `dim` exceeds `max_norm`."""
+    norms = weight.norm(dim=dim, keepdim=True)
+    weight.mul_(max_norm / norms.clamp(min=max_norm))

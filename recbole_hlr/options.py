@@ -1,0 +1,163 @@
+"""What values an option may take, and the sentence for one that it may not."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from recbole_hlr.errors import InputError
+
+
+class Option(NamedTuple):
+    """Allowed values of one option: `check` says whether a value is allowed, `allowed` says which are."""
+
+    allowed: str
+    check: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _number(allowed: str, check: Callable[[float], bool]) -> Option:
+    return Option(f"a number {allowed}", lambda v: _is_number(v) and check(v))
+
+
+def _integer(least: int) -> Option:
+    return Option(
+        f"an integer >= {least}",
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= least,
+    )
+
+
+def _choice(*names: str) -> Option:
+    return Option("one of " + ", ".join(names), lambda v: isinstance(v, str) and v in names)
+
+
+def _or_null(option: Option) -> Option:
+    return Option(f"{option.allowed}, or null", lambda v: v is None or option.check(v))
+
+
+def _mapping(allowed: str, check: Callable[[dict[str, Any]], bool]) -> Option:
+    return Option(f"a mapping {allowed}", lambda v: isinstance(v, dict) and check(v))
+
+
+def _is_eval_args(value: dict[str, Any]) -> bool:
+    split, mode = value.get("split", {"RS": [8, 1, 1]}), value.get("mode", "full")
+    modes = list(mode.values()) if isinstance(mode, dict) else [mode]
+    if not isinstance(split, dict) or len(split) != 1:
+        return False
+    ratios, leave = split.get("RS"), split.get("LS")
+    return (
+        set(value) <= {"split", "group_by", "order", "mode"}
+        and (
+            leave in ("valid_and_test", "valid_only", "test_only")
+            or isinstance(ratios, list)
+            and len(ratios) == 3
+            and all(_is_number(r) and r >= 0 for r in ratios)
+            and ratios[0] > 0
+        )
+        and value.get("group_by", "user") in ("user", "none", None)
+        and value.get("order", "RO") in ("RO", "TO")
+        and (not isinstance(mode, dict) or set(mode) <= {"valid", "test"})
+        and all(re.fullmatch(r"full|labeled|(uni|pop)[1-9]\d*", str(m)) for m in modes)
+    )
+
+
+def _is_negative_sampling(value: dict[str, Any]) -> bool:
+    return (
+        set(value) <= {"distribution", "sample_num", "alpha", "dynamic", "candidate_num"}
+        and value.get("distribution", "uniform") in ("uniform", "popularity", "none", None)
+        and (_integer(1).check(value.get("sample_num", 1)) or value.get("sample_num") == "none")
+        and isinstance(value.get("dynamic", False), bool)
+        and _integer(0).check(value.get("candidate_num", 0))
+    )
+
+
+def _is_topk(value: Any) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return bool(values) and all(_integer(1).check(k) for k in values)
+
+
+_BOOL = Option("true or false", lambda v: isinstance(v, bool))
+_POSITIVE = _number("> 0", lambda v: v > 0)
+_NOT_NEGATIVE = _number(">= 0", lambda v: v >= 0)
+
+MODEL_OPTIONS: dict[str, Option] = {
+    "embedding_size": _integer(1),
+    "margin": _POSITIVE,
+    "max_norm": _or_null(_POSITIVE),
+    "negative_reduction": _choice("mean", "hardest", "soft", "rank"),
+    "negative_temperature": _POSITIVE,
+    "num_memories": _integer(1),
+    "max_history": _integer(1),
+    "eval_history": _choice("capped", "all"),
+    "history_sampling": _choice("uniform", "inverse_popularity"),
+    "attend_user": _BOOL,
+    "share_negative_relation": _BOOL,
+    "attention_smoothing": _number("in (0, 1]", lambda v: 0 < v <= 1),
+    "clip_memories": _BOOL,
+    "direct_memory": _BOOL,
+}
+
+RUN_OPTIONS: dict[str, Option] = {
+    "epochs": _integer(1),
+    "train_batch_size": _integer(1),
+    "eval_batch_size": _integer(1),
+    "eval_memory": _POSITIVE,
+    "learning_rate": _POSITIVE,
+    "learner": _choice("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
+    "lr_scheduler": _or_null(_mapping("{name: ..., its arguments}", lambda v: "name" in v)),
+    "weight_decay": _NOT_NEGATIVE,
+    "clip_grad_norm": _or_null(
+        _mapping(
+            "{max_norm: > 0, norm_type: >= 1}",
+            lambda v: set(v) <= {"max_norm", "norm_type"} and _POSITIVE.check(v.get("max_norm")),
+        )
+    ),
+    "train_neg_sample_args": _or_null(
+        _mapping(
+            "{distribution: uniform | popularity, sample_num: >= 1, alpha, dynamic, candidate_num}",
+            _is_negative_sampling,
+        )
+    ),
+    "eval_args": _mapping(
+        "{split: {RS: [8, 1, 1]} | {LS: valid_and_test}, group_by: user | none, "
+        "order: RO | TO, mode: full | uni100 | pop100 | labeled}",
+        _is_eval_args,
+    ),
+    "eval_step": _integer(0),
+    "stopping_step": _integer(0),
+    "topk": Option("an integer >= 1 or a list of them", _is_topk),
+    "metric_decimal_place": _integer(0),
+    "seed": _integer(0),
+    "show_progress": _BOOL,
+    "tensorboard": _BOOL,
+    "use_gpu": _BOOL,
+    "shuffle": _BOOL,
+    "reproducibility": _BOOL,
+    "state": _choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+}
+
+
+def refuse(key: str, value: Any, source: str, allowed: str) -> InputError:
+    """Return the error for a value that is not allowed: what, where, what is."""
+    return InputError(f"{key}={value} ({source}): must be {allowed}")
+
+
+def check_values(values: dict[str, Any], sources: dict[str, str], is_ours: bool) -> None:
+    """Raise `InputError` for the first value outside its range; model options only of our models."""
+    options = {**RUN_OPTIONS, **(MODEL_OPTIONS if is_ours else {})}
+    for key, option in options.items():
+        if key in values and not option.check(values[key]):
+            raise refuse(key, values[key], sources[key], option.allowed)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ' (did you mean X?)' for the known name nearest to `name`, or ''."""
+    by_folded = {k.casefold(): k for k in known}
+    found = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
+    return f" (did you mean {by_folded[found[0]]}?)" if found else ""

@@ -1,0 +1,41 @@
+"""Which name means which model: the plugin's first, then RecBole's general recommenders."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from recbole.utils import ModelType
+
+from recbole_hlr.errors import InputError
+from recbole_hlr.model import MODELS
+from recbole_hlr.options import nearest
+
+
+def host_models() -> dict[str, type]:
+    """Return RecBole's general recommenders by name (importing them all takes a while)."""
+    from recbole.model import general_recommender
+
+    return {
+        name: value
+        for name, value in inspect.getmembers(general_recommender, inspect.isclass)
+        if getattr(value, "type", None) in (ModelType.GENERAL, ModelType.TRADITIONAL)
+    }
+
+
+def is_ours(model_class: type) -> bool:
+    """Say whether a class is one of the plugin's models, or derives from one."""
+    return issubclass(model_class, tuple(set(MODELS.values())))
+
+
+def find_model(name: Any) -> type:
+    """Return the model class of a name, in any case of letters; `InputError` names the nearest."""
+    ours = {key.casefold(): value for key, value in MODELS.items()}
+    if str(name).casefold() in ours:
+        return ours[str(name).casefold()]
+    hosts = host_models()
+    by_folded = {key.casefold(): value for key, value in hosts.items()}
+    if str(name).casefold() in by_folded:
+        return by_folded[str(name).casefold()]
+    known = [*MODELS, *sorted(hosts)]
+    raise InputError(f"model={name}: is not known{nearest(str(name), known)}; known are {', '.join(known)}")

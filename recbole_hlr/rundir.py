@@ -1,0 +1,103 @@
+"""One folder per run: `config.yaml`, `metrics.jsonl`, `result.json`, `model.pth`, `log.txt`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from recbole_hlr import checkpoint
+from recbole_hlr.errors import InputError
+
+
+class RunDir:
+    """Paths and files of one run; every file is written whole or not at all."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.jsonl"
+        self.result = self.path / "result.json"
+        self.checkpoint = self.path / "model.pth"
+        self.log = self.path / "log.txt"
+
+    @classmethod
+    def create(cls, parent: str | Path, name: str, config: str) -> RunDir:
+        """Make a new folder `parent/name-time`, which appears with its `config.yaml` in it."""
+        try:
+            Path(parent).mkdir(parents=True, exist_ok=True)
+            hidden = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
+        except OSError as error:
+            raise InputError(f"checkpoint_dir={parent}: {error.strerror}; must be a folder that can be written") from None
+        try:
+            hidden.chmod(0o755)
+            checkpoint.write_whole(hidden / "config.yaml", lambda file: file.write(config), "w")
+            stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+            for number in range(1, 10_000):
+                path = Path(parent) / (stem if number == 1 else f"{stem}-{number}")
+                with contextlib.suppress(FileExistsError, OSError):
+                    os.rename(hidden, path)  # fails where a run of the same second has the name
+                    return cls(path)
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)
+        raise InputError(f"checkpoint_dir={parent}: no free name for {stem}")
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDir:
+        """Return an existing run folder; `InputError` where it is none."""
+        run_dir = cls(path)
+        if not run_dir.config.is_file():
+            raise InputError(f"{path}: is no run directory (it has no config.yaml)")
+        return run_dir
+
+    def write_metrics(self, records: list[dict[str, Any]]) -> None:
+        """Write one JSON line per epoch."""
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        checkpoint.write_whole(self.metrics, lambda file: file.write(lines), "w")
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Write the result of a finished run."""
+        text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+        checkpoint.write_whole(self.result, lambda file: file.write(text), "w")
+
+    @contextlib.contextmanager
+    def logging(self) -> Iterator[None]:
+        """Send everything that is logged to `log.txt` while the run lasts, and to no other run's."""
+        handler = logging.FileHandler(self.log, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        root = logging.getLogger()
+        level = root.level
+        root.addHandler(handler)
+        root.setLevel(min(level, logging.INFO))
+        try:
+            yield
+        finally:
+            root.setLevel(level)
+            root.removeHandler(handler)
+            handler.close()
+
+
+class ConsoleHandler(logging.Handler):
+    """Prints messages above a progress bar instead of through it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message to standard error."""
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+def console_logging(level: str) -> None:
+    """Show the plugin's messages from `level` on, and warnings of everything else, on standard error."""
+    own = logging.getLogger("recbole_hlr")
+    if not any(isinstance(handler, ConsoleHandler) for handler in own.handlers):
+        own.addHandler(ConsoleHandler())
+    own.setLevel(level)

@@ -1,0 +1,56 @@
+"""Learning-rate schedules: those of `torch.optim.lr_scheduler`, by name, stepped once an epoch."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch.optim import lr_scheduler
+
+from recbole_hlr.errors import InputError
+from recbole_hlr.options import nearest
+
+_SCHEDULES = {
+    name: value
+    for name, value in inspect.getmembers(lr_scheduler, inspect.isclass)
+    if issubclass(value, lr_scheduler.LRScheduler) and value is not lr_scheduler.LRScheduler
+}
+
+
+def build_schedule(
+    options: dict[str, Any], optimizer: torch.optim.Optimizer
+) -> lr_scheduler.LRScheduler:
+    """Return the schedule `options["name"]` with the other options as its arguments.
+
+    `exponential`, `Exponential` and `ExponentialLR` are the same name. Raises `InputError`.
+    """
+    short = {name.removesuffix("LR").casefold(): name for name in _SCHEDULES}
+    arguments = {key: value for key, value in options.items() if key != "name"}
+    asked = str(options["name"])
+    name = short.get(asked.removesuffix("LR").casefold())
+    if name is None:
+        known = ", ".join(sorted(_SCHEDULES))
+        raise InputError(f"lr_scheduler name={asked}: must be one of {known}{nearest(asked, short.values())}")
+    try:
+        return _SCHEDULES[name](optimizer, **arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"lr_scheduler {name} with {arguments}: {error}") from None
+
+
+def check_schedule(options: dict[str, Any] | None, source: str) -> None:
+    """Raise `InputError` for a schedule that could not be built, before any work is done."""
+    if options is None:
+        return
+    try:
+        build_schedule(options, torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0))
+    except InputError as error:
+        raise InputError(f"{error} ({source})") from None
+
+
+def step_schedule(schedule: lr_scheduler.LRScheduler, valid_score: float | None) -> None:
+    """Step at the end of an epoch; ReduceLROnPlateau looks at the validation score, if there is one."""
+    if not isinstance(schedule, lr_scheduler.ReduceLROnPlateau):
+        schedule.step()
+    elif valid_score is not None:
+        schedule.step(valid_score)
