@@ -6,7 +6,18 @@ Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Lear
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment import Experiment, RunResult, prepare, run
+from recbole_hlr.fitted import FittedRecommender, load
 from recbole_hlr.model import MODELS
 from recbole_hlr.version import __version__
 
-__all__ = ["MODELS", "Experiment", "InputError", "RunResult", "__version__", "prepare", "run"]
+__all__ = [
+    "MODELS",
+    "Experiment",
+    "FittedRecommender",
+    "InputError",
+    "RunResult",
+    "__version__",
+    "load",
+    "prepare",
+    "run",
+]

@@ -59,9 +59,7 @@ def from_plain(value: Any) -> Any:
 
 def model_state(model: nn.Module) -> dict[str, Any]:
     """Return what a model has learned: parameters, the host's `other_parameter`, its counters."""
-    counters = {
-        key: value for key, value in vars(model).items() if type(value) in (bool, int, float)
-    }
+    counters = {key: value for key, value in vars(model).items() if type(value) in (bool, int, float)}
     return {
         "state_dict": to_plain(dict(model.state_dict())),
         "other_parameter": to_plain(model.other_parameter()),  # type: ignore[operator]
@@ -118,7 +116,9 @@ def write_whole(path: Path, write: Any, mode: str = "wb") -> None:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "writing failed"
         kept = "; the file written before is kept" if path.exists() else ""
-        raise InputError(f"{path}: {reason}; free some space or choose another folder with --checkpoint_dir{kept}") from error
+        raise InputError(
+            f"{path}: {reason}; free some space or choose another folder with --checkpoint_dir{kept}"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -19,7 +19,8 @@ KEYS_WITHOUT_DEFAULT = frozenset(
     {"model", "dataset", "encoding", "additional_feat_suffix", "reg_weight", "token_num_threshold"}
 )
 
-# RecBole 1.2: non-plain values of a Config, which a checkpoint cannot hold (torch >= 2.6 loads plain values only).
+# RecBole 1.2: values of a Config that follow from others; some are not plain, so that no checkpoint
+# that torch >= 2.6 loads can hold them.
 DERIVED_KEYS = frozenset(
     {
         "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type", "device", "single_spec", "local_rank",
@@ -76,6 +77,7 @@ def scratch_directory() -> Iterator[None]:
 
 
 def quiet_host() -> None:
-    """Hide the warnings that RecBole 1.2 raises on current pandas and torch; a user can do nothing about them."""
+    """Hide the warnings that RecBole 1.2 raises on current pandas and torch."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"recbole\.model")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"tensorboard")

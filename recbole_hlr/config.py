@@ -111,9 +111,7 @@ class HLRConfig(Config):
         options: Mapping[str, Any] | None = None,
         arguments: Sequence[str] | Mapping[str, Any] = (),
     ) -> None:
-        self._command = (
-            dict(arguments) if isinstance(arguments, Mapping) else parse_arguments(arguments)
-        )
+        self._command = dict(arguments) if isinstance(arguments, Mapping) else parse_arguments(arguments)
         more = self._command.pop("config_files", None) or []
         files = [*config_files, *(more.split() if isinstance(more, str) else more)]
         self.sources: dict[str, str] = {}
@@ -128,7 +126,7 @@ class HLRConfig(Config):
 
     def _init_parameters_category(self) -> None:
         super()._init_parameters_category()  # the host appends to these lists, which are its globals
-        self.parameters = {kind: list(keys) for kind, keys in self.parameters.items()}
+        self.parameters: dict[str, list[str]] = {k: list(v) for k, v in self.parameters.items()}
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         return ConfigLoader
@@ -145,9 +143,7 @@ class HLRConfig(Config):
     def _load_cmd_line(self) -> dict[str, Any]:
         return self._note(self._command, COMMAND_LINE)
 
-    def _get_model_and_dataset(
-        self, model: str | type | None, dataset: str | None
-    ) -> tuple[str, type, str]:
+    def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
         model = self.external_config_dict.get("model") if model is None else model
         dataset = self.external_config_dict.get("dataset") if dataset is None else dataset
         for name, value in (("model", model), ("dataset", dataset)):
@@ -182,14 +178,25 @@ class HLRConfig(Config):
 
     def _set_default_parameters(self) -> None:
         values = self.final_config_dict
-        for key in ("train_neg_sample_args", "eval_args"):  # a part given leaves the rest at its default
+        for key in (
+            "train_neg_sample_args",
+            "eval_args",
+        ):  # a part given leaves the rest at its default
             if isinstance(values.get(key), dict):
                 values[key] = {**(self.internal_config_dict.get(key) or {}), **values[key]}
         check_values(values, self.sources, self.ours)
         if values.get("direct_memory") and not values.get("attend_user"):
-            raise refuse("direct_memory", True, self.sources["direct_memory"], "false unless attend_user=true")
+            raise refuse(
+                "direct_memory",
+                True,
+                self.sources["direct_memory"],
+                "false unless attend_user=true",
+            )
         check_schedule(values.get("lr_scheduler"), self.sources.get("lr_scheduler", ""))
-        if self.ours and (values["train_neg_sample_args"] or {}).get("distribution") in (None, "none"):
+        if self.ours and (values["train_neg_sample_args"] or {}).get("distribution") in (
+            None,
+            "none",
+        ):
             raise refuse(
                 "train_neg_sample_args", values["train_neg_sample_args"],
                 self.sources["train_neg_sample_args"],
@@ -201,9 +208,7 @@ class HLRConfig(Config):
                 known = ", ".join(sorted(metric_types))
                 hint = nearest(str(metric), metric_types)
                 raise refuse("metrics", metric, self.sources["metrics"], f"one of {known}{hint}")
-        self.requested = {
-            k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS
-        }
+        self.requested = {k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS}
         self.requested.update(model=self.model, dataset=self.dataset)
         try:
             super()._set_default_parameters()
@@ -218,7 +223,10 @@ class HLRConfig(Config):
         if values["use_gpu"] and gpu and torch.cuda.is_available():
             if not gpu.isdigit() or int(gpu) >= torch.cuda.device_count():
                 raise refuse(
-                    "gpu_id", gpu, self.sources["gpu_id"], f"below {torch.cuda.device_count()}, one number"
+                    "gpu_id",
+                    gpu,
+                    self.sources["gpu_id"],
+                    f"below {torch.cuda.device_count()}, one number",
                 )
             values["device"] = torch.device("cuda", int(gpu))
 
@@ -244,7 +252,12 @@ class HLRConfig(Config):
         if self.ours:
             known.append(LOSS)
         if valid not in known:
-            raise refuse("valid_metric", values["valid_metric"], self.sources["valid_metric"], "one of " + ", ".join(known))
+            raise refuse(
+                "valid_metric",
+                values["valid_metric"],
+                self.sources["valid_metric"],
+                "one of " + ", ".join(known),
+            )
         if valid == LOSS:
             values["valid_metric_bigger"] = False
 

@@ -25,7 +25,16 @@ from recbole_hlr.version import __version__
 
 log = logging.getLogger("recbole_hlr")
 RESUME_KEYS = frozenset(
-    {"epochs", "stopping_step", "data_path", "use_gpu", "gpu_id", "show_progress", "state", "eval_memory"}
+    {
+        "epochs",
+        "stopping_step",
+        "data_path",
+        "use_gpu",
+        "gpu_id",
+        "show_progress",
+        "state",
+        "eval_memory",
+    }
 )
 
 
@@ -123,7 +132,10 @@ def run(
     stored = load_yaml(run_dir.config)
     given = HLRConfig(stored["model"], stored["dataset"], [run_dir.config], options, command)
     external = {**given.variable_config_dict, **given.cmd_config_dict}
-    for key in [*external, *(k for k, v in (("model", model), ("dataset", dataset)) if v is not None)]:
+    for key in [
+        *external,
+        *(k for k, v in (("model", model), ("dataset", dataset)) if v is not None),
+    ]:
         if key not in RESUME_KEYS and external.get(key) != stored.get(key):
             raise InputError(f"{key} ({given.sources.get(key, 'argument')}): cannot change in a resumed run; "
                              f"only {', '.join(sorted(RESUME_KEYS))} can")  # fmt: skip
@@ -155,7 +167,12 @@ def _run(
         trainer.tensorboard = SummaryWriter(str(folder.path / "tensorboard"))
 
     def save(trainer: RunTrainer) -> None:
-        content = {"version": __version__, "config": config.requested, "data": data, **trainer.state()}
+        content = {
+            "version": __version__,
+            "config": config.requested,
+            "data": data,
+            **trainer.state(),
+        }
         checkpoint.save(folder.checkpoint, content)
         folder.write_metrics(trainer.epoch_records)
 
@@ -233,7 +250,9 @@ def refuse_other_data(stored: dict[str, Any], now: dict[str, Any], run_dir: RunD
     )
     if not same:
         path = run_dir.path if run_dir else ""
-        raise InputError(f"{path}: the data set {stored['dataset']} is not the one that this run was started with")
+        raise InputError(
+            f"{path}: the data set {stored['dataset']} is not the one that this run was started with"
+        )
 
 
 def describe_data(experiment: Experiment) -> str:

@@ -55,10 +55,12 @@ def _is_eval_args(value: dict[str, Any]) -> bool:
         set(value) <= {"split", "group_by", "order", "mode"}
         and (
             leave in ("valid_and_test", "valid_only", "test_only")
-            or isinstance(ratios, list)
-            and len(ratios) == 3
-            and all(_is_number(r) and r >= 0 for r in ratios)
-            and ratios[0] > 0
+            or (
+                isinstance(ratios, list)
+                and len(ratios) == 3
+                and all(_is_number(r) and r >= 0 for r in ratios)
+                and ratios[0] > 0
+            )
         )
         and value.get("group_by", "user") in ("user", "none", None)
         and value.get("order", "RO") in ("RO", "TO")

@@ -38,7 +38,9 @@ class RunDir:
             Path(parent).mkdir(parents=True, exist_ok=True)
             hidden = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
         except OSError as error:
-            raise InputError(f"checkpoint_dir={parent}: {error.strerror}; must be a folder that can be written") from None
+            raise InputError(
+                f"checkpoint_dir={parent}: {error.strerror}; must be a folder that can be written"
+            ) from None
         try:
             hidden.chmod(0o755)
             checkpoint.write_whole(hidden / "config.yaml", lambda file: file.write(config), "w")

@@ -18,9 +18,7 @@ _SCHEDULES = {
 }
 
 
-def build_schedule(
-    options: dict[str, Any], optimizer: torch.optim.Optimizer
-) -> lr_scheduler.LRScheduler:
+def build_schedule(options: dict[str, Any], optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
     """Return the schedule `options["name"]` with the other options as its arguments.
 
     `exponential`, `Exponential` and `ExponentialLR` are the same name. Raises `InputError`.

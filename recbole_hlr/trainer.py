@@ -40,8 +40,8 @@ class RunTrainer(Trainer):
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
         with compat.scratch_directory():
             super().__init__(config, model)
-            self.tensorboard.close()
-        self.tensorboard = NoTensorboard()
+            self.tensorboard.close()  # the host's, which lies in the scratch folder
+        self.tensorboard: Any = NoTensorboard()
         for metric in self.evaluator.metric_class.values():
             metric.decimal_place = EXACT
         schedule = config["lr_scheduler"]
@@ -101,9 +101,7 @@ class RunTrainer(Trainer):
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
         started = time.perf_counter()
         score, result = self.validate(valid_data)
-        self._record.update(
-            valid_score=score, valid=result, valid_seconds=time.perf_counter() - started
-        )
+        self._record.update(valid_score=score, valid=result, valid_seconds=time.perf_counter() - started)
         if not np.isfinite(score):
             raise InputError(f"epoch {self._record['epoch']}: {self.valid_metric} is {score}")
         better = score > self.best_valid_score if self.valid_metric_bigger else score < self.best_valid_score

@@ -71,8 +71,7 @@ def load_dataset(config: HLRConfig) -> Dataset:
             filters = ("val_interval", "user_inter_num_interval", "item_inter_num_interval")
             given = ", ".join(f"{key}={config[key]}" for key in filters if config[key] is not None)
             raise InputError(
-                f"dataset={name}: no interaction is left after filtering with {given}; "
-                "loosen these options"
+                f"dataset={name}: no interaction is left after filtering with {given}; loosen these options"
             ) from None
         raise InputError(f"dataset={name}: {error}") from error
     except (KeyError, AttributeError, TypeError) as error:
@@ -127,11 +126,11 @@ def build_loaders(config: HLRConfig, dataset: Dataset) -> tuple[Any, Any, Any]:
         )
     else:
         train = get_dataloader(config, "train")(config, parts[0], samplers[0], shuffle=config["shuffle"])
-    evaluation = [
+    valid, test = (
         get_dataloader(config, phase)(config, part, sampler, shuffle=False) if len(part) else None
         for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
-    ]
-    return train, *evaluation
+    )
+    return train, valid, test
 
 
 def uses_triplets(config: HLRConfig) -> bool:

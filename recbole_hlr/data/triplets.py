@@ -79,9 +79,7 @@ class TripletLoader:
         return negatives.view(len(users), self.num_negatives)
 
     def _draw(self, count: int, generator: torch.Generator) -> Tensor:
-        return torch.randint(
-            1, self.num_items, (count,), generator=generator, device=self.device
-        )
+        return torch.randint(1, self.num_items, (count,), generator=generator, device=self.device)
 
     def _is_seen(self, users: Tensor, items: Tensor) -> Tensor:
         pairs = users * self.num_items + items

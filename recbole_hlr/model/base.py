@@ -82,9 +82,7 @@ class MetricRecommender(GeneralRecommender):
     # --- the model -------------------------------------------------------------------------------
 
     @abstractmethod
-    def translation(
-        self, user_e: Tensor, item_e: Tensor, history: HistoryBatch | None
-    ) -> Tensor | None:
+    def translation(self, user_e: Tensor, item_e: Tensor, history: HistoryBatch | None) -> Tensor | None:
         """Return r(u, v) `(B, C, d)` for `user_e (B, d)` and `item_e (B, C, d)`; None for zero."""
 
     def distances(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> Tensor:
@@ -188,6 +186,7 @@ class MetricRecommender(GeneralRecommender):
     def _rows_within(self, floats_per_row: int) -> int:
         item_bytes = self.item_embedding.weight.element_size()
         return max(self.memory_budget // (2 * item_bytes * max(floats_per_row, 1)), 1)
+
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """Return ||a_i - b_j||^2, `(A, B)`, of `a (A, d)` and `b (B, d)`, by one matrix product."""

@@ -18,9 +18,7 @@ class CML(MetricRecommender):
     Deviation: without the covariance regulariser; rank weights only by `negative_reduction: rank`.
     """
 
-    def translation(
-        self, user_e: Tensor, item_e: Tensor, history: HistoryBatch | None
-    ) -> Tensor | None:
+    def translation(self, user_e: Tensor, item_e: Tensor, history: HistoryBatch | None) -> Tensor | None:
         """Return None: r = 0."""
         return None
 

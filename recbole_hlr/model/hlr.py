@@ -34,14 +34,10 @@ class HLR(MetricRecommender):
         self.clip_memories = config["clip_memories"]
         size, num_memories = config["embedding_size"], config["num_memories"]
         self.memory = RelationMemory(num_memories, size)
-        self.direct_memory = (
-            RelationMemory(num_memories, size) if config["direct_memory"] else None
-        )
+        self.direct_memory = RelationMemory(num_memories, size) if config["direct_memory"] else None
         self.memory_floats = num_memories
 
-    def translation(
-        self, user_e: Tensor, item_e: Tensor, history: HistoryBatch | None
-    ) -> Tensor:
+    def translation(self, user_e: Tensor, item_e: Tensor, history: HistoryBatch | None) -> Tensor:
         """Return r(u, v) `(B, C, d)` (Eqs. 5-6), the relations kept as slot weights."""
         assert history is not None
         history_e = self.item_embedding(history.items)  # (B, H, d)
@@ -105,15 +101,13 @@ class HLR(MetricRecommender):
             scores[:, block] = -self._block_distances(user_e, item_e, table, rows)
         return scores
 
-    def _block_distances(
-        self, user_e: Tensor, item_e: Tensor, table: Tensor, rows: list[Tensor]
-    ) -> Tensor:
+    def _block_distances(self, user_e: Tensor, item_e: Tensor, table: Tensor, rows: list[Tensor]) -> Tensor:
         """Return `(B, V)` distances of `user_e (B, d)` to `item_e (V, d)`; user b attends to rows[b].
 
         R = N columns are read, 2 N where rel(q_v, p_u) has a memory of its own.
         """
         separate = self.direct_memory is not None and self.attend_user
-        read = self.memory.memories  # (R, d)
+        read: Tensor = self.memory.memories  # (R, d)
         if separate:
             read = torch.cat([read, self.memory_of_user.memories])
         value = user_e @ read.T  # (B, R)

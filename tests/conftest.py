@@ -1,0 +1,51 @@
+"""A small data set on disk, and options that make a run take a second."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_hlr import compat
+
+compat.quiet_host()
+
+
+def write_atomic(folder: Path, name: str, users: int = 23, items: int = 17, seed: int = 0) -> Path:
+    """Write `folder/name/name.inter`: random interactions, 4 to 8 per user, tokens u1.. and i1.. ."""
+    rng = np.random.default_rng(seed)
+    lines = ["user_id:token\titem_id:token\trating:float\ttimestamp:float"]
+    for user in range(1, users + 1):
+        for item in rng.choice(items, size=rng.integers(4, 9), replace=False):
+            lines.append(f"u{user}\ti{item + 1}\t{rng.integers(1, 6)}\t{rng.integers(1000)}")
+    path = folder / name / f"{name}.inter"
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> dict:
+    """Options of a run on a small data set; everything is written below `tmp_path`."""
+    write_atomic(tmp_path / "data", "toy")
+    return {
+        "dataset": "toy",
+        "data_path": str(tmp_path / "data"),
+        "checkpoint_dir": str(tmp_path / "runs"),
+        "embedding_size": 6,
+        "epochs": 3,
+        "train_batch_size": 16,
+        "show_progress": False,
+    }
+
+
+@pytest.fixture
+def arguments(toy: dict) -> list[str]:
+    """Return the same options as a command line, without the model."""
+    return [f"--{key}={value}" for key, value in toy.items()]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Keep the small tensors of the tests on one thread."""
+    torch.set_num_threads(1)

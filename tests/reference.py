@@ -1,0 +1,150 @@
+"""The models as their equations stand: plain loops in float64, for comparison only.
+
+Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Learning, RecSys 2021
+(doi 10.1145/3460231.3474230). Nothing here is vectorised over users, items, histories or slots, and
+nothing is shared with the package: a user, an item and a relation are vectors `(d,)`, a history is a
+list of item ids, a memory a list of slots.
+
+| letter | name | | letter | name |
+|---|---|---|---|---|
+| p_u | `p[u]` | | k_n, m_n | `keys[n]`, `memories[n]` |
+| q_v | `q[v]` | | I_u | `history` |
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Weights = dict[str, Tensor]
+
+
+def relation(a: Tensor, b: Tensor, keys: Tensor, memories: Tensor) -> Tensor:
+    """rel(a, b) = sum_n w_n m_n, w_n = softmax_n((a * b) . k_n) (Eqs. 2-4)."""
+    joint = a * b  # (d,), Eq. 2
+    exps = [torch.dot(joint, key).exp() for key in keys]
+    weights = [exp / sum(exps) for exp in exps]  # Eq. 3
+    return sum(weight * memory for weight, memory in zip(weights, memories, strict=True))  # (d,), Eq. 4
+
+
+def attention(relations: list[Tensor], query: Tensor, smoothing: float) -> Tensor:
+    """sum_j alpha_j r_j, alpha_j = exp(query . r_j) / (sum_k exp(query . r_k))^beta (Eqs. 5-6).
+
+    The paper's beta is 1. Over nothing the sum is 0.
+    """
+    exps = [torch.dot(query, r).exp() for r in relations]
+    total = sum(exps)
+    terms = [exp / total**smoothing * r for exp, r in zip(exps, relations, strict=True)]
+    return sum(terms, start=torch.zeros_like(query))  # (d,)
+
+
+def hinges(positive: Tensor, negatives: list[Tensor], margin: float) -> list[Tensor]:
+    """max(0, margin + d_pos - d_neg) for every negative (Eq. 8)."""
+    return [torch.clamp(margin + positive - negative, min=0) for negative in negatives]
+
+
+def triplet_loss(
+    positive: Tensor,
+    negatives: list[Tensor],
+    margin: float,
+    reduction: str,
+    temperature: float,
+    num_items: int,
+) -> Tensor:
+    """One positive's loss: Eq. 8 for one negative, joined by `reduction` for several."""
+    values = hinges(positive, negatives, margin)
+    if reduction == "mean":
+        return sum(values) / len(values)
+    if reduction == "hardest":
+        return max(values)
+    if reduction == "soft":
+        exps = [math.exp(value.item() / temperature) for value in values]  # constants: no gradient
+        return sum(exp / sum(exps) * value for exp, value in zip(exps, values, strict=True))
+    if reduction == "rank":  # Hsieh et al., WWW 2017, Eq. 2: rank = num_items * (violating / drawn)
+        violating = sum(value.item() > 0 for value in values)
+        return math.log(1 + num_items * violating / len(values)) * max(values)
+    raise ValueError(reduction)
+
+
+def clip_rows(rows: Tensor, max_norm: float) -> Tensor:
+    """Every row whose Euclidean norm exceeds `max_norm`, rescaled to that norm."""
+    clipped = []
+    for row in rows:
+        norm = math.sqrt(torch.dot(row, row).item())
+        clipped.append(row * (max_norm / norm) if norm > max_norm else row)
+    return torch.stack(clipped)
+
+
+class CML:
+    """d(u, v) = ||p_u - q_v||^2 (Eq. 1); every other model moves p_u by its r(u, v)."""
+
+    def __init__(self, weights: Weights, options: dict[str, Any]) -> None:
+        self.weights, self.options = weights, options
+        self.p, self.q = weights["user_embedding.weight"], weights["item_embedding.weight"]
+
+    def translation(self, u: int, v: int, history: list[int]) -> Tensor:
+        """r = 0."""
+        return torch.zeros_like(self.p[u])
+
+    def distance(self, u: int, v: int, history: list[int], lender: int | None = None) -> Tensor:
+        """||p_u + r(u, v) - q_v||^2; with a `lender` its r(u, lender) in the place of v's own."""
+        r = self.translation(u, v if lender is None else lender, history)
+        difference = self.p[u] + r - self.q[v]
+        return torch.dot(difference, difference)
+
+    def loss(self, triplets: list[tuple[int, int, list[int]]], histories: list[list[int]]) -> Tensor:
+        """Sum over (u, i, negatives) of the triplet loss (Eq. 8), u's history being `histories[row]`."""
+        options = self.options
+        total = torch.zeros((), dtype=torch.float64)
+        for (u, i, negatives), history in zip(triplets, histories, strict=True):
+            lender = i if options.get("share_negative_relation") else None
+            total = total + triplet_loss(
+                self.distance(u, i, history),
+                [self.distance(u, j, history, lender) for j in negatives],
+                options["margin"],
+                options["negative_reduction"],
+                options["negative_temperature"],
+                len(self.q) - 1,
+            )
+        return total
+
+    def clipped(self) -> Weights:
+        """All weights after one pull into the ball: rows of both tables."""
+        max_norm = self.options["max_norm"]
+        tables = ("user_embedding.weight", "item_embedding.weight")
+        return {**self.weights, **{name: clip_rows(self.weights[name], max_norm) for name in tables}}
+
+
+class HLR(CML):
+    """r(u, v) = sum_j alpha_j rel(q_v, q_j), alpha = softmax_j(p_u . rel(q_v, q_j)), j in I_u (Eqs. 5-6).
+
+    `attend_user` (released code): rel(q_v, p_u) is one of the attended relations, read from a memory
+    of its own with `direct_memory`.
+    """
+
+    def translation(self, u: int, v: int, history: list[int]) -> Tensor:
+        """Eqs. 2-6."""
+        keys, memories = self.weights["memory.keys"], self.weights["memory.memories"]
+        relations = [relation(self.q[v], self.q[j], keys, memories) for j in history]
+        if self.options["attend_user"]:
+            if self.options["direct_memory"]:
+                keys = self.weights["direct_memory.keys"]
+                memories = self.weights["direct_memory.memories"]
+            relations.append(relation(self.q[v], self.p[u], keys, memories))
+        return attention(relations, self.p[u], self.options["attention_smoothing"])
+
+    def clipped(self) -> Weights:
+        """Tables; with `clip_memories` also memories, slot by slot, and keys, dimension by dimension."""
+        weights = super().clipped()
+        if self.options["clip_memories"]:
+            for name in [name for name in weights if name.endswith("memory.memories")]:
+                weights[name] = clip_rows(weights[name], self.options["max_norm"])
+            for name in [name for name in weights if name.endswith("memory.keys")]:
+                weights[name] = clip_rows(weights[name].T, self.options["max_norm"]).T
+        return weights
+
+
+TWINS = {"CML": CML, "HLR": HLR}  # by class name; a model without a twin fails the tests

@@ -1,0 +1,230 @@
+"""HLRConfig: where values come from, how they are read, what is refused."""
+
+import sys
+
+import pytest
+import torch
+import yaml
+
+from recbole_hlr import InputError
+from recbole_hlr.config import HLRConfig, load_yaml, parse_arguments, parse_scalar
+from recbole_hlr.options import MODEL_OPTIONS, RUN_OPTIONS
+from recbole_hlr.resources import shipped
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3),
+        ("1E4", 1e4),
+        ("-2.5e+2", -250.0),
+        ("0.001", 0.001),
+        ("20", 20),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("None", None),
+        ("[10,inf)", "[10,inf)"),
+        ("[5, 10]", [5, 10]),
+        ("{max_norm: 1.0}", {"max_norm": 1.0}),
+        ("{'RS': [8, 1, 1]}", {"RS": [8, 1, 1]}),
+        ("HLR++", "HLR++"),
+        ("__import__('os').getpid()", "__import__('os').getpid()"),
+        ("!!python/object/apply:os.getpid []", "!!python/object/apply:os.getpid []"),
+    ],
+)
+def test_scalars_are_read_as_yaml_and_never_evaluated(text, value):
+    assert parse_scalar(text) == value
+
+
+def test_both_forms_of_an_option():
+    assert parse_arguments(["--a=1", "--b", "2", "--c=x=y", "--d", "-1"]) == {"a": 1, "b": 2, "c": "x=y", "d": -1}
+
+
+@pytest.mark.parametrize("words", [["epochs=3"], ["-e", "3"], ["--epochs"], ["--epochs", "--seed=1"], ["--a=1", "--a=2"]])
+def test_other_forms_are_refused(words):
+    with pytest.raises(InputError, match="command line"):
+        parse_arguments(words)
+
+
+def test_order_of_sources(tmp_path, toy):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("margin: 0.1\nlearning_rate: 1e-2\nepochs: 7\nseed: 1\n")
+    second.write_text("learning_rate: 2e-2\nepochs: 8\nseed: 2\n")
+    toy.pop("epochs")
+    config = HLRConfig("HLR", config_files=[first, second], options={**toy, "epochs": 9, "seed": 3}, arguments=["--seed=4"])
+    assert (config["margin"], config["learning_rate"], config["epochs"], config["seed"]) == (0.1, 0.02, 9, 4)
+    assert config["num_memories"] == load_yaml(shipped("properties", "model", "HLR.yaml"))["num_memories"]
+    assert config["valid_metric"] == "NDCG@10"  # overall.yaml, not RecBole's MRR@10
+    assert config.sources["margin"] == str(first)
+    assert config.sources["seed"] == "command line"
+    assert config.sources["num_memories"] == "model/HLR.yaml"
+
+
+def test_config_files_on_the_command_line(tmp_path, arguments):
+    (tmp_path / "a.yaml").write_text("margin: 0.3\n")
+    (tmp_path / "b.yaml").write_text("margin: 0.4\n")
+    files = f"--config_files={tmp_path / 'a.yaml'} {tmp_path / 'b.yaml'}"
+    assert HLRConfig("CML", arguments=[*arguments, files])["margin"] == 0.4
+
+
+def test_data_set_files_are_found_and_come_after_the_host_s():
+    config = HLRConfig("HLR", "ml-100k")
+    assert config["user_inter_num_interval"] == "[10,inf)"
+    assert config["val_interval"] == {"rating": "[4,inf)"}
+    assert config["RATING_FIELD"] == "rating"
+
+
+def test_argv_of_the_process_is_never_read(monkeypatch, toy):
+    monkeypatch.setattr(sys, "argv", ["prog", "--seed=77", "--node-ip-address=1.2.3.4", "file"])
+    assert HLRConfig("HLR", options=toy)["seed"] == 2020
+
+
+def test_two_configurations_do_not_share_state(toy):
+    one = HLRConfig("HLR", "ml-100k")
+    two = HLRConfig("HLR", options=toy)
+    assert one.parameters["Dataset"] is not two.parameters["Dataset"]
+    assert two["user_inter_num_interval"] == "[0,inf)"
+
+
+def test_a_model_class_stands_for_its_name(toy):
+    from recbole_hlr.model import HLR
+
+    assert HLRConfig(HLR, options=toy).model == "HLR"
+
+
+def test_names_of_models_in_any_case(toy):
+    assert HLRConfig("hlr", options=toy).model == "HLR"
+    assert HLRConfig("bpr", options={k: v for k, v in toy.items()}).model == "BPR"
+
+
+def test_part_of_a_mapping_leaves_the_rest_at_its_default(toy):
+    config = HLRConfig("HLR", options={**toy, "train_neg_sample_args": {"sample_num": 3}, "eval_args": {"order": "TO"}})
+    assert config["train_neg_sample_args"]["distribution"] == "uniform"
+    assert config["eval_args"]["split"] == {"RS": [0.8, 0.1, 0.1]}
+
+
+def test_effective_configuration_is_complete_yaml_and_gives_itself(tmp_path, toy):
+    config = HLRConfig("HLR", options={**toy, "lr_scheduler": {"name": "exponential", "gamma": 0.9}})
+    (tmp_path / "effective.yaml").write_text(str(config))
+    again = HLRConfig(config_files=[tmp_path / "effective.yaml"])
+    assert str(again) == str(config)
+    assert set(MODEL_OPTIONS) <= set(yaml.safe_load(str(config)))
+
+
+def test_device_is_chosen_without_touching_the_environment(monkeypatch, toy):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    config = HLRConfig("HLR", options={**toy, "use_gpu": False})
+    import os
+
+    assert config["device"] == torch.device("cpu")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
+
+
+WRONG = {
+    "embedding_size": [0, -1, 1.5, "ten", True],
+    "margin": [0, -0.2, "big", None, float("inf")],
+    "max_norm": [0, -1, "x"],
+    "negative_reduction": ["sum", 1, None],
+    "negative_temperature": [0, "x"],
+    "num_memories": [0, 2.5],
+    "max_history": [0, None],
+    "eval_history": ["some"],
+    "history_sampling": ["popular"],
+    "attend_user": ["yes", 1],
+    "share_negative_relation": ["x"],
+    "attention_smoothing": [0, 1.1],
+    "clip_memories": [0],
+    "direct_memory": [2, True],
+    "epochs": [0, -3, 1.5],
+    "train_batch_size": [0],
+    "eval_batch_size": [0],
+    "eval_memory": [0, -1],
+    "learning_rate": [0, -1, "fast"],
+    "learner": ["adamm"],
+    "lr_scheduler": ["exponential", {"gamma": 0.9}, {"name": "nope"}, {"name": "exponential"}, {"name": "step", "x": 1}],
+    "weight_decay": [-1],
+    "clip_grad_norm": [5, {"max_norm": -1}, {"norm": 1}],
+    "train_neg_sample_args": [{"sample_num": 0}, {"distribution": "zipf"}, {"num": 1}, 5, None, {"distribution": "none"}],
+    "eval_args": [{"split": {"RS": [1, 2]}}, {"split": {"XX": 1}}, {"mode": "fulll"}, {"order": "XO"}, {"groupby": "user"}, 3],
+    "eval_step": [-1],
+    "stopping_step": [-1],
+    "topk": [0, [], [5, 0], "ten"],
+    "metric_decimal_place": [-1],
+    "seed": [-1, 1.5],
+    "show_progress": ["x"],
+    "tensorboard": ["x"],
+    "use_gpu": ["x"],
+    "shuffle": ["x"],
+    "reproducibility": ["x"],
+    "state": ["LOUD"],
+    "metrics": [["NDGC"], "Precission"],
+    "valid_metric": ["NDCG@20", "AUC", "recall"],
+}  # fmt: skip
+
+
+def test_every_checked_option_has_wrong_values_here():
+    assert set(MODEL_OPTIONS) | set(RUN_OPTIONS) <= set(WRONG)
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_wrong_values_are_refused_with_name_place_and_range(toy, key, value):
+    with pytest.raises(InputError) as caught:
+        HLRConfig("HLR", options={**toy, key: value})
+    text = str(caught.value)
+    assert key in text
+    assert "keyword argument" in text
+    assert "must be" in text or key == "lr_scheduler", text
+    assert "\n" not in text
+
+
+def test_a_wrong_value_in_a_file_names_the_file(tmp_path, toy):
+    (tmp_path / "my.yaml").write_text("margin: -0.2\n")
+    with pytest.raises(InputError, match=r"margin=-0\.2 \(.*my\.yaml\): must be a number > 0"):
+        HLRConfig("HLR", config_files=[tmp_path / "my.yaml"], options=toy)
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"), [("lerning_rate", "learning_rate"), ("num_memory", "num_memories"), ("Epochs", "epochs"), ("qqqq", None)]
+)
+def test_unknown_keys_are_refused_with_the_nearest(toy, key, nearest):
+    with pytest.raises(InputError, match=rf"{key} \(command line\): is no option of HLR") as caught:
+        HLRConfig("HLR", options=toy, arguments=[f"--{key}=1"])
+    assert (f"did you mean {nearest}?" in str(caught.value)) is (nearest is not None)
+
+
+def test_an_option_of_another_model_is_unknown(toy):
+    with pytest.raises(InputError, match="num_memories"):
+        HLRConfig("CML", options={**toy, "num_memories": 5})
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("HRL", "HLR"), ("LightGNC", "LightGCN"), ("EASY", "EASE")])
+def test_unknown_models_are_refused_with_the_nearest(toy, name, nearest):
+    with pytest.raises(InputError, match=rf"model={name}: is not known \(did you mean {nearest}\?\)"):
+        HLRConfig(name, options=toy)
+
+
+def test_sequential_models_are_refused(toy):
+    with pytest.raises(InputError, match="SASRec"):
+        HLRConfig("SASRec", options=toy)
+
+
+@pytest.mark.parametrize("missing", ["model", "dataset"])
+def test_model_and_data_set_must_be_given(toy, missing):
+    toy = {**toy, "model": "HLR"}
+    del toy[missing]
+    with pytest.raises(InputError, match=f"--{missing}"):
+        HLRConfig(options=toy)
+
+
+@pytest.mark.parametrize("text", ["a: [1", "a: 1\na: 2\n", "- 1\n", "\x00", "just text"])
+def test_damaged_files_are_refused_with_their_name(tmp_path, toy, text):
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=r"bad\.yaml"):
+        HLRConfig("HLR", config_files=[file], options=toy)
+
+
+def test_a_missing_file_is_refused(tmp_path, toy):
+    with pytest.raises(InputError, match=r"none\.yaml: there is no such configuration file"):
+        HLRConfig("HLR", config_files=[tmp_path / "none.yaml"], options=toy)

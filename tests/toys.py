@@ -1,0 +1,194 @@
+"""Tiny models, data and comparisons that the tests share. All sizes are distinct and none is 1.
+
+U = 9 users, I = 13 items (padding included), d = 6, N = 3 slots, cap 7, longest history 10, B = 5 rows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_hlr.config import load_yaml
+from recbole_hlr.data.history import HistoryBatch
+from recbole_hlr.model import MODELS
+from recbole_hlr.resources import shipped
+from tests import reference
+
+torch.set_num_threads(1)
+
+NUM_USERS, NUM_ITEMS, SIZE, SLOTS, CAP = 9, 13, 6, 3, 7
+LENGTHS = {1: 10, 2: 1, 3: 0, 4: 7, 5: 4, 6: 8, 7: 2, 8: 9}  # of every user's history
+USERS = [6, 3, 1, 4, 2]  # B = 5: longer than the cap, empty, longest, at the cap, one item
+TRAINED = [6, 2, 1, 4, 7]  # B = 5: users that have a positive; without it user 2's history is empty
+
+CHOICES: dict[str, list[Any]] = {
+    "attend_user": [False, True],
+    "attend_target": [False, True],
+    "item_attention": ["history", "audience"],
+    "direct_memory": [False, True],
+    "attention_smoothing": [1.0, 0.7],
+    "share_negative_relation": [False, True],
+    "clip_memories": [False, True],
+    "history_sampling": ["uniform", "inverse_popularity"],
+    "eval_history": ["capped", "all"],
+}
+SCORING = ("attend_user", "attend_target", "item_attention", "direct_memory", "attention_smoothing")
+TRAINING = (*SCORING, "share_negative_relation")
+
+NAMES = {model.__name__: name for name, model in reversed(MODELS.items())}  # one name for each class
+
+
+def defaults(name: str) -> dict[str, Any]:
+    return load_yaml(shipped("properties", "model", f"{MODELS[name].__name__}.yaml"))
+
+
+def variants(*keys: str, **fixed: Any) -> list[Any]:
+    """Every model with every combination of those `keys` that its YAML has, as pytest parameters."""
+    params = []
+    for name in NAMES.values():
+        known = [key for key in keys if key in defaults(name)]
+        for values in itertools.product(*(CHOICES[key] for key in known)):
+            options = dict(zip(known, values, strict=True))
+            if options.get("direct_memory") and not options["attend_user"]:
+                continue
+            label = "-".join([name, *(f"{key}={value}" for key, value in options.items())])
+            params.append(pytest.param(name, {**options, **fixed}, id=label))
+    return params
+
+
+class Toy:
+    """A stand-in for the host's data set: sizes, and interaction pairs as columns."""
+
+    uid_field, iid_field = "user_id", "item_id"
+
+    def __init__(self, pairs: list[tuple[int, int]], num_users: int, num_items: int) -> None:
+        self.user_num, self.item_num = num_users, num_items
+        columns = torch.tensor(pairs, dtype=torch.int64).view(-1, 2)  # (nnz, 2)
+        self.inter_feat = {"user_id": columns[:, 0], "item_id": columns[:, 1]}
+
+    def num(self, field: str) -> int:
+        return {"user_id": self.user_num, "item_id": self.item_num}[field]
+
+    def items_of(self, user: int) -> list[int]:
+        return sorted(set(self.inter_feat["item_id"][self.inter_feat["user_id"] == user].tolist()))
+
+
+def ragged(seed: int = 0, lengths: dict[int, int] = LENGTHS) -> Toy:
+    """Histories of `lengths`, of random items, in random order, a third of the pairs given twice."""
+    draw = random.Random(seed)
+    pairs = [(u, i) for u, n in lengths.items() for i in draw.sample(range(1, NUM_ITEMS), n)]
+    pairs += draw.sample(pairs, len(pairs) // 3)
+    return Toy(draw.sample(pairs, len(pairs)), NUM_USERS, NUM_ITEMS)
+
+
+def options_for(name: str, **options: Any) -> dict[str, Any]:
+    """The configuration of a model: its YAML, then the toy sizes, then `options`."""
+    host = {
+        "USER_ID_FIELD": "user_id",
+        "ITEM_ID_FIELD": "item_id",
+        "NEG_PREFIX": "neg_",
+        "device": torch.device("cpu"),
+        "seed": 2021,
+        "train_neg_sample_args": {"sample_num": 1},
+        "eval_memory": 0.5,
+    }
+    toy = {"embedding_size": SIZE, "num_memories": SLOTS, "max_history": CAP}
+    return {**host, **defaults(name), **toy, **options}
+
+
+def build(name: str, data: Toy | None = None, **options: Any) -> torch.nn.Module:
+    """A float64 model in evaluation mode, its weights the same at every call."""
+    torch.manual_seed(7)
+    return MODELS[name](options_for(name, **options), data or ragged()).double().eval()
+
+
+def twin_of(model: torch.nn.Module, learn: bool = False, **options: Any) -> reference.CML:
+    """The plain twin of a model built with the same `options`, its weights copied as float64."""
+    weights = {
+        name: value.detach().double().clone().requires_grad_(learn)
+        for name, value in model.named_parameters()
+    }
+    kind = type(model).__name__
+    return reference.TWINS[kind](weights, options_for(NAMES[kind], **options))
+
+
+def rows_of(history: HistoryBatch | None, rows: int) -> list[list[int]]:
+    """Each row's history as a list of item ids."""
+    if history is None:
+        return [[] for _ in range(rows)]
+    return [items[mask].tolist() for items, mask in zip(history.items, history.mask, strict=True)]
+
+
+def loop_scores(twin: reference.CML, users: list[int], histories: list[list[int]]) -> Tensor:
+    """Scores `(B, I)` of users with all items, by loops."""
+    with torch.no_grad():
+        distances = [
+            [twin.distance(u, v, history) for v in range(len(twin.q))]
+            for u, history in zip(users, histories, strict=True)
+        ]
+    return -torch.tensor(distances, dtype=torch.float64)
+
+
+def scores_by_pairs(model: torch.nn.Module, users: list[int]) -> Tensor:
+    """Scores `(B, I)` by `predict` on the full grid."""
+    items = torch.arange(model.n_items)
+    grid = {
+        "user_id": torch.tensor(users).repeat_interleave(len(items)),
+        "item_id": items.repeat(len(users)),
+    }
+    return model.predict(Interaction(grid)).view(len(users), len(items))
+
+
+def scores_of_all(model: torch.nn.Module, users: list[int]) -> Tensor:
+    """Scores `(B, I)` by `full_sort_predict`."""
+    return model.full_sort_predict(Interaction({"user_id": torch.tensor(users)})).view(len(users), -1)
+
+
+def triplets(data: Toy, num_negatives: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """The rows TRAINED: users `(B,)`, a positive of each `(B,)`, unseen negatives `(B, K)`."""
+    draw = random.Random(seed)
+    seen = [data.items_of(u) for u in TRAINED]
+    positives = [draw.choice(items) for items in seen]
+    unseen = [sorted(set(range(1, data.item_num)) - set(items)) for items in seen]
+    negatives = [[draw.choice(items) for _ in range(num_negatives)] for items in unseen]
+    return torch.tensor(TRAINED), torch.tensor(positives), torch.tensor(negatives)
+
+
+def ragged_batch(rows: int, width: int, num_items: int, seed: int = 0) -> HistoryBatch:
+    """A history batch with holes anywhere; row 1 is empty, row 2 full, padded entries hold item 0."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(rows, width, generator=generator) < 0.6
+    mask[1], mask[2] = False, True
+    items = torch.randint(1, num_items, (rows, width), generator=generator)
+    return HistoryBatch(items * mask, mask)
+
+
+def assert_close(found: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
+    """Fail with the worst position where |found - expected| > tolerance * (1 + |expected|), or a NaN."""
+    found, expected = found.detach().double(), expected.detach().double()
+    assert found.shape == expected.shape, f"{what}: shape {tuple(found.shape)}, not {tuple(expected.shape)}"
+    if found.numel() == 0:
+        return
+    error = ((found - expected).abs() / (1 + expected.abs())).nan_to_num(nan=float("inf"))
+    worst = np.unravel_index(int(error.argmax()), error.shape)
+    position = tuple(int(index) for index in worst)
+    assert error.max() <= tolerance, (
+        f"{what}: at {position} found {found[position]:.9g}, expected {expected[position]:.9g}, "
+        f"off by {error.max():.2e} (allowed {tolerance:.0e})"
+    )
+
+
+def gradients(loss: Tensor, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Gradients of `loss` by weight name, zero where a weight takes no part."""
+    found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+    return {
+        name: torch.zeros_like(weight) if gradient is None else gradient
+        for (name, weight), gradient in zip(weights.items(), found, strict=True)
+    }
