@@ -38,9 +38,11 @@ class RunTrainer(Trainer):
     """
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
-        with compat.scratch_directory():
+        parent, config["checkpoint_dir"] = config["checkpoint_dir"], "saved"
+        with compat.scratch_directory():  # in which the host at once makes that folder, and one more
             super().__init__(config, model)
-            self.tensorboard.close()  # the host's, which lies in the scratch folder
+            self.tensorboard.close()
+        config["checkpoint_dir"] = parent
         self.tensorboard: Any = NoTensorboard()
         for metric in self.evaluator.metric_class.values():
             metric.decimal_place = EXACT
@@ -49,7 +51,7 @@ class RunTrainer(Trainer):
         self.epoch_records: list[dict[str, Any]] = []
         self.best_state: dict[str, Any] | None = None
         self.best_epoch: int | None = None
-        self.finished = False
+        self.stopped = False  # early; with more epochs it would not go on
         self.on_epoch_end: Callable[[RunTrainer], None] | None = None
         self._record: dict[str, Any] = {}
         self._loader: Any = None
@@ -70,12 +72,11 @@ class RunTrainer(Trainer):
         `saved` decides only whether `on_epoch_end` is called; the best state is kept either way.
         """
         self._loader, self._verbose, self._saved = train_data, verbose, saved
-        if self.finished:
+        if self.stopped:
             self.eval_collector.data_collect(train_data)
         else:
             super().fit(train_data, valid_data, False, False, show_progress, callback_fn)
-            self.finished = True
-            self._end_epoch()
+            self._end_epoch(last=True)
         self.restore_best()
         return self.best_valid_score, self.best_valid_result
 
@@ -142,16 +143,16 @@ class RunTrainer(Trainer):
 
     # --- epochs and states ------------------------------------------------------------------------------
 
-    def _end_epoch(self) -> None:
-        if not self._record and not self.finished:
+    def _end_epoch(self, last: bool = False) -> None:
+        if not self._record:
             return
-        if self._record:
-            if self.schedule is not None:
-                step_schedule(self.schedule, self._record.get("valid_score"))
-            self.epoch_records.append(self._record)
-            if self._verbose:
-                log.info(self._describe(self._record))
-            self._record = {}
+        if self.schedule is not None:
+            step_schedule(self.schedule, self._record.get("valid_score"))
+        self.epoch_records.append(self._record)
+        self.stopped = last and self._record["epoch"] < self.epochs - 1
+        if self._verbose:
+            log.info(self._describe(self._record))
+        self._record = {}
         if self.on_epoch_end is not None and self._saved:
             self.on_epoch_end(self)
 
@@ -180,7 +181,7 @@ class RunTrainer(Trainer):
             "best_valid_result": self.best_valid_result,
             "best_epoch": done if self.best_epoch is None else self.best_epoch,
             "validated": self.best_epoch is not None,
-            "finished": self.finished,
+            "stopped": self.stopped,
             "state_dict": best["state_dict"],  # for the host
             "other_parameter": {},  # for the host
             "best": best,
@@ -200,7 +201,7 @@ class RunTrainer(Trainer):
         self.best_valid_result = state["best_valid_result"]
         if state["validated"]:
             self.best_state, self.best_epoch = state["best"], state["best_epoch"]
-        self.finished = state["finished"]
+        self.stopped = state["stopped"]
         checkpoint.load_model_state(self.model, state["last"] or state["best"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:

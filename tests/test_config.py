@@ -38,10 +38,17 @@ def test_scalars_are_read_as_yaml_and_never_evaluated(text, value):
 
 
 def test_both_forms_of_an_option():
-    assert parse_arguments(["--a=1", "--b", "2", "--c=x=y", "--d", "-1"]) == {"a": 1, "b": 2, "c": "x=y", "d": -1}
+    assert parse_arguments(["--a=1", "--b", "2", "--c=x=y", "--d", "-1"]) == {
+        "a": 1,
+        "b": 2,
+        "c": "x=y",
+        "d": -1,
+    }
 
 
-@pytest.mark.parametrize("words", [["epochs=3"], ["-e", "3"], ["--epochs"], ["--epochs", "--seed=1"], ["--a=1", "--a=2"]])
+@pytest.mark.parametrize(
+    "words", [["epochs=3"], ["-e", "3"], ["--epochs"], ["--epochs", "--seed=1"], ["--a=1", "--a=2"]]
+)
 def test_other_forms_are_refused(words):
     with pytest.raises(InputError, match="command line"):
         parse_arguments(words)
@@ -52,7 +59,9 @@ def test_order_of_sources(tmp_path, toy):
     first.write_text("margin: 0.1\nlearning_rate: 1e-2\nepochs: 7\nseed: 1\n")
     second.write_text("learning_rate: 2e-2\nepochs: 8\nseed: 2\n")
     toy.pop("epochs")
-    config = HLRConfig("HLR", config_files=[first, second], options={**toy, "epochs": 9, "seed": 3}, arguments=["--seed=4"])
+    config = HLRConfig(
+        "HLR", config_files=[first, second], options={**toy, "epochs": 9, "seed": 3}, arguments=["--seed=4"]
+    )
     assert (config["margin"], config["learning_rate"], config["epochs"], config["seed"]) == (0.1, 0.02, 9, 4)
     assert config["num_memories"] == load_yaml(shipped("properties", "model", "HLR.yaml"))["num_memories"]
     assert config["valid_metric"] == "NDCG@10"  # overall.yaml, not RecBole's MRR@10
@@ -99,7 +108,9 @@ def test_names_of_models_in_any_case(toy):
 
 
 def test_part_of_a_mapping_leaves_the_rest_at_its_default(toy):
-    config = HLRConfig("HLR", options={**toy, "train_neg_sample_args": {"sample_num": 3}, "eval_args": {"order": "TO"}})
+    config = HLRConfig(
+        "HLR", options={**toy, "train_neg_sample_args": {"sample_num": 3}, "eval_args": {"order": "TO"}}
+    )
     assert config["train_neg_sample_args"]["distribution"] == "uniform"
     assert config["eval_args"]["split"] == {"RS": [0.8, 0.1, 0.1]}
 
@@ -167,7 +178,9 @@ def test_every_checked_option_has_wrong_values_here():
     assert set(MODEL_OPTIONS) | set(RUN_OPTIONS) <= set(WRONG)
 
 
-@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in WRONG.items() for value in values]
+)
 def test_wrong_values_are_refused_with_name_place_and_range(toy, key, value):
     with pytest.raises(InputError) as caught:
         HLRConfig("HLR", options={**toy, key: value})
@@ -185,7 +198,8 @@ def test_a_wrong_value_in_a_file_names_the_file(tmp_path, toy):
 
 
 @pytest.mark.parametrize(
-    ("key", "nearest"), [("lerning_rate", "learning_rate"), ("num_memory", "num_memories"), ("Epochs", "epochs"), ("qqqq", None)]
+    ("key", "nearest"),
+    [("lerning_rate", "learning_rate"), ("num_memory", "num_memories"), ("Epochs", "epochs"), ("qqqq", None)],
 )
 def test_unknown_keys_are_refused_with_the_nearest(toy, key, nearest):
     with pytest.raises(InputError, match=rf"{key} \(command line\): is no option of HLR") as caught:

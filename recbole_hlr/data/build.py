@@ -6,10 +6,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
-from recbole.utils import FeatureType
+from recbole.utils import FeatureSource, FeatureType
 
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.data.history import History
@@ -25,11 +26,27 @@ class AtomicDataset(Dataset):
 
     def _load_feat(self, filepath: str, source: Any) -> Any:
         separator, encoding = self.config["field_separator"], self.config["encoding"] or "utf-8"
+        is_inter = source == FeatureSource.INTERACTION  # only .inter has no quoted text
         try:
             with open(filepath, encoding=encoding) as file:
-                header = file.readline().rstrip("\n")
+                names = self._check_header(filepath, file.readline().rstrip("\n"), separator, source)
+                for number, line in enumerate(file if is_inter else (), start=2):
+                    if line.count(separator) != len(names) - 1 and line.strip():
+                        raise InputError(
+                            f"{filepath}, line {number}: has {line.count(separator) + 1} columns; "
+                            f"must have {len(names)} as the header has"
+                        )
         except UnicodeDecodeError as error:
             raise InputError(f"{filepath}: is not {encoding} text ({error.reason}); set --encoding") from None
+        except OSError as error:
+            raise InputError(f"{filepath}: cannot be read ({error.strerror})") from None
+        try:
+            return super()._load_feat(filepath, source)
+        except ValueError as error:
+            raise InputError(f"{filepath}: {wrong_number(filepath, separator, encoding) or error}") from error
+
+    def _check_header(self, filepath: str, header: str, separator: str, source: Any) -> list[str]:
+        """Return the column names of a header `name:type ...`; `InputError` where one is wrong or missing."""
         kinds = [kind.value for kind in FeatureType]
         columns = header.split(separator)
         for column in columns:
@@ -46,10 +63,18 @@ class AtomicDataset(Dataset):
                 f"{filepath}: has no column {', '.join(missing)}; it has {', '.join(names)} "
                 "(options USER_ID_FIELD, ITEM_ID_FIELD and load_col name the columns)"
             )
-        try:
-            return super()._load_feat(filepath, source)
-        except ValueError as error:
-            raise InputError(f"{filepath}: {error}") from error
+        return names
+
+
+def wrong_number(filepath: str, separator: str, encoding: str) -> str | None:
+    """Return where in an atomic file the first float column holds something that is no number."""
+    table = pd.read_csv(filepath, sep=separator, dtype=str, encoding=encoding, engine="python")
+    for column in table.columns[table.columns.str.endswith(":float")]:
+        wrong = pd.to_numeric(table[column], errors="coerce").isna() & table[column].notna()
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            return f"line {row + 2}: {column.split(':')[0]}={table[column].iloc[row]} must be a number"
+    return None
 
 
 def load_dataset(config: HLRConfig) -> Dataset:

@@ -1,0 +1,184 @@
+"""Wrong input through the command line: one sentence, exit code 2, nothing half-written."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from recbole_hlr.cli import main
+
+HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+
+
+def data_file(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "toy" / "toy.inter"
+
+
+def refusal(capsys, *words: str) -> str:
+    """Run `train`, check that it is refused as it should be, and return the sentence."""
+    assert main(["train", *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in captured.err
+    return line
+
+
+def refuse(capsys, tmp_path, arguments, pattern: str, *more: str, model: str = "HLR") -> None:
+    line = refusal(capsys, f"--model={model}", *arguments, *more)
+    assert re.search(pattern, line), line
+    assert not list((tmp_path / "runs").glob("*")) if (tmp_path / "runs").exists() else True
+
+
+def test_no_data_set_folder(tmp_path, arguments, capsys):
+    data_file(tmp_path).parent.rename(tmp_path / "elsewhere")
+    refuse(capsys, tmp_path, arguments, r"dataset=toy: there is no file .*toy\.inter.*--data_path=FOLDER")
+
+
+def test_no_file_of_a_split(tmp_path, arguments, capsys):
+    refuse(capsys, tmp_path, arguments, r"toy\.train\.inter", "--benchmark_filename=[train,valid,test]")
+
+
+@pytest.mark.parametrize(
+    ("header", "pattern"),
+    [
+        ("user_id:token\titem_id\trating:float\n", r"toy\.inter, line 1: column 'item_id' must be name:type"),
+        ("user_id:token\titem_id:tokens\n", r"column 'item_id:tokens' must be name:type.*one of token, float"),
+        ("user_id:token,item_id:token\n", r"column 'user_id:token,item_id:token' must be"),
+        ("\n", r"column '' must be name:type"),
+        ("user:token\titem:token\n", r"has no column user_id, item_id; it has user, item"),
+    ],
+)
+def test_wrong_header(tmp_path, arguments, capsys, header, pattern):
+    data_file(tmp_path).write_text(header + "a\tb\n")
+    refuse(capsys, tmp_path, arguments, pattern)
+
+
+def test_wrong_value_in_a_column(tmp_path, arguments, capsys):
+    data_file(tmp_path).write_text(HEADER + "u1\ti1\tfive\t3\n")
+    refuse(capsys, tmp_path, arguments, r"toy\.inter: line 2: rating=five must be a number", "--load_col={inter: [user_id, item_id, rating]}")
+
+
+def test_wrong_encoding(tmp_path, arguments, capsys):
+    data_file(tmp_path).write_bytes(("üser_id:token\titem_id:token\n" + "a\tb\n").encode("latin-1"))
+    refuse(capsys, tmp_path, arguments, r"toy\.inter: is not utf-8 text.*--encoding")
+
+
+def test_a_line_with_too_many_columns(tmp_path, arguments, capsys):
+    data_file(tmp_path).write_text(HEADER + "u1\ti1\t3\t4\nu1\ti1\t3\t4\t5\t6\n")
+    refuse(capsys, tmp_path, arguments, r"toy\.inter, line 3: has 6 columns; must have 4")
+
+
+def test_filters_that_leave_nothing(tmp_path, arguments, capsys):
+    refuse(
+        capsys, tmp_path, arguments,
+        r"no interaction is left after filtering with .*user_inter_num_interval=\[99,inf\)",
+        "--user_inter_num_interval=[99,inf)",
+    )  # fmt: skip
+
+
+def test_a_header_without_interactions(tmp_path, arguments, capsys):
+    data_file(tmp_path).write_text(HEADER)
+    refuse(capsys, tmp_path, arguments, r"no interaction is left")
+
+
+def test_a_filter_on_a_column_that_is_not_there(tmp_path, arguments, capsys):
+    refuse(capsys, tmp_path, arguments, r"dataset=toy.*stars", "--val_interval={stars: '[4,inf)'}")
+
+
+@pytest.mark.parametrize("model", ["HLR", "BPR"])
+def test_a_user_with_every_item(tmp_path, arguments, capsys, model):
+    with data_file(tmp_path).open("a") as file:
+        file.writelines(f"greedy\ti{item}\t5\t1\n" for item in range(1, 18))
+    pattern = r"user greedy has interacted with all 17 items: no negative item is left"
+    refuse(capsys, tmp_path, arguments, pattern, model=model)
+
+
+def test_an_infinite_loss(tmp_path, arguments, capsys):
+    line = refusal(capsys, "--model=CML", *arguments, "--learning_rate=1e30", "--max_norm=null")
+    assert re.search(r"epoch \d: the training loss is (inf|nan) with learning_rate=1e\+30; must be finite", line)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, arguments, capsys):
+    (tmp_path / "file").write_text("")
+    words = [word for word in arguments if "checkpoint_dir" not in word]
+    line = refusal(capsys, "--model=CML", *words, f"--checkpoint_dir={tmp_path / 'file' / 'runs'}")
+    assert "must be a folder that can be written" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "pattern"),
+    [
+        (["--model=HRL", "--dataset=ml-100k"], r"model=HRL: is not known \(did you mean HLR\?\)"),
+        (["--model=HLR", "--dataset=ml-100q"], r"dataset=ml-100q: there is no file"),
+        (["--model=HLR"], r"--dataset .*is missing"),
+        (["--dataset=ml-100k"], r"--model .*is missing"),
+        (["--model=HLR", "--dataset=ml-100k", "--epoch=3"], r"did you mean epochs\?"),
+        (["--model=HLR", "--dataset=ml-100k", "--epochs", "0"], r"epochs=0 \(command line\): must be an integer >= 1"),
+        (["HLR"], r"HLR \(command line\): must be --key=value"),
+        (["--resume=/no/such/run"], r"/no/such/run: is no run directory"),
+        (["--config_files=nope.yaml", "--model=HLR", "--dataset=x"], r"nope\.yaml: there is no such"),
+    ],
+)
+def test_wrong_command_lines(capsys, words, pattern):
+    assert re.search(pattern, refusal(capsys, *words))
+
+
+def test_unknown_verb_and_help(capsys):
+    assert main(["fit"]) == 2
+    assert "must be one of train" in capsys.readouterr().err
+    for words in ([], ["--help"], ["train", "-h"]):
+        assert main(words) == 0
+        assert "usage: recbole-hlr train" in capsys.readouterr().out
+
+
+def test_list_of_models(capsys):
+    assert main(["models"]) == 0
+    out = capsys.readouterr().out
+    assert "HLR" in out.splitlines()[0]
+    assert "LightGCN" in out.splitlines()[1]
+
+
+@pytest.mark.slow
+def test_output_off_a_terminal_is_quiet_and_complete(tmp_path, arguments):
+    """No progress bar, no colour codes; the table on standard output, the rest on standard error."""
+    words = [sys.executable, "-m", "recbole_hlr", "train", "--model=HLR", *arguments]
+    words = [word.replace("show_progress=False", "show_progress=True") for word in words]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert not re.search(r"\x1b|\r|%\|", done.stdout + done.stderr)
+    assert re.search(r"HLR +validation +test", done.stdout)
+    assert re.search(r"ndcg@10 +0\.\d{4} +0\.\d{4}", done.stdout)
+    assert "run directory" in done.stdout
+    assert [line for line in done.stderr.splitlines() if line.startswith("epoch")][2].startswith("epoch   2")
+    assert "Warning" not in done.stderr, done.stderr
+
+
+@pytest.mark.slow
+def test_progress_bars_on_a_terminal(arguments):
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    words = [sys.executable, "-m", "recbole_hlr", "train", "--model=HLR", *arguments, "--num_memories=3"]
+    words = [word.replace("show_progress=False", "show_progress=True") for word in words]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=follower)
+    os.close(follower)
+    seen = b""
+    while True:
+        try:
+            part = os.read(leader, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    os.close(leader)
+    assert process.wait(timeout=100) == 0
+    assert b"epoch 0:" in seen
+    assert b"epoch   2  loss" in seen

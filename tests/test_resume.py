@@ -1,0 +1,235 @@
+"""Runs that are killed, interrupted or run out of disk, and resumed."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from recbole_hlr import InputError, run
+from recbole_hlr.cli import main
+
+HLR = ["--model=HLR", "--epochs=25", "--stopping_step=25", "--max_history=3"]
+VAE = [
+    "--model=MultiVAE",
+    "--epochs=25",
+    "--stopping_step=25",
+    "--mlp_hidden_size=[8]",
+    "--latent_dimension=4",
+]
+BPR = ["--model=BPR", "--epochs=25", "--stopping_step=25"]
+
+
+def start(words: list[str], body: str = "") -> subprocess.Popen:
+    """Start `recbole-hlr train` in a process of its own; `body` runs before it, in that process."""
+    code = f"import sys, os, signal, time\nimport torch; torch.set_num_threads(1)\n{body}\n"
+    code += f"from recbole_hlr.cli import main\nsys.exit(main({['train', *words]!r}))"
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def command(arguments: list[str], more: list[str], folder: Path) -> list[str]:
+    """The toy's command line with some of its options replaced."""
+    more = [*more, f"--checkpoint_dir={folder}"]
+    replaced = {word.split("=")[0] for word in more} | (
+        {"--embedding_size"} if "MultiVAE" in more[0] else set()
+    )
+    return [word for word in arguments if word.split("=")[0] not in replaced] + more
+
+
+def finish(words: list[str]) -> Path:
+    process = start(words)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return Path(out.split("run directory")[1].strip())
+
+
+def outcome(run_dir: Path) -> dict:
+    """Everything that two equal runs have in common: metrics, epochs without times, final weights."""
+    result = json.loads((run_dir / "result.json").read_text())
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["train_seconds"], line["valid_seconds"]
+    content = torch.load(run_dir / "model.pth", weights_only=True)
+    return {
+        "result": {k: result[k] for k in ("valid", "test", "best_epoch", "best_valid_score", "epochs")},
+        "lines": lines,
+        "weights": {k: v.tolist() for k, v in content["state_dict"].items()},
+    }
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    until = time.monotonic() + 100
+    while not condition() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [HLR, BPR, VAE], ids=["HLR", "BPR", "MultiVAE"])
+def test_a_run_killed_at_random_moments_ends_like_one_never_killed(tmp_path, arguments, words):
+    whole = outcome(finish(command(arguments, words, tmp_path / "whole")))
+    parent, chance = tmp_path / "killed", random.Random(sum(map(ord, words[-1])))
+    process = start(command(arguments, words, parent))
+    wait_for(lambda: list(parent.glob("[!.]*/config.yaml")), process)
+    kills = 0
+    for _ in range(3):
+        time.sleep(chance.uniform(0.0, 0.25))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+        (run_dir,) = parent.glob("[!.]*")
+        before = done(run_dir)
+        process = start([f"--resume={run_dir}"])
+        wait_for(lambda d=run_dir, b=before: done(d) > b, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert kills >= 1
+    assert finish([f"--resume={run_dir}"]) == run_dir
+    assert outcome(run_dir) == whole
+
+
+def done(run_dir: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return len((run_dir / "metrics.jsonl").read_text().splitlines())
+    return 0
+
+
+@pytest.mark.slow
+def test_a_run_killed_while_a_checkpoint_is_written(tmp_path, arguments):
+    """The process dies with half of the file written, twice, at different epochs."""
+    whole = outcome(finish(command(arguments, HLR, tmp_path / "whole")))
+    body = """
+real, count = torch.save, [0]
+def save(content, file):
+    count[0] += 1
+    if count[0] == {at}:
+        import io
+        memory = io.BytesIO(); real(content, memory)
+        file.write(memory.getvalue()[: len(memory.getvalue()) // 2]); file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(content, file)
+torch.save = save
+"""
+    parent = tmp_path / "killed"
+    process = start(command(arguments, HLR, parent), body.format(at=1))
+    process.communicate(timeout=100)
+    assert process.returncode == -signal.SIGKILL
+    (run_dir,) = parent.glob("[!.]*")
+    assert not (run_dir / "model.pth").exists()
+    process = start([f"--resume={run_dir}"], body.format(at=9))
+    process.communicate(timeout=100)
+    assert process.returncode == -signal.SIGKILL
+    assert torch.load(run_dir / "model.pth", weights_only=True)["epoch"] == 7
+    finish([f"--resume={run_dir}"])
+    assert outcome(run_dir) == whole
+
+
+def test_ctrl_c_leaves_a_resumable_run_and_says_how(tmp_path, arguments, capsys, monkeypatch):
+    from recbole_hlr.trainer import MetricTrainer
+
+    validate = MetricTrainer.validate
+
+    def interrupt(self, data):
+        if len(self.epoch_records) == 1:
+            raise KeyboardInterrupt
+        return validate(self, data)
+
+    monkeypatch.setattr(MetricTrainer, "validate", interrupt)
+    assert main(["train", "--model=HLR", *arguments]) == 130
+    monkeypatch.undo()
+    (run_dir,) = (tmp_path / "runs").iterdir()
+    assert f"--resume={run_dir}" in capsys.readouterr().err
+    resumed = run(resume=run_dir)
+    options = {a[2:].split("=")[0]: a.split("=", 1)[1] for a in arguments}
+    assert resumed.test == run("HLR", arguments=[f"--{k}={v}" for k, v in options.items()]).test
+    assert resumed.run_dir == str(run_dir)
+
+
+def test_a_finished_run_resumed_gives_its_result_again(toy):
+    first = run("HLR", **toy)
+    again = run(resume=first.run_dir)
+    assert (again.test, again.valid, again.epochs) == (first.test, first.valid, first.epochs)
+
+
+def test_more_epochs_go_on_where_the_run_ended(toy):
+    first = run("HLR", **toy)
+    longer = run(resume=first.run_dir, epochs=6)
+    assert longer.epochs == 6
+    assert longer.test == run("HLR", **{**toy, "epochs": 6}).test
+
+
+def test_only_harmless_options_can_change(toy):
+    first = run("HLR", **toy)
+    for wrong in ({"margin": 0.3}, {"model": "CML"}, {"dataset": "other"}, {"seed": 5}):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))}.*cannot change in a resumed run"):
+            run(resume=first.run_dir, **wrong)
+
+
+def test_changed_data_are_noticed(tmp_path, toy):
+    first = run("HLR", **toy)
+    file = tmp_path / "data" / "toy" / "toy.inter"
+    file.write_text(file.read_text().replace("u1\ti", "u1\tj", 1))
+    with pytest.raises(InputError, match="is not the one that this run was started with"):
+        run(resume=first.run_dir)
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file", b"not a checkpoint at all" * 50])
+def test_a_damaged_checkpoint_is_named(toy, damage):
+    first = run("CML", **toy)
+    Path(first.run_dir, "model.pth").write_bytes(damage)
+    with pytest.raises(InputError, match=r"model\.pth: cannot be read as a checkpoint"):
+        run(resume=first.run_dir)
+
+
+def test_a_checkpoint_that_would_run_code_is_not_loaded(tmp_path, toy):
+    class Trap:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "trapped"),))
+
+    first = run("CML", **toy)
+    torch.save({"format": 1, "trap": Trap()}, Path(first.run_dir, "model.pth"))
+    with pytest.raises(InputError, match=r"model\.pth"):
+        run(resume=first.run_dir)
+    assert not (tmp_path / "trapped").exists()
+
+
+@pytest.mark.parametrize("path", ["nowhere", "."])
+def test_resuming_what_is_no_run(tmp_path, path):
+    with pytest.raises(InputError, match="is no run directory"):
+        run(resume=tmp_path / path)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_in_one_sentence_and_keeps_the_last_checkpoint(tmp_path, arguments):
+    """A limit on the size of files stands for the full disk: the write itself fails."""
+    body = """
+import resource
+real, count = torch.save, [0]
+def save(content, file):
+    count[0] += 1
+    if count[0] == 4:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    real(content, file)
+torch.save = save
+"""
+    process = start(command(arguments, HLR, tmp_path / "runs"), body)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 2, err
+    (run_dir,) = (tmp_path / "runs").iterdir()
+    message = err.strip().splitlines()[-1]
+    assert "model.pth" in message
+    assert "the file written before is kept" in message
+    assert "Traceback" not in err
+    assert torch.load(run_dir / "model.pth", weights_only=True)["epoch"] == 2
+    assert not list(run_dir.glob(".*tmp"))
+    finish([f"--resume={run_dir}"])

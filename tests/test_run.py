@@ -1,0 +1,248 @@
+"""prepare() and run(): the parts, the run directory, the trainer's rules, the fitted recommender."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_hlr import MODELS, InputError, load, prepare, run
+from recbole_hlr.config import HLRConfig, load_yaml
+from recbole_hlr.data.triplets import TripletLoader
+
+FILES = {"config.yaml", "metrics.jsonl", "result.json", "model.pth", "log.txt"}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_run_writes_its_directory_and_nothing_else(tmp_path, toy, model, monkeypatch):
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    result = run(model, **toy)
+    (run_dir,) = (tmp_path / "runs").iterdir()
+    assert {file.name for file in run_dir.iterdir()} == FILES
+    assert list((tmp_path / "cwd").iterdir()) == []
+    assert result.run_dir == str(run_dir)
+    stored = json.loads((run_dir / "result.json").read_text())
+    assert stored["test"] == result.test
+    assert (
+        set(result.valid)
+        == set(result.test)
+        == {f"{m}@10" for m in ("recall", "mrr", "ndcg", "hit", "precision", "map")}
+    )
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1, 2]
+    assert max(line["valid_score"] for line in lines) == result.best_valid_score == result.valid["ndcg@10"]
+    assert lines[result.best_epoch]["valid_score"] == result.best_valid_score
+    assert HLRConfig(config_files=[run_dir / "config.yaml"]).requested == load_yaml(run_dir / "config.yaml")
+
+
+@pytest.mark.parametrize("model", [*MODELS, "BPR"])
+def test_the_same_seed_gives_the_same_result_to_the_last_bit(toy, model):
+    one, two, other = run(model, **toy), run(model, **toy), run(model, **toy, seed=5)
+    assert one.test == two.test
+    assert one.valid == two.valid
+    assert one.best_valid_score != other.best_valid_score
+    states = [torch.load(f"{r.run_dir}/model.pth", weights_only=True)["state_dict"] for r in (one, two)]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_runs_of_the_same_second_get_folders_and_logs_of_their_own(tmp_path, toy):
+    before = list(logging.getLogger().handlers)
+    folders = {run("CML", **toy).run_dir for _ in range(3)}
+    assert len(folders) == 3
+    for folder in folders:
+        text = (tmp_path / "runs" / folder / "log.txt").read_text()
+        assert text.count("run directory") == 1
+    assert logging.getLogger().handlers == before
+
+
+def test_splits_are_those_of_plain_recbole(toy):
+    """The order of random numbers is the host's: same seed, same split, for every model."""
+    ours, host = prepare("CML", **toy), prepare("BPR", **toy)
+    for part in ("train_data", "valid_data", "test_data"):
+        a, b = (getattr(e, part)._dataset.inter_feat for e in (ours, host))
+        pairs = [sorted(zip(x["user_id"].tolist(), x["item_id"].tolist(), strict=True)) for x in (a, b)]
+        assert pairs[0] == pairs[1]
+
+
+def test_history_is_of_the_training_part_only(toy):
+    experiment = prepare("HLR", **toy)
+    train = experiment.train_data.dataset.inter_feat
+    pairs = set(zip(train["user_id"].tolist(), train["item_id"].tolist(), strict=True))
+    history = experiment.model.history
+    assert set(zip(history.users().tolist(), history.items.tolist(), strict=True)) == pairs
+
+
+@pytest.mark.parametrize("sampling", [{"distribution": "popularity"}, {"dynamic": True, "candidate_num": 3}])
+@pytest.mark.parametrize("model", MODELS)
+def test_other_negative_sampling_goes_through_the_host_s_loader(toy, model, sampling):
+    options = {**toy, "train_neg_sample_args": {"sample_num": 2, **sampling}}
+    assert not isinstance(prepare(model, **options).train_data, TripletLoader)
+    assert np.isfinite(run(model, **options).best_valid_score)
+
+
+def test_best_state_is_kept_with_saving_off(toy):
+    experiment = prepare("CML", **{**toy, "epochs": 12, "learning_rate": 0.3})
+    trainer = experiment.trainer
+    score, valid = trainer.fit(experiment.train_data, experiment.valid_data, saved=False)
+    scores = [record["valid_score"] for record in trainer.epoch_records]
+    assert trainer.best_epoch == int(np.argmax(scores)) != len(scores) - 1
+    again = trainer.evaluate(experiment.valid_data, load_best_model=False)
+    assert again == valid
+    assert again["ndcg@10"] == score == max(scores)
+
+
+def test_scores_are_compared_unrounded_and_a_tie_is_no_improvement(toy, monkeypatch):
+    experiment = prepare("CML", **{**toy, "epochs": 50, "stopping_step": 2})
+    scores = iter([0.50001, 0.50002, 0.50002, 0.50002, 0.50002, 0.9])
+    trainer = experiment.trainer
+    monkeypatch.setattr(trainer, "validate", lambda data: (s := next(scores), {"ndcg@10": s}))
+    trainer.fit(experiment.train_data, experiment.valid_data)
+    assert trainer.best_epoch == 1
+    assert len(trainer.epoch_records) == 5  # stops once the count of ties exceeds stopping_step
+
+
+def test_metrics_are_unrounded(toy):
+    result = run("CML", **toy)
+    assert any(round(value, 4) != value for value in result.test.values())
+
+
+def test_rows_stay_in_the_ball_after_each_step(toy):
+    experiment = prepare("HLR", **toy, learning_rate=0.5, max_norm=0.7, clip_memories=True)
+    experiment.trainer.fit(experiment.train_data, experiment.valid_data)
+    model = experiment.model
+    for table in (model.user_embedding.weight, model.item_embedding.weight, model.memory.memories):
+        assert table.norm(dim=1).max() <= 0.7 + 1e-6
+    assert model.user_embedding.weight.norm(dim=1).max() > 0.69  # the ball is what holds them
+
+
+def test_without_a_ball_rows_leave_it(toy):
+    experiment = prepare("CML", **toy, learning_rate=0.5, max_norm=None)
+    experiment.trainer.fit(experiment.train_data, experiment.valid_data)
+    assert experiment.model.user_embedding.weight.norm(dim=1).max() > 1.5
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ({"name": "exponential", "gamma": 0.5}, [1.0, 0.5, 0.25]),
+        ({"name": "StepLR", "step_size": 2, "gamma": 0.1}, [1.0, 1.0, 0.1]),
+        (
+            {"name": "ReduceLROnPlateau", "factor": 0.1, "patience": 0, "mode": "max", "threshold": 9.0},
+            [1.0, 1.0, 0.1],
+        ),
+    ],
+)
+def test_learning_rate_schedules_by_name(toy, schedule, rates):
+    experiment = prepare("CML", **toy, lr_scheduler=schedule, learning_rate=1.0)
+    experiment.trainer.fit(experiment.train_data, experiment.valid_data)
+    assert [r["learning_rate"] for r in experiment.trainer.epoch_records] == pytest.approx(rates)
+
+
+def test_gradients_are_clipped(toy):
+    free = prepare("CML", **toy, learner="sgd", learning_rate=1.0, max_norm=None)
+    held = prepare(
+        "CML", **toy, learner="sgd", learning_rate=1.0, max_norm=None, clip_grad_norm={"max_norm": 1e-6}
+    )
+    before = held.model.user_embedding.weight.detach().clone()
+    for experiment in (free, held):
+        experiment.trainer.fit(experiment.train_data, experiment.valid_data)
+    assert torch.allclose(held.model.user_embedding.weight, before, atol=1e-4)
+    assert not torch.allclose(free.model.user_embedding.weight, before, atol=1e-2)
+
+
+def test_validation_by_the_triplet_loss(toy):
+    result = run("HLR", **toy, valid_metric="loss")
+    assert result.best_valid_score == result.valid["loss"] > 0
+    assert "ndcg@10" in result.valid
+    lines = [json.loads(line) for line in open(f"{result.run_dir}/metrics.jsonl")]
+    assert min(line["valid_score"] for line in lines) == result.best_valid_score
+    experiment = prepare("HLR", **toy, valid_metric="loss")
+    first, _ = experiment.trainer.validate(experiment.valid_data)
+    second, _ = experiment.trainer.validate(experiment.valid_data)
+    assert first == second  # the same negatives each time
+    seen = experiment.trainer.valid_triplets
+    for part in (experiment.train_data.dataset, experiment.valid_data.dataset):
+        pairs = part.inter_feat["user_id"] * seen.num_items + part.inter_feat["item_id"]
+        assert torch.isin(pairs, seen._seen).all()
+
+
+@pytest.mark.parametrize("split", [[0.8, 0.0, 0.2], [0.8, 0.2, 0.0], [1.0, 0.0, 0.0]])
+def test_parts_without_interactions(toy, split):
+    result = run("HLR", **toy, eval_args={"split": {"RS": split}, "group_by": "none"})
+    assert bool(result.valid) is (split[1] > 0)
+    assert bool(result.test) is (split[2] > 0)
+    assert result.best_epoch == 2 or split[1] > 0
+
+
+@pytest.mark.parametrize("mode", ["uni5", "full"])
+def test_sampled_evaluation_ranks_like_the_host_does(toy, mode):
+    assert np.isfinite(run("HLR", **toy, eval_args={"mode": mode}).test["ndcg@10"])
+
+
+def test_evaluation_batches_follow_the_memory_option(toy):
+    small = prepare("HLR", **toy, eval_memory=1e-6)
+    large = prepare("HLR", **toy)
+    assert len(small.valid_data) > len(large.valid_data) == 1
+    assert prepare("HLR", **toy, eval_batch_size=40).valid_data.step == 40 // small.dataset.item_num
+    a, b = (e.trainer.evaluate(e.valid_data, load_best_model=False) for e in (small, large))
+    assert a == pytest.approx(b, abs=1e-12)
+
+
+def test_a_fitted_recommender_needs_no_data(tmp_path, toy):
+    result = run("HLR", **toy)
+    experiment = prepare("HLR", **toy)
+    (tmp_path / "data").rename(tmp_path / "gone")
+    fitted = load(result.run_dir)
+    table = fitted.recommend(["u3", "u1"], k=4)
+    assert table["user"].tolist() == ["u3"] * 4 + ["u1"] * 4
+    assert table["rank"].tolist() == [1, 2, 3, 4] * 2
+    assert (table.groupby("user")["score"].diff().dropna() <= 0).all()
+    train = experiment.train_data.dataset
+    for user in ("u1", "u3"):
+        number = train.token2id("user_id", user)
+        rows = train.inter_feat["user_id"] == number
+        seen = set(train.id2token("item_id", train.inter_feat["item_id"][rows].numpy()))
+        assert not seen & set(table[table["user"] == user]["item"])
+        everything = fitted.recommend([user], k=100, exclude_seen=False)
+        assert seen <= set(everything["item"])
+        assert len(everything) == train.item_num - 1
+    for unknown in ("u999", "[PAD]"):
+        with pytest.raises(InputError, match="is not among the 23 users"):
+            fitted.recommend([unknown])
+
+
+def test_a_run_of_the_host_s_models_cannot_be_loaded_without_data(toy):
+    with pytest.raises(InputError, match="BPR"):
+        load(run("BPR", **toy).run_dir)
+
+
+def test_checkpoints_are_plain_and_the_host_can_read_them(toy):
+    """RecBole 1.2: `Trainer.evaluate(model_file=...)` and `resume_checkpoint` read the same keys."""
+    from recbole.trainer import Trainer
+
+    result = run("HLR", **toy)
+    content = torch.load(f"{result.run_dir}/model.pth", weights_only=True)
+    shapes = {key: tuple(value.shape) for key, value in content["state_dict"].items()}
+    assert shapes == {
+        "user_embedding.weight": (24, 6),
+        "item_embedding.weight": (18, 6),
+        "memory.keys": (20, 6),
+        "memory.memories": (20, 6),
+    }
+    experiment = prepare("HLR", **toy)
+    test = Trainer.evaluate(
+        Trainer(experiment.config, experiment.model),
+        experiment.test_data,
+        model_file=f"{result.run_dir}/model.pth",
+    )
+    assert {key: round(value, 4) for key, value in result.test.items()} == pytest.approx(dict(test))
+
+
+def test_tensorboard_only_when_asked_for(toy):
+    result = run("CML", **toy, tensorboard=True)
+    assert any(
+        "tfevents" in path.name
+        for path in (__import__("pathlib").Path(result.run_dir) / "tensorboard").iterdir()
+    )
