@@ -103,6 +103,7 @@ MODEL_OPTIONS: dict[str, Option] = {
     "attention_smoothing": _number("in (0, 1]", lambda v: 0 < v <= 1),
     "clip_memories": _BOOL,
     "direct_memory": _BOOL,
+    "max_memory_norm": _or_null(_POSITIVE),
 }
 
 RUN_OPTIONS: dict[str, Option] = {

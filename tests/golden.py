@@ -12,7 +12,7 @@ shifted by one and an arbitrary row is put at 0. There keys are columns, here ro
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,11 +64,13 @@ class Record(NamedTuple):
             "num_memories": int(inputs["meta.N"]),
             "margin": float(results["param.margin"]),
             "max_norm": float(results["param.clip_norm"]),
+            "negative_reduction": "mean",
             "eval_history": "all",  # the recorded histories are already capped
         }
         if self.code == "hlre":
             given |= {
                 "attend_user": True,
+                "max_memory_norm": None,
                 "share_negative_relation": bool(results["param.copy"]),
                 "attention_smoothing": float(results["param.beta"]),
                 "direct_memory": bool(results["param.diff_ram"]),
@@ -77,14 +79,14 @@ class Record(NamedTuple):
         return given
 
 
-@lru_cache(maxsize=None)
+@cache
 def arrays(file: Path) -> dict[str, np.ndarray]:
     with np.load(file) as stored:
         return dict(stored)
 
 
-def records() -> list[Any]:
-    """Every recorded (case, model, setting), as pytest parameters; one that skips for a missing folder."""
+def records(without: str | None = None) -> list[Any]:
+    """Every recorded (case, model, setting) as pytest parameters; for a missing folder one that skips."""
     params = []
     for folder in (RECORDED, SHARED):
         if not folder.is_dir():
@@ -93,7 +95,7 @@ def records() -> list[Any]:
             continue
         for file in sorted(folder.glob("*.npz")):
             case, code, _ = file.name.split(".")
-            if code not in MODEL_OF:
+            if code not in MODEL_OF or case == without:
                 continue
             with np.load(file) as stored:
                 settings = sorted({key.split("/")[0] for key in stored.files})

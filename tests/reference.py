@@ -144,6 +144,9 @@ class HLR(CML):
                 weights[name] = clip_rows(weights[name], self.options["max_norm"])
             for name in [name for name in weights if name.endswith("memory.keys")]:
                 weights[name] = clip_rows(weights[name].T, self.options["max_norm"]).T
+        if self.options["max_memory_norm"] is not None:
+            for name in [name for name in weights if name.endswith("memory.memories")]:
+                weights[name] = clip_rows(weights[name], self.options["max_memory_norm"])
         return weights
 
 

@@ -147,6 +147,7 @@ WRONG = {
     "attention_smoothing": [0, 1.1],
     "clip_memories": [0],
     "direct_memory": [2, True],
+    "max_memory_norm": [0, "x"],
     "epochs": [0, -3, 1.5],
     "train_batch_size": [0],
     "eval_batch_size": [0],

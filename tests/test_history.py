@@ -30,7 +30,7 @@ def chi_square(counts: Counter, outcomes: list, draws: int) -> float:
     return sum((counts[outcome] - expected) ** 2 / expected for outcome in outcomes)
 
 
-# --- storage ---------------------------------------------------------------------------------------------
+# --- storage --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -66,7 +66,7 @@ def test_moved_to_a_device_it_draws_the_same() -> None:
     assert rows_of(moved.draw(users, 3), NUM_USERS) == rows_of(history.draw(users, 3), NUM_USERS)
 
 
-# --- draws -------------------------------------------------------------------------------------------------
+# --- draws ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("with_offsets", [False, True])
@@ -136,13 +136,16 @@ def test_the_same_seed_and_epoch_give_the_same_order_and_others_another(sampling
 
 
 def test_generators_depend_on_every_part_of_their_name() -> None:
-    names = [(0,), (1,), (0, 1), (1, 0), (0, 0, 1), (0, 1, 0), (2021, 3, 0), (2021, 3, 1), (2021, 4, 0)]
+    names = [
+        (2021, 4),
+        *((seed, stream, epoch) for seed in (0, 1, 2021) for stream in (1, 2, 3) for epoch in (0, 1)),
+    ]
     first = {name: torch.rand(2, generator=generator_for(*name)).tolist() for name in names}
     assert len({tuple(value) for value in first.values()}) == len(names)
     assert all(torch.rand(2, generator=generator_for(*name)).tolist() == first[name] for name in names)
 
 
-# --- chances ---------------------------------------------------------------------------------------------
+# --- chances --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("with_offsets", [False, True])

@@ -15,7 +15,9 @@ from scipy.sparse import dok_matrix
 from recbole_hlr import compat, prepare, run
 
 
-@pytest.mark.parametrize("model", ["BPR", "ItemKNN", "EASE", "LightGCN", "MultiVAE", "Pop", "NeuMF", "SimpleX"])
+@pytest.mark.parametrize(
+    "model", ["BPR", "ItemKNN", "EASE", "LightGCN", "MultiVAE", "Pop", "NeuMF", "SimpleX"]
+)
 def test_host_models_run_through_the_same_door(toy, model):
     options = {k: v for k, v in toy.items() if k != "embedding_size"}
     more = {"k": 5} if model == "ItemKNN" else {}

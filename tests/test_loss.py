@@ -20,7 +20,7 @@ def distances(num_negatives: int, rows: int = 7) -> tuple[torch.Tensor, torch.Te
     generator = torch.Generator().manual_seed(num_negatives)
     positive = torch.rand(rows, generator=generator, dtype=torch.float64)
     negative = 2 * torch.rand(rows, num_negatives, generator=generator, dtype=torch.float64)
-    negative[0], negative[1] = 9, 0
+    negative[0], negative[1] = 9, 0.1 * negative[1]
     return positive.requires_grad_(), negative.requires_grad_()
 
 
@@ -85,7 +85,7 @@ def test_rows_and_negatives_are_not_mixed(reduction) -> None:
     assert_close(loss, turned, 1e-12, f"{reduction}: rows and columns in another order")
 
 
-# --- the attention's weights and the norm ball ---------------------------------------------------------
+# --- the attention's weights and the norm ball ----------------------------------------------------
 
 
 @pytest.mark.parametrize("smoothing", [1.0, 0.7])

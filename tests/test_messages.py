@@ -50,7 +50,10 @@ def test_no_file_of_a_split(tmp_path, arguments, capsys):
     ("header", "pattern"),
     [
         ("user_id:token\titem_id\trating:float\n", r"toy\.inter, line 1: column 'item_id' must be name:type"),
-        ("user_id:token\titem_id:tokens\n", r"column 'item_id:tokens' must be name:type.*one of token, float"),
+        (
+            "user_id:token\titem_id:tokens\n",
+            r"column 'item_id:tokens' must be name:type.*one of token, float",
+        ),
         ("user_id:token,item_id:token\n", r"column 'user_id:token,item_id:token' must be"),
         ("\n", r"column '' must be name:type"),
         ("user:token\titem:token\n", r"has no column user_id, item_id; it has user, item"),
@@ -63,7 +66,13 @@ def test_wrong_header(tmp_path, arguments, capsys, header, pattern):
 
 def test_wrong_value_in_a_column(tmp_path, arguments, capsys):
     data_file(tmp_path).write_text(HEADER + "u1\ti1\tfive\t3\n")
-    refuse(capsys, tmp_path, arguments, r"toy\.inter: line 2: rating=five must be a number", "--load_col={inter: [user_id, item_id, rating]}")
+    refuse(
+        capsys,
+        tmp_path,
+        arguments,
+        r"toy\.inter: line 2: rating=five must be a number",
+        "--load_col={inter: [user_id, item_id, rating]}",
+    )
 
 
 def test_wrong_encoding(tmp_path, arguments, capsys):
@@ -103,7 +112,9 @@ def test_a_user_with_every_item(tmp_path, arguments, capsys, model):
 
 def test_an_infinite_loss(tmp_path, arguments, capsys):
     line = refusal(capsys, "--model=CML", *arguments, "--learning_rate=1e30", "--max_norm=null")
-    assert re.search(r"epoch \d: the training loss is (inf|nan) with learning_rate=1e\+30; must be finite", line)
+    assert re.search(
+        r"epoch \d: the training loss is (inf|nan) with learning_rate=1e\+30; must be finite", line
+    )
 
 
 def test_a_folder_that_cannot_be_made(tmp_path, arguments, capsys):
@@ -121,7 +132,10 @@ def test_a_folder_that_cannot_be_made(tmp_path, arguments, capsys):
         (["--model=HLR"], r"--dataset .*is missing"),
         (["--dataset=ml-100k"], r"--model .*is missing"),
         (["--model=HLR", "--dataset=ml-100k", "--epoch=3"], r"did you mean epochs\?"),
-        (["--model=HLR", "--dataset=ml-100k", "--epochs", "0"], r"epochs=0 \(command line\): must be an integer >= 1"),
+        (
+            ["--model=HLR", "--dataset=ml-100k", "--epochs", "0"],
+            r"epochs=0 \(command line\): must be an integer >= 1",
+        ),
         (["HLR"], r"HLR \(command line\): must be --key=value"),
         (["--resume=/no/such/run"], r"/no/such/run: is no run directory"),
         (["--config_files=nope.yaml", "--model=HLR", "--dataset=x"], r"nope\.yaml: there is no such"),

@@ -14,6 +14,7 @@ from torch import Tensor
 from recbole_hlr.config import load_yaml
 from recbole_hlr.data.history import History, HistoryBatch
 from recbole_hlr.data.triplets import TripletLoader
+from recbole_hlr.model.base import MetricRecommender
 from recbole_hlr.model.relation import RelationMemory
 from recbole_hlr.options import MODEL_OPTIONS, RUN_OPTIONS
 from recbole_hlr.resources import shipped
@@ -78,7 +79,7 @@ def candidates(rows: int = 5, columns: int = 4) -> Tensor:
     return torch.randint(1, NUM_ITEMS, (rows, columns), generator=generator)  # (B, C)
 
 
-# --- three ways of scoring -------------------------------------------------------------------------
+# --- three ways of scoring ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
@@ -137,6 +138,15 @@ def test_chunks_of_any_size_give_the_same_scores(name, options, monkeypatch) -> 
     assert max(sizes) >= NUM_ITEMS
 
 
+@pytest.mark.parametrize("width", [1, 5, NUM_ITEMS])
+@each_scoring
+def test_scores_of_all_items_are_those_the_base_derives_from_pairs(name, options, width, monkeypatch) -> None:
+    model, users = build(name, eval_history="all", **options), torch.tensor(USERS)
+    monkeypatch.setattr(model, "_rows_within", lambda floats: width)
+    derived = MetricRecommender.score_all(model, users)
+    assert_close(model.score_all(users), derived, 1e-12, f"{name} {options} width={width}")
+
+
 @each_scoring
 def test_scores_are_minus_distances(name, options) -> None:
     model = build(name, **options)
@@ -159,6 +169,11 @@ def test_scoring_attends_to_a_fixed_draw_of_the_users_own_items(name, sampling, 
         expected = len(own) if eval_history == "all" else min(len(own), CAP)
         assert len(row) == len(set(row)) == expected, f"{name} user {user}: {row}"
         assert set(row) <= set(own), f"{name} user {user}: {row}"
+    if eval_history == "capped":
+        other = build(name, data, seed=4, **options)
+        assert rows_of(other.evaluation_history(users), len(users)) != first, (
+            f"{name}: the seed has no effect"
+        )
     model.start_epoch(3)
     again = build(name, data, **options)
     for other in (model, again):
@@ -167,7 +182,7 @@ def test_scoring_attends_to_a_fixed_draw_of_the_users_own_items(name, sampling, 
     assert alone == first, f"{name}: a user's history depends on the batch"
 
 
-# --- float32 -------------------------------------------------------------------------------------------
+# --- float32 --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", with_memory())
@@ -203,7 +218,7 @@ def test_expanded_distances_of_cml_in_float32_are_never_negative_and_err_within_
     assert 0 < error <= bound, f"off by {error:.1e}, allowed {bound:.1e}"
 
 
-# --- the loss --------------------------------------------------------------------------------------------
+# --- the loss -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("num_negatives", [1, 3])
@@ -289,7 +304,29 @@ def test_training_history_is_a_draw_of_the_users_items_without_the_positive(name
     assert len(drawn) > 10, f"{name}: user {TRAINED[2]}'s capped history hardly changes with the epoch"
 
 
-# --- laws --------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", with_history())
+def test_rows_of_one_user_in_one_epoch_attend_to_different_draws(name) -> None:
+    data = ragged()
+    model, rows = build(name, data).train(), 40
+    users, item = torch.full((rows,), 1), data.items_of(1)[3]
+    drawn = rows_of(model.training_history(users, torch.full((rows,), item)), rows)
+    assert len({frozenset(row) for row in drawn}) > 3, f"{name}: {drawn}"
+    assert set().union(*drawn) == set(data.items_of(1)) - {item}, f"{name}: {drawn}"
+
+
+@each_training
+def test_validation_loss_takes_the_histories_and_relations_of_scoring(name, options) -> None:
+    data = ragged()
+    model = build(name, data, **options)
+    users, positives, negatives = triplets(data, 1)
+    batch = {"user_id": users, "item_id": positives, "neg_item_id": negatives}
+    twin = twin_of(model, **{**options, "share_negative_relation": False})
+    rows = list(zip(users.tolist(), positives.tolist(), negatives.tolist(), strict=True))
+    expected = twin.loss(rows, rows_of(model.evaluation_history(users), len(users)))
+    assert_close(model.validation_loss(Interaction(batch)), expected, 1e-10, f"{name} {options}")
+
+
+# --- laws -----------------------------------------------------------------------------------------
 
 
 @each_training
@@ -415,7 +452,9 @@ def test_shared_negative_relation_is_column_0s_and_only_in_training(name, option
     assert_close(evaluating, torch.stack(own), 1e-10, f"{name} {options} evaluation")
 
 
-@pytest.mark.parametrize(("name", "options"), variants("attend_user", "direct_memory", "clip_memories"))
+@pytest.mark.parametrize(
+    ("name", "options"), variants("attend_user", "direct_memory", "clip_memories", "max_memory_norm")
+)
 def test_clipped_weights_lie_in_the_ball_and_rows_inside_stay(name, options) -> None:
     options = {**options, "max_norm": 0.9}
     model = build(name, **options)
@@ -430,19 +469,21 @@ def test_clipped_weights_lie_in_the_ball_and_rows_inside_stay(name, options) -> 
             assert 0 < inside.sum() < len(inside), f"{name} {weight}: this test needs rows on both sides"
             assert (value.norm(dim=1) <= 0.9 + 1e-12).all(), f"{name} {options} {weight}"
             assert value[inside].equal(before[weight][inside]), f"{name} {options} {weight}"
+        elif options.get("max_memory_norm") and weight.endswith("memories"):
+            assert (value.norm(dim=1) <= 0.3 + 1e-12).all(), f"{name} {options} {weight}"
         elif not options.get("clip_memories"):
             assert value.equal(before[weight]), f"{name} {options} {weight}"
 
 
 @each_model
 def test_without_max_norm_nothing_is_clipped(name) -> None:
-    model = build(name, max_norm=None)
+    model = build(name, max_norm=None, max_memory_norm=None)
     before = [value.detach().clone() for value in model.parameters()]
     model.clip_weights()
     assert all(value.equal(old) for value, old in zip(model.parameters(), before, strict=True))
 
 
-# --- learning ------------------------------------------------------------------------------------------------
+# --- learning -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("name", "options"), variants("attend_user", "item_attention"))
@@ -476,7 +517,7 @@ def test_checkerboard_with_the_diagonal_withheld_is_learnt(name, options) -> Non
     assert top_items() == users, f"{name} {options}: the withheld item is not first"
 
 
-# --- what belongs to a model ---------------------------------------------------------------------------------
+# --- what belongs to a model ----------------------------------------------------------------------
 
 
 @each_model

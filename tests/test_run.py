@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,7 +157,7 @@ def test_validation_by_the_triplet_loss(toy):
     result = run("HLR", **toy, valid_metric="loss")
     assert result.best_valid_score == result.valid["loss"] > 0
     assert "ndcg@10" in result.valid
-    lines = [json.loads(line) for line in open(f"{result.run_dir}/metrics.jsonl")]
+    lines = [json.loads(line) for line in Path(result.run_dir, "metrics.jsonl").read_text().splitlines()]
     assert min(line["valid_score"] for line in lines) == result.best_valid_score
     experiment = prepare("HLR", **toy, valid_metric="loss")
     first, _ = experiment.trainer.validate(experiment.valid_data)

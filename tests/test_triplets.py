@@ -9,7 +9,7 @@ import torch
 
 from recbole_hlr.data.history import History
 from recbole_hlr.data.triplets import TripletLoader
-from tests.toys import NAMES, NUM_ITEMS, Toy, options_for, ragged
+from tests.toys import NAMES, NUM_ITEMS, NUM_USERS, Toy, options_for, ragged
 
 CML = NAMES["CML"]
 
@@ -59,9 +59,10 @@ def test_an_epoch_holds_every_interaction_once_and_the_last_batch_is_short(batch
 
 @pytest.mark.parametrize("num_negatives", [1, 3])
 def test_negatives_are_real_items_that_their_user_has_not_seen(num_negatives) -> None:
-    train, more = ragged(0), ragged(1)  # seen: more than what is trained on
-    pairs = [pair for data in (train, more) for pair in zip(*data.inter_feat.values(), strict=True)]
-    seen = Toy([(int(u), int(i)) for u, i in pairs if u != 1], train.user_num, train.item_num)
+    train = ragged()
+    pairs = [(u, i) for u in range(NUM_USERS) for i in train.items_of(u) if u != 1]  # user 1: nothing seen
+    held_out = [(u, next(i for i in range(1, NUM_ITEMS) if i not in train.items_of(u))) for u in (2, 6, 8)]
+    seen = Toy(pairs + held_out, NUM_USERS, NUM_ITEMS)  # neither all of what is trained on, nor that alone
     loader = loader_of(train, seen, num_negatives)
     for epoch in range(5):
         for user, row in negatives_of(epoch_of(loader, epoch)):

@@ -36,6 +36,7 @@ CHOICES: dict[str, list[Any]] = {
     "attention_smoothing": [1.0, 0.7],
     "share_negative_relation": [False, True],
     "clip_memories": [False, True],
+    "max_memory_norm": [None, 0.3],
     "history_sampling": ["uniform", "inverse_popularity"],
     "eval_history": ["capped", "all"],
 }

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recbole_hlr.data.history import HistoryBatch
 from recbole_hlr.model.base import MetricRecommender, squared_distances
-from recbole_hlr.model.relation import RelationMemory, attention_weights
+from recbole_hlr.model.relation import RelationMemory, attention_weights, clip_norms
 
 
 class HLR(MetricRecommender):
@@ -32,6 +32,7 @@ class HLR(MetricRecommender):
         self.attention_smoothing = config["attention_smoothing"]
         self.attend_user = config["attend_user"]
         self.clip_memories = config["clip_memories"]
+        self.max_memory_norm = config["max_memory_norm"]
         size, num_memories = config["embedding_size"], config["num_memories"]
         self.memory = RelationMemory(num_memories, size)
         self.direct_memory = RelationMemory(num_memories, size) if config["direct_memory"] else None
@@ -61,12 +62,17 @@ class HLR(MetricRecommender):
         return self.memory if self.direct_memory is None else self.direct_memory
 
     def clip_weights(self) -> None:
-        """Pull the tables and, with `clip_memories`, keys and memories into the ball."""
+        """Pull the tables into the ball, and the memories into that of `max_memory_norm`.
+
+        r is a convex combination of memories, so that `max_memory_norm` bounds its length too.
+        With `clip_memories`, keys and memories are pulled into the tables' ball as well.
+        """
         super().clip_weights()
-        if self.clip_memories and self.max_norm is not None:
-            self.memory.clip(self.max_norm)
-            if self.direct_memory is not None:
-                self.direct_memory.clip(self.max_norm)
+        for memory in (self.memory, self.direct_memory):
+            if memory is not None and self.clip_memories and self.max_norm is not None:
+                memory.clip(self.max_norm)
+            if memory is not None and self.max_memory_norm is not None:
+                clip_norms(memory.memories, self.max_memory_norm, dim=1)
 
     @property
     def pair_floats(self) -> int:
