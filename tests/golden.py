@@ -2,7 +2,7 @@
 
 The numbers were computed by running the authors' public TensorFlow code, `deezer/recsys21-hlr`, commit
 51d0f0d (Tran et al., RecSys 2021, doi 10.1145/3460231.3474230), on random, saved weights. Those in
-`tests/data` are a small part: CML and two settings of HLR on 7 users and 11 items. The whole set lies
+`tests/data` are a small part: CML and four settings of HLR on 7 users and 11 items. The whole set lies
 beside the repository, in `../shared/golden` (RECBOLE_HLR_SHARED may name another parent folder).
 
 There ids start at 0 and padding is id I; here ids start at 1 and padding is id 0, so that every id is

@@ -475,9 +475,35 @@ def test_clipped_weights_lie_in_the_ball_and_rows_inside_stay(name, options) -> 
             assert value.equal(before[weight]), f"{name} {options} {weight}"
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        param
+        for param in variants("attend_user", "direct_memory", "clip_memories", "max_memory_norm")
+        if param.values[1].get("clip_memories") or param.values[1].get("max_memory_norm")
+    ],
+)
+def test_clipped_memories_bound_the_length_of_the_relation(name, options) -> None:
+    model = build(name, max_norm=0.6, **{"max_memory_norm": None, **options})
+    with torch.no_grad():
+        for memory in memories_of(model):
+            memory.memories.mul_(3)
+    bound = options.get("max_memory_norm") or model.max_norm
+    users, items, history = torch.tensor(USERS), candidates(), ragged_batch(len(USERS), 6, NUM_ITEMS)
+
+    def longest() -> float:
+        r = model.translation(model.user_embedding(users), model.item_embedding(items), history)  # (B, C, d)
+        return r.norm(dim=2).max().item()
+
+    assert longest() > bound, f"{name} {options}: short before it is clipped"
+    model.clip_weights()
+    assert longest() <= bound + 1e-12, f"{name} {options}"
+
+
+@pytest.mark.parametrize("clip_memories", [False, True])
 @each_model
-def test_without_max_norm_nothing_is_clipped(name) -> None:
-    model = build(name, max_norm=None, max_memory_norm=None)
+def test_without_norms_nothing_is_clipped(name, clip_memories) -> None:
+    model = build(name, max_norm=None, max_memory_norm=None, clip_memories=clip_memories)
     before = [value.detach().clone() for value in model.parameters()]
     model.clip_weights()
     assert all(value.equal(old) for value, old in zip(model.parameters(), before, strict=True))

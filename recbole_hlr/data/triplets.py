@@ -83,5 +83,5 @@ class TripletLoader:
 
     def _is_seen(self, users: Tensor, items: Tensor) -> Tensor:
         pairs = users * self.num_items + items
-        at = torch.searchsorted(self._seen, pairs).clamp(max=max(len(self._seen) - 1, 0))
+        at = torch.searchsorted(self._seen, pairs).clamp(max=len(self._seen) - 1)
         return self._seen[at] == pairs
