@@ -26,9 +26,9 @@ and ranges, stand in properties/model/.
 
 def train(arguments: list[str]) -> None:
     """Run one experiment and print its result."""
-    from recbole_hlr.config import parse_arguments
     from recbole_hlr.experiment import run
     from recbole_hlr.rundir import console_logging
+    from recbole_hlr.values import parse_arguments
 
     console_logging(str(parse_arguments(arguments).get("state", "INFO")))
     print(describe(run(arguments=arguments)))

@@ -10,17 +10,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from recbole.utils import get_trainer, init_seed
 from torch.utils.tensorboard import SummaryWriter
 
 from recbole_hlr import checkpoint, compat
-from recbole_hlr.config import LOSS, HLRConfig, load_yaml, parse_arguments
+from recbole_hlr.config import LOSS, HLRConfig
 from recbole_hlr.data.build import build_loaders, interactions, load_dataset, seen_in
+from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, RunInterrupted
+from recbole_hlr.resumable import RunTrainer
 from recbole_hlr.rundir import RunDir
-from recbole_hlr.trainer import MetricTrainer, RunTrainer
+from recbole_hlr.trainer import MetricTrainer
+from recbole_hlr.values import load_yaml, parse_arguments
 from recbole_hlr.version import __version__
 
 log = logging.getLogger("recbole_hlr")
@@ -156,9 +158,9 @@ def _run(
     state = None
     if run_dir is not None and run_dir.checkpoint.exists():
         state = checkpoint.load(run_dir.checkpoint)
-    data = stored_data(experiment)
-    if state is not None:
-        refuse_other_data(state["data"], data, run_dir)
+    data = stored_data(experiment.train_data.dataset, config.dataset)
+    if run_dir is not None and state is not None:
+        refuse_other_data(state["data"], data, run_dir.path)
         trainer.load_state(state, experiment.train_data)
     if run_dir is None:
         run_dir = RunDir.create(config["checkpoint_dir"], f"{config.model}-{config.dataset}", str(config))
@@ -225,34 +227,6 @@ def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResul
     )
     run_dir.write_result(asdict(result))
     return result
-
-
-def stored_data(experiment: Experiment) -> dict[str, Any]:
-    """Return what a checkpoint keeps of the data: tokens of all ids and the training interactions."""
-    train = experiment.train_data.dataset
-    history = seen_in(train)
-    return {
-        "dataset": experiment.config.dataset,
-        "user_field": train.uid_field,
-        "item_field": train.iid_field,
-        "user_tokens": [str(token) for token in train.field2id_token[train.uid_field]],
-        "item_tokens": [str(token) for token in train.field2id_token[train.iid_field]],
-        "indptr": history.indptr.cpu(),
-        "items": history.items.cpu(),
-    }
-
-
-def refuse_other_data(stored: dict[str, Any], now: dict[str, Any], run_dir: RunDir | None) -> None:
-    """Raise `InputError` where the data are no longer those that a run was started with."""
-    same = all(
-        torch.equal(value, now[key]) if isinstance(value, torch.Tensor) else value == now[key]
-        for key, value in stored.items()
-    )
-    if not same:
-        path = run_dir.path if run_dir else ""
-        raise InputError(
-            f"{path}: the data set {stored['dataset']} is not the one that this run was started with"
-        )
 
 
 def describe_data(experiment: Experiment) -> str:

@@ -11,24 +11,10 @@ import torch
 
 from recbole_hlr import checkpoint
 from recbole_hlr.config import HLRConfig
-from recbole_hlr.data.history import History
+from recbole_hlr.data.stored import StoredData
 from recbole_hlr.errors import InputError
 from recbole_hlr.model import MetricRecommender
 from recbole_hlr.rundir import RunDir
-
-
-class StoredData:
-    """What a model asks of its training data, from a checkpoint: sizes and interactions."""
-
-    def __init__(self, data: dict[str, Any]) -> None:
-        self.user_tokens, self.item_tokens = data["user_tokens"], data["item_tokens"]
-        self._sizes = {data["user_field"]: len(self.user_tokens), data["item_field"]: len(self.item_tokens)}
-        self.history = History(data["indptr"], data["items"], len(self.item_tokens))
-        self.inter_feat = {data["user_field"]: self.history.users(), data["item_field"]: self.history.items}
-
-    def num(self, field: str) -> int:
-        """Return the number of ids of a field, padding included."""
-        return self._sizes[field]
 
 
 class FittedRecommender:

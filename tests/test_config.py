@@ -7,9 +7,10 @@ import torch
 import yaml
 
 from recbole_hlr import InputError
-from recbole_hlr.config import HLRConfig, load_yaml, parse_arguments, parse_scalar
+from recbole_hlr.config import HLRConfig
 from recbole_hlr.options import MODEL_OPTIONS, RUN_OPTIONS
 from recbole_hlr.resources import shipped
+from recbole_hlr.values import load_yaml, parse_arguments, parse_scalar
 
 
 @pytest.mark.parametrize(

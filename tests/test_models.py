@@ -11,13 +11,13 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_hlr.config import load_yaml
 from recbole_hlr.data.history import History, HistoryBatch
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.model.base import MetricRecommender
 from recbole_hlr.model.relation import RelationMemory
 from recbole_hlr.options import MODEL_OPTIONS, RUN_OPTIONS
 from recbole_hlr.resources import shipped
+from recbole_hlr.values import load_yaml
 from tests import reference, toys
 from tests.toys import (
     CAP,

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from recbole_hlr import MODELS, InputError, load, prepare, run
-from recbole_hlr.config import HLRConfig, load_yaml
+from recbole_hlr.config import HLRConfig
 from recbole_hlr.data.triplets import TripletLoader
+from recbole_hlr.values import load_yaml
 
 FILES = {"config.yaml", "metrics.jsonl", "result.json", "model.pth", "log.txt"}
 

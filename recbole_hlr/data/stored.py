@@ -1,0 +1,52 @@
+"""What a checkpoint keeps of the data: the tokens of all ids, and the training interactions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_hlr.data.build import seen_in
+from recbole_hlr.data.history import History
+from recbole_hlr.errors import InputError
+
+
+def stored_data(train: Any, name: str) -> dict[str, Any]:
+    """Return what a checkpoint keeps of the data set `name` and its training part `train`."""
+    history = seen_in(train)
+    return {
+        "dataset": name,
+        "user_field": train.uid_field,
+        "item_field": train.iid_field,
+        "user_tokens": [str(token) for token in train.field2id_token[train.uid_field]],
+        "item_tokens": [str(token) for token in train.field2id_token[train.iid_field]],
+        "indptr": history.indptr.cpu(),
+        "items": history.items.cpu(),
+    }
+
+
+def refuse_other_data(stored: dict[str, Any], now: dict[str, Any], run_dir: Path) -> None:
+    """Raise `InputError` where the data are no longer those that a run was started with."""
+    same = all(
+        torch.equal(value, now[key]) if isinstance(value, torch.Tensor) else value == now[key]
+        for key, value in stored.items()
+    )
+    if not same:
+        raise InputError(
+            f"{run_dir}: the data set {stored['dataset']} is not the one that this run was started with"
+        )
+
+
+class StoredData:
+    """What a model asks of its training data, from a checkpoint: sizes and interactions."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.user_tokens, self.item_tokens = data["user_tokens"], data["item_tokens"]
+        self._sizes = {data["user_field"]: len(self.user_tokens), data["item_field"]: len(self.item_tokens)}
+        self.history = History(data["indptr"], data["items"], len(self.item_tokens))
+        self.inter_feat = {data["user_field"]: self.history.users(), data["item_field"]: self.history.items}
+
+    def num(self, field: str) -> int:
+        """Return the number of ids of a field, padding included."""
+        return self._sizes[field]

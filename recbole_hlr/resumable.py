@@ -1,0 +1,208 @@
+"""RecBole's trainers, made resumable, exact and quiet."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.trainer import Trainer
+from torch import Tensor
+
+from recbole_hlr import checkpoint, compat
+from recbole_hlr.errors import InputError
+from recbole_hlr.schedule import build_schedule, step_schedule
+
+EXACT = 17  # decimal places to which the host "rounds" a metric: none
+log = logging.getLogger("recbole_hlr")
+
+
+class NoTensorboard:
+    """Stands where the host's trainer wants a TensorBoard writer and none is asked for."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: None
+
+
+class RunTrainer(Trainer):
+    """A RecBole trainer whose runs can be killed at any moment and resumed to the same result.
+
+    Keeps the best state in memory, compares unrounded scores, steps the learning-rate schedule, and
+    after every epoch calls `on_epoch_end(trainer)`. Joined to the host's special trainers as a mixin.
+    """
+
+    def __init__(self, config: Any, model: torch.nn.Module) -> None:
+        parent, config["checkpoint_dir"] = config["checkpoint_dir"], "saved"
+        with compat.scratch_directory():  # in which the host at once makes that folder, and one more
+            super().__init__(config, model)
+            self.tensorboard.close()
+        config["checkpoint_dir"] = parent
+        self.tensorboard: Any = NoTensorboard()
+        for metric in self.evaluator.metric_class.values():
+            metric.decimal_place = EXACT
+        schedule = config["lr_scheduler"]
+        self.schedule = build_schedule(schedule, self.optimizer) if schedule else None
+        self.epoch_records: list[dict[str, Any]] = []
+        self.best_state: dict[str, Any] | None = None
+        self.best_epoch: int | None = None
+        self.stopped = False  # early; with more epochs it would not go on
+        self.on_epoch_end: Callable[[RunTrainer], None] | None = None
+        self._record: dict[str, Any] = {}
+        self._loader: Any = None
+
+    # --- host hooks (RecBole 1.2.0 and 1.2.1) ---------------------------------------------------------
+
+    def fit(
+        self,
+        train_data: Any,
+        valid_data: Any = None,
+        verbose: bool = True,
+        saved: bool = True,
+        show_progress: bool = False,
+        callback_fn: Callable[[int, float], None] | None = None,
+    ) -> tuple[float, dict[str, float] | None]:
+        """Train to the end and load the best state; return the best validation score and result.
+
+        `saved` decides only whether `on_epoch_end` is called; the best state is kept either way.
+        """
+        self._loader, self._verbose, self._saved = train_data, verbose, saved
+        if self.stopped:
+            self.eval_collector.data_collect(train_data)
+        else:
+            super().fit(train_data, valid_data, False, False, show_progress, callback_fn)
+            self._end_epoch(last=True)
+        self.restore_best()
+        return self.best_valid_score, self.best_valid_result
+
+    def _train_epoch(
+        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
+    ) -> Any:
+        self._end_epoch()  # of the epoch before: only here is it complete, its validation included
+        for part in (train_data, self.model):
+            for method in ("set_epoch", "start_epoch"):
+                if hasattr(part, method):
+                    getattr(part, method)(epoch_idx)
+        self._record = {"epoch": epoch_idx}
+        started = time.perf_counter()
+        loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        total = sum(loss) if isinstance(loss, tuple) else loss
+        self._record.update(
+            train_loss=float(total),
+            learning_rate=float(self.optimizer.param_groups[0]["lr"]),
+            train_seconds=time.perf_counter() - started,
+        )
+        return loss
+
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
+        started = time.perf_counter()
+        score, result = self.validate(valid_data)
+        self._record.update(valid_score=score, valid=result, valid_seconds=time.perf_counter() - started)
+        if not np.isfinite(score):
+            raise InputError(f"epoch {self._record['epoch']}: {self.valid_metric} is {score}")
+        better = score > self.best_valid_score if self.valid_metric_bigger else score < self.best_valid_score
+        if better:
+            self.best_state = checkpoint.model_state(self.model)
+            self.best_epoch = self._record["epoch"]
+        elif score == self.best_valid_score:  # no improvement, but the host compares with >=
+            score = float(np.nextafter(score, -np.inf if self.valid_metric_bigger else np.inf))
+        return score, result
+
+    def validate(self, valid_data: Any) -> tuple[float, dict[str, float]]:
+        """Return the validation score and all validation metrics, unrounded."""
+        result = self.evaluate(valid_data, load_best_model=False)
+        return float(result[self.valid_metric]), dict(result)
+
+    def evaluate(
+        self,
+        eval_data: Any,
+        load_best_model: bool = True,
+        model_file: Any = None,
+        show_progress: bool = False,
+    ) -> Any:
+        """Return the metrics of `eval_data`, unrounded; the best state is the one in memory."""
+        if load_best_model and model_file is not None:
+            checkpoint.load_model_state(self.model, checkpoint.load(model_file)["best"], False)
+        elif load_best_model:
+            self.restore_best()
+        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        return result and {key: float(value) for key, value in result.items()}
+
+    def _check_nan(self, loss: Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"epoch {self._record['epoch']}: the training loss is {loss.item()} with "
+                f"learning_rate={self.learning_rate}; must be finite: lower learning_rate or set "
+                "clip_grad_norm={max_norm: 1}"
+            )
+
+    # --- epochs and states ------------------------------------------------------------------------------
+
+    def _end_epoch(self, last: bool = False) -> None:
+        if not self._record:
+            return
+        if self.schedule is not None:
+            step_schedule(self.schedule, self._record.get("valid_score"))
+        self.epoch_records.append(self._record)
+        self.stopped = last and self._record["epoch"] < self.epochs - 1
+        if self._verbose:
+            log.info(self._describe(self._record))
+        self._record = {}
+        if self.on_epoch_end is not None and self._saved:
+            self.on_epoch_end(self)
+
+    def _describe(self, record: dict[str, Any]) -> str:
+        text = f"epoch {record['epoch']:>3}  loss {record['train_loss']:.4f}  {record['train_seconds']:.1f} s"
+        if "valid_score" in record:
+            text += f"  {self.valid_metric} {record['valid_score']:.4f}  {record['valid_seconds']:.1f} s"
+            text += "  best" if record["epoch"] == self.best_epoch else f"  (best: epoch {self.best_epoch})"
+        return text
+
+    def restore_best(self) -> None:
+        """Give the model the state of its best validated epoch; the last one where none was validated."""
+        if self.best_state is not None:
+            checkpoint.load_model_state(self.model, self.best_state, counters=False)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that a checkpoint holds of the training, as plain values."""
+        last = checkpoint.model_state(self.model)
+        done = self.epoch_records[-1]["epoch"] if self.epoch_records else -1
+        generator = getattr(self._loader, "generator", None)
+        best = self.best_state or last
+        return {
+            "epoch": done,
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": self.best_valid_result,
+            "best_epoch": done if self.best_epoch is None else self.best_epoch,
+            "validated": self.best_epoch is not None,
+            "stopped": self.stopped,
+            "state_dict": best["state_dict"],  # for the host
+            "other_parameter": {},  # for the host
+            "best": best,
+            "last": None if self.best_epoch == done else last,
+            "optimizer": checkpoint.to_plain(self.optimizer.state_dict()),
+            "schedule": checkpoint.to_plain(self.schedule.state_dict()) if self.schedule else None,
+            "random": checkpoint.random_state(),
+            "loader": generator.get_state() if generator is not None else None,
+            "epochs": self.epoch_records,
+        }
+
+    def load_state(self, state: dict[str, Any], train_data: Any) -> None:
+        """Go back to the moment at which `state` was taken."""
+        self.epoch_records = state["epochs"]
+        self.start_epoch = state["epoch"] + 1
+        self.cur_step, self.best_valid_score = state["cur_step"], state["best_valid_score"]
+        self.best_valid_result = state["best_valid_result"]
+        if state["validated"]:
+            self.best_state, self.best_epoch = state["best"], state["best_epoch"]
+        self.stopped = state["stopped"]
+        checkpoint.load_model_state(self.model, state["last"] or state["best"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        if state["loader"] is not None:
+            train_data.generator.set_state(state["loader"])
+        checkpoint.set_random_state(state["random"])
