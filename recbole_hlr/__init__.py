@@ -4,11 +4,29 @@ Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Lear
 (doi 10.1145/3460231.3474230).
 """
 
-from recbole_hlr.errors import InputError
-from recbole_hlr.experiment import Experiment, RunResult, prepare, run
-from recbole_hlr.fitted import FittedRecommender, load
-from recbole_hlr.model import MODELS
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from recbole_hlr.version import __version__
+
+if TYPE_CHECKING:
+    from recbole_hlr.errors import InputError
+    from recbole_hlr.experiment import Experiment, RunResult, prepare, run
+    from recbole_hlr.fitted import FittedRecommender, load
+    from recbole_hlr.model import MODELS
+
+_HOMES = {
+    "MODELS": "model",
+    "InputError": "errors",
+    "Experiment": "experiment",
+    "RunResult": "experiment",
+    "prepare": "experiment",
+    "run": "experiment",
+    "FittedRecommender": "fitted",
+    "load": "fitted",
+}
 
 __all__ = [
     "MODELS",
@@ -21,3 +39,10 @@ __all__ = [
     "prepare",
     "run",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for only then: the host takes seconds to load."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(importlib.import_module(f"recbole_hlr.{_HOMES[name]}"), name)

@@ -1,7 +1,7 @@
 """Checkpoints: plain values and tensors only, written whole or not at all.
 
-`torch.load(path, weights_only=True)` reads them. `state_dict` and `other_parameter` are those of the
-best epoch, so that the host's `Trainer.evaluate(model_file=...)` and `resume_checkpoint` can use them too.
+`torch.load(path, weights_only=True)` reads them. `state_dict` is that of the best epoch and stands, with
+an empty `other_parameter`, where the host's `Trainer.evaluate(model_file=...)` looks for it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scipy import sparse
 from torch import nn
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.model import MetricRecommender
 
 FORMAT = 1
 
@@ -58,8 +59,12 @@ def from_plain(value: Any) -> Any:
 
 
 def model_state(model: nn.Module) -> dict[str, Any]:
-    """Return what a model has learned: parameters, the host's `other_parameter`, its counters."""
-    counters = {key: value for key, value in vars(model).items() if type(value) in (bool, int, float)}
+    """Return what a model has learned: parameters, the host's `other_parameter`, its counters.
+
+    Counters are plain attributes, such as MultiVAE's count of updates; the metric models have none.
+    """
+    counted = {} if isinstance(model, MetricRecommender) else vars(model)
+    counters = {key: value for key, value in counted.items() if type(value) in (bool, int, float)}
     return {
         "state_dict": to_plain(dict(model.state_dict())),
         "other_parameter": to_plain(model.other_parameter()),  # type: ignore[operator]
@@ -138,6 +143,7 @@ def load(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for a damaged or foreign file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read as a checkpoint ({reason})") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    whole = isinstance(content, dict) and {"best", "data", "config", "epoch", "optimizer"} <= set(content)
+    if not whole or content.get("format") != FORMAT:
         raise InputError(f"{path}: is no checkpoint of recbole_hlr in format {FORMAT}")
     return content

@@ -28,9 +28,8 @@ def train(arguments: list[str]) -> None:
     """Run one experiment and print its result."""
     from recbole_hlr.experiment import run
     from recbole_hlr.rundir import console_logging
-    from recbole_hlr.values import parse_arguments
 
-    console_logging(str(parse_arguments(arguments).get("state", "INFO")))
+    console_logging()
     print(describe(run(arguments=arguments)))
 
 
@@ -53,11 +52,15 @@ def describe(result: RunResult) -> str:
         [name, result.valid.get(name), result.test.get(name)]
         for name in dict.fromkeys([*result.valid, *result.test])
     ]
+    if result.best_valid_score is None:
+        epoch, chosen = f"last epoch     {result.best_epoch}", "; nothing was validated"
+    else:
+        epoch, chosen = f"best epoch     {result.best_epoch}", f", by {result.valid_metric}"
     table = tabulate(rows, headers=[result.model, "validation", "test"], floatfmt=".4f")
     seconds = ", ".join(f"{name} {value:.1f}" for name, value in result.seconds.items())
     return (
         f"\n{table}\n\n"
-        f"best epoch     {result.best_epoch} of 0 to {result.epochs - 1}, by {result.valid_metric}\n"
+        f"{epoch} of 0 to {result.epochs - 1}{chosen}\n"
         f"seconds        {seconds}\n"
         f"run directory  {result.run_dir}"
     )

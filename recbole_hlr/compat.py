@@ -16,8 +16,23 @@ import numpy as np
 
 # RecBole 1.2 reads these keys but gives them no default in its YAML files.
 KEYS_WITHOUT_DEFAULT = frozenset(
-    {"model", "dataset", "encoding", "additional_feat_suffix", "reg_weight", "token_num_threshold"}
+    {
+        "model",
+        "dataset",
+        "encoding",
+        "additional_feat_suffix",
+        "reg_weight",
+        "token_num_threshold",
+        "tail_ratio",
+        "convert_token_to_onehot",
+    }
 )
+
+# RecBole 1.2: models that cannot run here, with the reason.
+REFUSED_MODELS = {"RaCT": "is not run here: its pre-training exchanges checkpoints that torch >= 2.6 refuses"}
+
+# RecBole 1.2: options that make it read or write pickled data sets, which could run any code.
+PICKLE_KEYS = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 # RecBole 1.2: values of a Config that follow from others; some are not plain, so that no checkpoint
 # that torch >= 2.6 loads can hold them.

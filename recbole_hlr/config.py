@@ -12,7 +12,7 @@ import torch
 import yaml
 from recbole.config import Config
 from recbole.evaluator import metric_types
-from recbole.utils import ModelType
+from recbole.utils import EvaluatorType, ModelType
 
 from recbole_hlr import compat
 from recbole_hlr.errors import InputError
@@ -20,7 +20,7 @@ from recbole_hlr.options import check_values, nearest, refuse
 from recbole_hlr.registry import find_model, is_ours
 from recbole_hlr.resources import shipped
 from recbole_hlr.schedule import check_schedule
-from recbole_hlr.values import COMMAND_LINE, ConfigLoader, load_yaml, parse_arguments
+from recbole_hlr.values import COMMAND_LINE, ConfigLoader, load_yaml, parse_arguments, parse_scalar, plain
 
 KEYWORDS = "keyword argument"  # where a value came from, in messages
 LOSS = "loss"  # valid_metric: the triplet loss on the validation interactions
@@ -44,10 +44,12 @@ class HLRConfig(Config):
     ) -> None:
         self._command = dict(arguments) if isinstance(arguments, Mapping) else parse_arguments(arguments)
         more = self._command.pop("config_files", None) or []
-        files = [*config_files, *(more.split() if isinstance(more, str) else more)]
+        listed = parse_scalar(more) if isinstance(more, str) and more.startswith("[") else more
+        files = [*config_files, *(listed.split() if isinstance(listed, str) else listed)]
         self.sources: dict[str, str] = {}
         super().__init__(model, dataset, [str(f) for f in files], dict(options or {}))
-        self._check_evaluation()
+        if str(self["valid_metric"]).lower() == LOSS:
+            self["valid_metric_bigger"] = False
 
     # --- host hooks (RecBole 1.2.0 and 1.2.1), in the order in which the host calls them -------------
 
@@ -69,7 +71,7 @@ class HLRConfig(Config):
         return values
 
     def _load_variable_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
-        return self._note(copy.deepcopy(config_dict), KEYWORDS)
+        return self._note(plain(config_dict), KEYWORDS)
 
     def _load_cmd_line(self) -> dict[str, Any]:
         return self._note(self._command, COMMAND_LINE)
@@ -81,7 +83,13 @@ class HLRConfig(Config):
             if value is None:
                 raise InputError(f"--{name} ({COMMAND_LINE}): is missing; give it as --{name}=NAME")
         model_class = find_model(model) if not isinstance(model, type) else model
-        return model_class.__name__, model_class, str(dataset)
+        if model_class.__name__ in compat.REFUSED_MODELS:
+            raise InputError(f"model={model}: {compat.REFUSED_MODELS[model_class.__name__]}")
+        if not isinstance(dataset, str) or dataset in (".", "..") or set(dataset) & set("/\\"):
+            raise refuse(
+                "dataset", dataset, self.sources.get("dataset", KEYWORDS), "the name of a folder in data_path"
+            )
+        return model_class.__name__, model_class, dataset
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         if model_class.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):  # type: ignore[attr-defined]
@@ -115,6 +123,9 @@ class HLRConfig(Config):
         ):  # a part given leaves the rest at its default
             if isinstance(values.get(key), dict):
                 values[key] = {**(self.internal_config_dict.get(key) or {}), **values[key]}
+        for key in compat.PICKLE_KEYS:
+            if values[key]:
+                raise refuse(key, values[key], self.sources[key], "off: no data set is pickled here")
         check_values(values, self.sources, self.ours)
         if values.get("direct_memory") and not values.get("attend_user"):
             raise refuse(
@@ -123,7 +134,7 @@ class HLRConfig(Config):
                 self.sources["direct_memory"],
                 "false unless attend_user=true",
             )
-        check_schedule(values.get("lr_scheduler"), self.sources.get("lr_scheduler", ""))
+        check_schedule(values.get("lr_scheduler"), self.sources.get("lr_scheduler", ""), values["epochs"])
         if self.ours and (values["train_neg_sample_args"] or {}).get("distribution") in (
             None,
             "none",
@@ -133,14 +144,11 @@ class HLRConfig(Config):
                 self.sources["train_neg_sample_args"],
                 f"with distribution uniform or popularity, for {self.model} learns from negatives",
             )  # fmt: skip
-        metrics = values["metrics"] if isinstance(values["metrics"], list) else [values["metrics"]]
-        for metric in metrics:
-            if str(metric).lower() not in metric_types:
-                known = ", ".join(sorted(metric_types))
-                hint = nearest(str(metric), metric_types)
-                raise refuse("metrics", metric, self.sources["metrics"], f"one of {known}{hint}")
+        self._check_metrics(values)
         self.requested = {k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS}
         self.requested.update(model=self.model, dataset=self.dataset)
+        if "eval_batch_size" not in self.external_config_dict:
+            del self.requested["eval_batch_size"]  # follows from eval_memory
         try:
             super()._set_default_parameters()
         except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
@@ -176,21 +184,22 @@ class HLRConfig(Config):
                     f"{key} ({self.sources[key]}): is no option of {self.model}{nearest(key, known)}"
                 )
 
-    def _check_evaluation(self) -> None:
-        values = self.final_config_dict
-        valid = str(values["valid_metric"]).lower()
-        known = [f"{str(m).lower()}@{k}" for m in values["metrics"] for k in values["topk"]]
-        if self.ours:
-            known.append(LOSS)
-        if valid not in known:
-            raise refuse(
-                "valid_metric",
-                values["valid_metric"],
-                self.sources["valid_metric"],
-                "one of " + ", ".join(known),
-            )
-        if valid == LOSS:
-            values["valid_metric_bigger"] = False
+    def _check_metrics(self, values: dict[str, Any]) -> None:
+        metrics = values["metrics"] if isinstance(values["metrics"], list) else [values["metrics"]]
+        listed = ", ".join(sorted(metric_types))
+        for metric in metrics or [None]:
+            if str(metric).lower() not in metric_types:
+                hint = nearest(str(metric), metric_types)
+                raise refuse("metrics", metric, self.sources["metrics"], f"one of {listed}{hint}")
+        cuts = values["topk"] if isinstance(values["topk"], list) else [values["topk"]]
+        known = []
+        for name in (str(metric).lower() for metric in metrics):
+            has_cut = metric_types[name] == EvaluatorType.RANKING and name != "gauc"
+            known += [f"{name}@{k}" for k in cuts] if has_cut else [name]
+        known += [LOSS] if self.ours else []
+        valid = values["valid_metric"]
+        if not isinstance(valid, str) or valid.lower() not in known:
+            raise refuse("valid_metric", valid, self.sources["valid_metric"], "one of " + ", ".join(known))
 
     def __str__(self) -> str:
         """Return the effective options as YAML: complete, and readable by `config_files`."""

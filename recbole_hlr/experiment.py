@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from recbole.utils import get_trainer, init_seed
-from torch.utils.tensorboard import SummaryWriter
 
 from recbole_hlr import checkpoint, compat
-from recbole_hlr.config import LOSS, HLRConfig
+from recbole_hlr.config import KEYWORDS, LOSS, HLRConfig
 from recbole_hlr.data.build import build_loaders, interactions, load_dataset, seen_in
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, RunInterrupted
+from recbole_hlr.registry import find_model
 from recbole_hlr.resumable import RunTrainer
-from recbole_hlr.rundir import RunDir
+from recbole_hlr.rundir import RunDir, set_console_level
 from recbole_hlr.trainer import MetricTrainer
 from recbole_hlr.values import load_yaml, parse_arguments
 from recbole_hlr.version import __version__
@@ -57,15 +57,15 @@ class Experiment:
 class RunResult:
     """What a finished run came to; metrics are unrounded, times in seconds.
 
-    `best_epoch` counts from 0; `seconds` has `prepare`, `fit` (the resumed part alone, after a
-    resume) and `evaluate`.
+    `best_epoch` counts from 0; it is the last, and `best_valid_score` None, where nothing was
+    validated. `seconds` has `prepare`, `fit` (after a resume: of the resumed part) and `evaluate`.
     """
 
     model: str
     dataset: str
     seed: int
     valid_metric: str
-    best_valid_score: float
+    best_valid_score: float | None
     best_epoch: int
     epochs: int
     valid: dict[str, float]
@@ -94,8 +94,7 @@ def prepare(
     data = load_dataset(config)
     train_data, valid_data, test_data = build_loaders(config, data)
     init_seed(config["seed"], config["reproducibility"])
-    with compat.dok_update():
-        built = config.model_class(config, train_data.dataset).to(config["device"])
+    built = build_model(config, train_data.dataset)
     trainer = trainer_class(config)(config, built)
     if config["valid_metric"].lower() == LOSS and valid_data is not None:
         seen = seen_in(train_data.dataset, valid_data.dataset)
@@ -103,6 +102,24 @@ def prepare(
             config, valid_data.dataset, seen, config["train_batch_size"], shuffle=False
         )
     return Experiment(config, data, train_data, valid_data, test_data, built, trainer)
+
+
+def build_model(config: HLRConfig, data: Any) -> Any:
+    """Return the model on its device; `InputError` where memory or a package is missing."""
+    try:
+        with compat.dok_update():
+            return config.model_class(config, data).to(config["device"])
+    except ImportError as error:
+        raise InputError(
+            f"model={config.model}: needs the package {error.name}, which is not installed"
+        ) from error
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "alloc" not in str(error) and "memory" not in str(error):
+            raise
+        size = config["embedding_size"]
+        raise InputError(
+            f"model={config.model}: does not fit into memory; lower embedding_size={size}"
+        ) from error
 
 
 def trainer_class(config: HLRConfig) -> type[RunTrainer]:
@@ -131,17 +148,26 @@ def run(
     if resume is None:
         return _run(None, model, dataset, config_files, command, options)
     run_dir = RunDir.open(resume)
+    if config_files or command.get("config_files"):
+        raise InputError(f"config_files: cannot be given with resume={resume}, whose config.yaml is taken")
     stored = load_yaml(run_dir.config)
+    for key, value in (("model", command.pop("model", model)), ("dataset", command.pop("dataset", dataset))):
+        name = find_model(value).__name__ if key == "model" and isinstance(value, str) else value
+        if value is not None and getattr(name, "__name__", name) != stored[key]:
+            raise InputError(f"{key}={value}: cannot change in a resumed run; it is {stored[key]}")
     given = HLRConfig(stored["model"], stored["dataset"], [run_dir.config], options, command)
-    external = {**given.variable_config_dict, **given.cmd_config_dict}
-    for key in [
-        *external,
-        *(k for k, v in (("model", model), ("dataset", dataset)) if v is not None),
-    ]:
-        if key not in RESUME_KEYS and external.get(key) != stored.get(key):
-            raise InputError(f"{key} ({given.sources.get(key, 'argument')}): cannot change in a resumed run; "
-                             f"only {', '.join(sorted(RESUME_KEYS))} can")  # fmt: skip
-    return _run(run_dir, stored["model"], stored["dataset"], [run_dir.config], command, options)
+    for key in set(given.variable_config_dict) | set(given.cmd_config_dict):
+        if key not in RESUME_KEYS and given.requested.get(key) != stored.get(key):
+            raise InputError(
+                f"{key}={given.requested.get(key)} ({given.sources.get(key, KEYWORDS)}): cannot change in a "
+                f"resumed run; only {', '.join(sorted(RESUME_KEYS))} can"
+            )
+    try:
+        return _run(run_dir, stored["model"], stored["dataset"], [run_dir.config], command, options)
+    except RunInterrupted:
+        raise
+    except KeyboardInterrupt:
+        raise RunInterrupted(str(run_dir.path)) from None
 
 
 def _run(
@@ -162,10 +188,16 @@ def _run(
     if run_dir is not None and state is not None:
         refuse_other_data(state["data"], data, run_dir.path)
         trainer.load_state(state, experiment.train_data)
-    if run_dir is None:
+    set_console_level(config["state"].upper())
+    if run_dir is not None:
+        text = str(config)  # with what may change in a resumed run
+        checkpoint.write_whole(run_dir.config, lambda file: file.write(text), "w")
+    else:
         run_dir = RunDir.create(config["checkpoint_dir"], f"{config.model}-{config.dataset}", str(config))
     folder = run_dir  # of one type from here on, also for the closure
     if config["tensorboard"]:
+        from torch.utils.tensorboard import SummaryWriter
+
         trainer.tensorboard = SummaryWriter(str(folder.path / "tensorboard"))
 
     def save(trainer: RunTrainer) -> None:
@@ -211,7 +243,7 @@ def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResul
         dataset=config.dataset,
         seed=config["seed"],
         valid_metric=trainer.valid_metric,
-        best_valid_score=float(score),
+        best_valid_score=None if trainer.best_epoch is None else float(score),
         best_epoch=records[-1]["epoch"] if trainer.best_epoch is None else trainer.best_epoch,
         epochs=len(records),
         valid=dict(valid),

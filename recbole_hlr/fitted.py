@@ -27,13 +27,19 @@ class FittedRecommender:
     def recommend(self, users: Sequence[Any], k: int = 10, exclude_seen: bool = True) -> pd.DataFrame:
         """Return the best `k` items of each user: columns user, rank (from 1), item, score.
 
-        `users` are ids as in the data set's files. Items of the training part are left out unless
-        `exclude_seen` is false. Raises `InputError` for a user who is not in the training data.
+        `users` is a list of ids as in the data set's files. Items of the training part are left out
+        unless `exclude_seen` is false. Raises `InputError` for a user who is not in the data.
         """
+        if isinstance(users, str):
+            raise InputError(f"users={users}: must be a list of ids, as in [{users!r}]")
+        if not isinstance(k, int) or k < 1:
+            raise InputError(f"k={k}: must be an integer >= 1")
         for user in users:
             if str(user) not in self._user_ids or str(user) == self.data.user_tokens[0]:
                 raise InputError(f"user {user}: is not among the {len(self._user_ids) - 1} users of the run")
-        ids = torch.tensor([self._user_ids[str(user)] for user in users], device=self.model.device)
+        ids = torch.tensor(
+            [self._user_ids[str(user)] for user in users], dtype=torch.int64, device=self.model.device
+        )
         scores = self.model.full_sort_predict({self.model.USER_ID: ids})  # (B, I)
         scores[:, 0] = -torch.inf
         if exclude_seen:
@@ -50,11 +56,14 @@ class FittedRecommender:
         return pd.DataFrame(table, columns=["user", "rank", "item", "score"])
 
 
-def load(run_dir: str | Path) -> FittedRecommender:
-    """Return the fitted recommender of a run directory; `InputError` for a host model's run."""
+def load(run_dir: str | Path, **options: Any) -> FittedRecommender:
+    """Return the fitted recommender of a run directory; `InputError` for a host model's run.
+
+    `options` replace those of the run, such as `use_gpu` or `eval_memory`.
+    """
     content = checkpoint.load(RunDir.open(run_dir).checkpoint)
-    options = dict(content["config"])
-    config = HLRConfig(options.pop("model"), options.pop("dataset"), options=options)
+    stored = {**content["config"], **options}
+    config = HLRConfig(stored.pop("model"), stored.pop("dataset"), options=stored)
     if not config.ours:
         raise InputError(
             f"{run_dir}: {config.model} is RecBole's own; only this package's models load without data"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import math
 import re
@@ -73,9 +74,10 @@ def _is_negative_sampling(value: dict[str, Any]) -> bool:
     return (
         set(value) <= {"distribution", "sample_num", "alpha", "dynamic", "candidate_num"}
         and value.get("distribution", "uniform") in ("uniform", "popularity", "none", None)
-        and (_integer(1).check(value.get("sample_num", 1)) or value.get("sample_num") == "none")
+        and _integer(1).check(value.get("sample_num", 1))
+        and _is_number(value.get("alpha", 1.0))
         and isinstance(value.get("dynamic", False), bool)
-        and _integer(0).check(value.get("candidate_num", 0))
+        and _integer(1 if value.get("dynamic") else 0).check(value.get("candidate_num", 0))
     )
 
 
@@ -84,6 +86,24 @@ def _is_topk(value: Any) -> bool:
     return bool(values) and all(_integer(1).check(k) for k in values)
 
 
+def _is_encoding(value: Any) -> bool:
+    try:
+        return bool(codecs.lookup(value))
+    except (LookupError, TypeError):
+        return False
+
+
+def _is_load_col(value: dict[str, Any]) -> bool:
+    return "inter" in value and all(v == "*" or isinstance(v, list) for v in value.values())
+
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_NUMBER = r"\s*[-+]?(\d+(\.\d*)?|inf)\s*"
+_INTERVAL = Option(
+    'an interval such as "[10,inf)"',
+    lambda v: bool(re.fullmatch(rf"([\[(]{_NUMBER},{_NUMBER}[\])];?)+", str(v))),
+)
+_TEXT = Option("a text that is not empty", lambda v: isinstance(v, str) and v != "")
 _BOOL = Option("true or false", lambda v: isinstance(v, bool))
 _POSITIVE = _number("> 0", lambda v: v > 0)
 _NOT_NEGATIVE = _number(">= 0", lambda v: v >= 0)
@@ -112,18 +132,24 @@ RUN_OPTIONS: dict[str, Option] = {
     "eval_batch_size": _integer(1),
     "eval_memory": _POSITIVE,
     "learning_rate": _POSITIVE,
-    "learner": _choice("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
+    "learner": _choice("adam", "adamw", "sgd", "adagrad", "rmsprop"),
     "lr_scheduler": _or_null(_mapping("{name: ..., its arguments}", lambda v: "name" in v)),
     "weight_decay": _NOT_NEGATIVE,
     "clip_grad_norm": _or_null(
         _mapping(
             "{max_norm: > 0, norm_type: >= 1}",
-            lambda v: set(v) <= {"max_norm", "norm_type"} and _POSITIVE.check(v.get("max_norm")),
+            lambda v: (
+                set(v) <= {"max_norm", "norm_type"}
+                and _POSITIVE.check(v.get("max_norm"))
+                and _is_number(v.get("norm_type", 2))
+                and v.get("norm_type", 2) >= 1
+            ),
         )
     ),
     "train_neg_sample_args": _or_null(
         _mapping(
-            "{distribution: uniform | popularity, sample_num: >= 1, alpha, dynamic, candidate_num}",
+            "{distribution: uniform | popularity, sample_num: >= 1, alpha: a number, "
+            "dynamic: true | false, candidate_num: >= 1 if dynamic}",
             _is_negative_sampling,
         )
     ),
@@ -136,13 +162,27 @@ RUN_OPTIONS: dict[str, Option] = {
     "stopping_step": _integer(0),
     "topk": Option("an integer >= 1 or a list of them", _is_topk),
     "metric_decimal_place": _integer(0),
-    "seed": _integer(0),
+    "seed": Option("an integer from 0 to 4294967295", lambda v: _integer(0).check(v) and v < 2**32),
+    "worker": _integer(0),
+    "loss_decimal_place": _integer(0),
+    "data_path": _TEXT,
+    "checkpoint_dir": _TEXT,
+    "NEG_PREFIX": _TEXT,
+    "encoding": _or_null(Option("the name of a text encoding", _is_encoding)),
+    "load_col": _or_null(_mapping("{inter: [columns]} or {inter: '*'}", _is_load_col)),
+    "benchmark_filename": _or_null(
+        Option(
+            "a list of 3 names", lambda v: isinstance(v, list) and len(v) == 3 and all(map(_TEXT.check, v))
+        )
+    ),
+    "user_inter_num_interval": _or_null(_INTERVAL),
+    "item_inter_num_interval": _or_null(_INTERVAL),
     "show_progress": _BOOL,
     "tensorboard": _BOOL,
     "use_gpu": _BOOL,
     "shuffle": _BOOL,
     "reproducibility": _BOOL,
-    "state": _choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    "state": Option(f"one of {', '.join(LEVELS)}", lambda v: str(v).upper() in LEVELS),
 }
 
 

@@ -44,7 +44,9 @@ class RunTrainer(Trainer):
         for metric in self.evaluator.metric_class.values():
             metric.decimal_place = EXACT
         schedule = config["lr_scheduler"]
-        self.schedule = build_schedule(schedule, self.optimizer) if schedule else None
+        self.schedule = (
+            build_schedule(schedule, self.optimizer, self.valid_metric_bigger) if schedule else None
+        )
         self.epoch_records: list[dict[str, Any]] = []
         self.best_state: dict[str, Any] | None = None
         self.best_epoch: int | None = None
@@ -198,8 +200,12 @@ class RunTrainer(Trainer):
         self.best_valid_result = state["best_valid_result"]
         if state["validated"]:
             self.best_state, self.best_epoch = state["best"], state["best_epoch"]
-        self.stopped = state["stopped"]
-        checkpoint.load_model_state(self.model, state["last"] or state["best"])
+        self.stopped = state["stopped"] and self.cur_step > self.stopping_step
+        try:
+            checkpoint.load_model_state(self.model, state["last"] or state["best"])
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"the checkpoint does not fit the run's config.yaml: {reason}") from None
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from recbole_hlr import checkpoint
 from recbole_hlr.errors import InputError
+from recbole_hlr.values import load_yaml
 
 
 class RunDir:
@@ -47,8 +48,12 @@ class RunDir:
             stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
             for number in range(1, 10_000):
                 path = Path(parent) / (stem if number == 1 else f"{stem}-{number}")
-                with contextlib.suppress(FileExistsError, OSError):
-                    os.rename(hidden, path)  # fails where a run of the same second has the name
+                try:
+                    os.rename(hidden, path)
+                except OSError:
+                    if not path.exists():
+                        raise
+                else:  # the name was free; a run of the same second may have taken it
                     return cls(path)
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
@@ -58,8 +63,8 @@ class RunDir:
     def open(cls, path: str | Path) -> RunDir:
         """Return an existing run folder; `InputError` where it is none."""
         run_dir = cls(path)
-        if not run_dir.config.is_file():
-            raise InputError(f"{path}: is no run directory (it has no config.yaml)")
+        if not run_dir.config.is_file() or not {"model", "dataset"} <= set(load_yaml(run_dir.config)):
+            raise InputError(f"{path}: is no run directory (it has no config.yaml of a run)")
         return run_dir
 
     def write_metrics(self, records: list[dict[str, Any]]) -> None:
@@ -75,7 +80,10 @@ class RunDir:
     @contextlib.contextmanager
     def logging(self) -> Iterator[None]:
         """Send everything that is logged to `log.txt` while the run lasts, and to no other run's."""
-        handler = logging.FileHandler(self.log, encoding="utf-8")
+        try:
+            handler = logging.FileHandler(self.log, encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{self.log}: cannot be written ({error.strerror})") from None
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         root = logging.getLogger()
         level = root.level
@@ -97,9 +105,16 @@ class ConsoleHandler(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
-def console_logging(level: str) -> None:
-    """Show the plugin's messages from `level` on, and warnings of everything else, on standard error."""
+def console_logging() -> None:
+    """Show the plugin's messages on standard error."""
     own = logging.getLogger("recbole_hlr")
     if not any(isinstance(handler, ConsoleHandler) for handler in own.handlers):
         own.addHandler(ConsoleHandler())
-    own.setLevel(level)
+    own.setLevel(logging.INFO)
+
+
+def set_console_level(level: str) -> None:
+    """Show only messages from `level` on; `log.txt` keeps them all."""
+    for handler in logging.getLogger("recbole_hlr").handlers:
+        if isinstance(handler, ConsoleHandler):
+            handler.setLevel(level)

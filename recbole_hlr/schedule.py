@@ -14,14 +14,19 @@ from recbole_hlr.options import nearest
 _SCHEDULES = {
     name: value
     for name, value in inspect.getmembers(lr_scheduler, inspect.isclass)
-    if issubclass(value, lr_scheduler.LRScheduler) and value is not lr_scheduler.LRScheduler
+    if issubclass(value, lr_scheduler.LRScheduler)
+    and name not in ("LRScheduler", "_LRScheduler")
+    and name not in ("LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler")  # take objects
 }
 
 
-def build_schedule(options: dict[str, Any], optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+def build_schedule(
+    options: dict[str, Any], optimizer: torch.optim.Optimizer, larger_is_better: bool = True
+) -> lr_scheduler.LRScheduler:
     """Return the schedule `options["name"]` with the other options as its arguments.
 
-    `exponential`, `Exponential` and `ExponentialLR` are the same name. Raises `InputError`.
+    `exponential`, `Exponential` and `ExponentialLR` are the same name. ReduceLROnPlateau follows the
+    validation score, in the direction in which it is better. Raises `InputError`.
     """
     short = {name.removesuffix("LR").casefold(): name for name in _SCHEDULES}
     arguments = {key: value for key, value in options.items() if key != "name"}
@@ -30,20 +35,30 @@ def build_schedule(options: dict[str, Any], optimizer: torch.optim.Optimizer) ->
     if name is None:
         known = ", ".join(sorted(_SCHEDULES))
         raise InputError(f"lr_scheduler name={asked}: must be one of {known}{nearest(asked, short.values())}")
+    if name == "ReduceLROnPlateau":
+        arguments.setdefault("mode", "max" if larger_is_better else "min")
     try:
         return _SCHEDULES[name](optimizer, **arguments)
     except (TypeError, ValueError) as error:
         raise InputError(f"lr_scheduler {name} with {arguments}: {error}") from None
 
 
-def check_schedule(options: dict[str, Any] | None, source: str) -> None:
-    """Raise `InputError` for a schedule that could not be built, before any work is done."""
+def check_schedule(options: dict[str, Any] | None, source: str, epochs: int) -> None:
+    """Raise `InputError` for a schedule that cannot be built or stepped, before any work is done."""
     if options is None:
         return
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     try:
-        build_schedule(options, torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0))
+        schedule = build_schedule(options, optimizer)
+        for _ in range(epochs):
+            optimizer.step()
+            step_schedule(schedule, 0.0)
     except InputError as error:
         raise InputError(f"{error} ({source})") from None
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise InputError(
+            f"lr_scheduler={options} ({source}): cannot be stepped {epochs} times: {error}"
+        ) from None
 
 
 def step_schedule(schedule: lr_scheduler.LRScheduler, valid_score: float | None) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from recbole_hlr.errors import InputError
 
 COMMAND_LINE = "command line"  # where a value came from, in messages
+TEXT_KEYS = frozenset({"model", "dataset", "resume", "config_files", "encoding"})
 
 
 class ConfigLoader(yaml.SafeLoader):
@@ -19,6 +22,7 @@ class ConfigLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse a mapping with a key given twice."""
+        self.flatten_mapping(node)
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
@@ -43,13 +47,16 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: there is no such configuration file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a UTF-8 text file: {error}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         where = " ".join(str(error).split())
         raise InputError(f"{path}: is not valid YAML: {where}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise InputError(f"{path}: must hold `key: value` lines, not a {type(values).__name__}")
+    for key in values:
+        if not isinstance(key, str):
+            raise InputError(f"{path}: key {key} must be a text; write it in quotes")
     return values
 
 
@@ -59,8 +66,26 @@ def parse_scalar(text: str) -> Any:
         return None
     try:
         return yaml.load(text, Loader=ConfigLoader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return text
+
+
+def is_text(key: str) -> bool:
+    """Say whether an option is always text, such as a path or a name, whatever YAML would make of it."""
+    return key in TEXT_KEYS or key.endswith(("_FIELD", "_PREFIX", "_SUFFIX", "_path", "_dir", "_separator"))
+
+
+def plain(value: Any) -> Any:
+    """Return a keyword's value as YAML would have it: paths as text, numpy's numbers as Python's, lists."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
 
 
 def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
@@ -76,7 +101,11 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
             if not rest or re.match(r"--[A-Za-z]", rest[0]):
                 raise InputError(f"--{key} ({COMMAND_LINE}): a value must follow, as in --{key}=value")
             text = rest.pop(0)
-        value = parse_scalar(text)
+        if is_text(key) and not text:
+            raise InputError(f"--{key} ({COMMAND_LINE}): must not be empty")
+        value = parse_scalar(text) if not is_text(key) or text in ("None", "null") else text
+        if key.endswith(("_path", "_dir")) or key == "resume":
+            value = value and os.path.expanduser(value)
         if key in options and options[key] != value:
             raise InputError(f"--{key} ({COMMAND_LINE}): is given twice, as {options[key]} and {value}")
         options[key] = value

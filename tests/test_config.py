@@ -1,7 +1,9 @@
 """HLRConfig: where values come from, how they are read, what is refused."""
 
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -154,25 +156,37 @@ WRONG = {
     "eval_batch_size": [0],
     "eval_memory": [0, -1],
     "learning_rate": [0, -1, "fast"],
-    "learner": ["adamm"],
-    "lr_scheduler": ["exponential", {"gamma": 0.9}, {"name": "nope"}, {"name": "exponential"}, {"name": "step", "x": 1}],
+    "learner": ["adamm", "sparse_adam"],
+    "lr_scheduler": ["exponential", {"gamma": 0.9}, {"name": "nope"}, {"name": "exponential"}, {"name": "step", "x": 1}, {"name": "step", "step_size": 0}, {"name": "exponential", "gamma": "x"}, {"name": "LambdaLR"}],
     "weight_decay": [-1],
-    "clip_grad_norm": [5, {"max_norm": -1}, {"norm": 1}],
-    "train_neg_sample_args": [{"sample_num": 0}, {"distribution": "zipf"}, {"num": 1}, 5, None, {"distribution": "none"}],
+    "clip_grad_norm": [5, {"max_norm": -1}, {"norm": 1}, {"max_norm": 1, "norm_type": 0}],
+    "train_neg_sample_args": [{"sample_num": 0}, {"distribution": "zipf"}, {"num": 1}, {"dynamic": True}, {"alpha": "x"}, {"sample_num": "none"}, 5, None, {"distribution": "none"}],
     "eval_args": [{"split": {"RS": [1, 2]}}, {"split": {"XX": 1}}, {"mode": "fulll"}, {"order": "XO"}, {"groupby": "user"}, 3],
     "eval_step": [-1],
     "stopping_step": [-1],
     "topk": [0, [], [5, 0], "ten"],
     "metric_decimal_place": [-1],
-    "seed": [-1, 1.5],
+    "seed": [-1, 1.5, 2**32],
     "show_progress": ["x"],
     "tensorboard": ["x"],
     "use_gpu": ["x"],
     "shuffle": ["x"],
     "reproducibility": ["x"],
     "state": ["LOUD"],
-    "metrics": [["NDGC"], "Precission"],
-    "valid_metric": ["NDCG@20", "AUC", "recall"],
+    "worker": [-1, "a"],
+    "loss_decimal_place": ["x"],
+    "data_path": [5, ""],
+    "checkpoint_dir": [5, None],
+    "NEG_PREFIX": [5],
+    "encoding": ["foo", 5],
+    "load_col": [{}, {"inter": "user_id"}, "x"],
+    "benchmark_filename": [5, "train", ["a", "b"]],
+    "user_inter_num_interval": ["abc", "[1,2", 5],
+    "item_inter_num_interval": ["[x,2]"],
+    "save_dataset": [True],
+    "dataset": ["a/b", "..", 5],
+    "metrics": [[], ["NDGC"], "Precission"],
+    "valid_metric": ["NDCG@20", "AUC", "recall", 5, ""],
 }  # fmt: skip
 
 
@@ -212,6 +226,57 @@ def test_unknown_keys_are_refused_with_the_nearest(toy, key, nearest):
 def test_an_option_of_another_model_is_unknown(toy):
     with pytest.raises(InputError, match="num_memories"):
         HLRConfig("CML", options={**toy, "num_memories": 5})
+
+
+def test_texts_stay_as_they_are_written():
+    words = [
+        "--dataset=001",
+        "--data_path=a #1",
+        "--encoding=None",
+        "--TIME_FIELD=null",
+        "--checkpoint_dir=~/x",
+    ]
+    read = parse_arguments(words)
+    assert (read["dataset"], read["data_path"], read["encoding"], read["TIME_FIELD"]) == (
+        "001",
+        "a #1",
+        None,
+        None,
+    )
+    assert read["checkpoint_dir"] == str(Path.home() / "x")
+    with pytest.raises(InputError, match="must not be empty"):
+        parse_arguments(["--checkpoint_dir="])
+
+
+def test_keywords_may_be_paths_numpy_numbers_and_tuples(tmp_path, toy):
+    more = {
+        "data_path": tmp_path / "data",
+        "learning_rate": np.float64(0.1),
+        "topk": (5, 10),
+        "embedding_size": np.int64(8),
+    }
+    config = HLRConfig("HLR", options={**toy, **more})
+    assert (config["learning_rate"], config["topk"], config["embedding_size"]) == (0.1, [5, 10], 8)
+    assert "learning_rate: 0.1" in str(config)
+
+
+def test_metrics_without_a_cut(toy):
+    config = HLRConfig("HLR", options={**toy, "metrics": ["GAUC", "NDCG"], "valid_metric": "GAUC"})
+    assert config["valid_metric"] == "GAUC"
+
+
+def test_yaml_merge_keys_and_quoted_names_of_files(tmp_path, toy):
+    file = tmp_path / "with space.yaml"
+    file.write_text("margin: 0.3\nlr_scheduler:\n  <<: {gamma: 0.5}\n  name: exponential\n")
+    config = HLRConfig("HLR", options=toy, arguments=[f"--config_files=['{file}']"])
+    assert config["lr_scheduler"] == {"name": "exponential", "gamma": 0.5}
+
+
+@pytest.mark.parametrize("text", ["5: x", "on: true", "epochs: 2019-13-45"])
+def test_keys_and_dates_that_are_none(tmp_path, toy, text):
+    (tmp_path / "odd.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"odd\.yaml"):
+        HLRConfig("HLR", config_files=[tmp_path / "odd.yaml"], options=toy)
 
 
 @pytest.mark.parametrize(("name", "nearest"), [("HRL", "HLR"), ("LightGNC", "LightGCN"), ("EASY", "EASE")])

@@ -85,6 +85,27 @@ def test_a_line_with_too_many_columns(tmp_path, arguments, capsys):
     refuse(capsys, tmp_path, arguments, r"toy\.inter, line 3: has 6 columns; must have 4")
 
 
+def test_quotes_and_byte_order_marks(tmp_path, arguments, capsys):
+    data_file(tmp_path).write_text(HEADER + 'u1\ti1\t3\t4\nu1\t"i2\t3\t4\n')
+    refuse(capsys, tmp_path, arguments, r"toy\.inter, line 3: a value must not begin with a quote")
+    data_file(tmp_path).write_text("\ufeff" + HEADER)
+    refuse(capsys, tmp_path, arguments, r"byte order mark.*--encoding=utf-8-sig")
+
+
+@pytest.mark.parametrize(
+    ("word", "pattern"),
+    [
+        ("--eval_args={order: TO}", r"order: TO: needs the column TIME_FIELD=timestamp.*load_col"),
+        ("--eval_args={mode: labeled}", r"mode: labeled: needs the column LABEL_FIELD=label"),
+        ("--topk=[10, 18]", r"topk=\[10, 18\] \(command line\): must be at most 17"),
+        ("--embedding_size=10000000000000", r"does not fit into memory; lower embedding_size"),
+    ],
+)
+def test_what_the_data_cannot_give(tmp_path, arguments, capsys, word, pattern):
+    words = [a for a in arguments if a.split("=")[0] != word.split("=")[0]]
+    refuse(capsys, tmp_path, words, pattern, word)
+
+
 def test_filters_that_leave_nothing(tmp_path, arguments, capsys):
     refuse(
         capsys, tmp_path, arguments,

@@ -15,6 +15,7 @@ import torch
 
 from recbole_hlr import InputError, run
 from recbole_hlr.cli import main
+from recbole_hlr.values import load_yaml
 
 HLR = ["--model=HLR", "--epochs=25", "--stopping_step=25", "--max_history=3"]
 VAE = [
@@ -165,6 +166,35 @@ def test_more_epochs_go_on_where_the_run_ended(toy):
     longer = run(resume=first.run_dir, epochs=6)
     assert longer.epochs == 6
     assert longer.test == run("HLR", **{**toy, "epochs": 6}).test
+
+
+def test_what_may_change_is_kept(toy):
+    """Also the run's own memory budget and batches: a resumed run evaluates like a fresh one."""
+    first = run("HLR", **toy)
+    run(resume=first.run_dir, epochs=5, eval_memory=0.5)
+    stored = load_yaml(Path(first.run_dir, "config.yaml"))
+    assert (stored["epochs"], stored["eval_memory"]) == (5, 0.5)
+    assert "eval_batch_size" not in stored
+    assert run("HLR", "toy", resume=first.run_dir).epochs == 5
+
+
+def test_more_patience_goes_on_after_an_early_stop(toy):
+    first = run("CML", **{**toy, "epochs": 60, "stopping_step": 0})
+    assert first.epochs < 60
+    longer = run(resume=first.run_dir, stopping_step=60)
+    assert longer.epochs == 60
+    assert longer.test == run("CML", **{**toy, "epochs": 60, "stopping_step": 60}).test
+
+
+def test_configuration_files_cannot_be_given(tmp_path, toy):
+    first = run("CML", **toy)
+    (tmp_path / "b.yaml").write_text("margin: 0.1\n")
+    for given in (
+        {"config_files": [tmp_path / "b.yaml"]},
+        {"arguments": [f"--config_files={tmp_path / 'b.yaml'}"]},
+    ):
+        with pytest.raises(InputError, match="config_files"):
+            run(resume=first.run_dir, **given)
 
 
 def test_only_harmless_options_can_change(toy):

@@ -142,6 +142,33 @@ def test_learning_rate_schedules_by_name(toy, schedule, rates):
     assert [r["learning_rate"] for r in experiment.trainer.epoch_records] == pytest.approx(rates)
 
 
+def test_a_plateau_follows_the_validation_score_in_its_direction(toy):
+    """While the score gets better the rate stays; torch's default would take that for a plateau."""
+    experiment = prepare(
+        "CML", **toy, lr_scheduler={"name": "ReduceLROnPlateau", "factor": 0.1, "patience": 0}
+    )
+    scores = iter([0.1, 0.2, 0.3])
+    experiment.trainer.validate = lambda data: (s := next(scores), {"ndcg@10": s})
+    experiment.trainer.fit(experiment.train_data, experiment.valid_data)
+    assert {r["learning_rate"] for r in experiment.trainer.epoch_records} == {0.002}
+
+
+def test_batches_hold_the_same_positives_whichever_loader_draws_them(toy):
+    sizes = [
+        len(prepare("CML", **toy, train_neg_sample_args={"sample_num": 4, "distribution": kind}).train_data)
+        for kind in ("uniform", "popularity")
+    ]
+    assert sizes[0] == sizes[1] == 7
+
+
+def test_nothing_validated(toy):
+    result = run("CML", **toy, eval_step=0)
+    assert result.best_valid_score is None
+    assert result.best_epoch == 2
+    assert "Infinity" not in Path(result.run_dir, "result.json").read_text()
+    assert result.valid["ndcg@10"] > 0
+
+
 def test_gradients_are_clipped(toy):
     free = prepare("CML", **toy, learner="sgd", learning_rate=1.0, max_norm=None)
     held = prepare(
@@ -210,6 +237,11 @@ def test_a_fitted_recommender_needs_no_data(tmp_path, toy):
         everything = fitted.recommend([user], k=100, exclude_seen=False)
         assert seen <= set(everything["item"])
         assert len(everything) == train.item_num - 1
+    assert fitted.recommend([]).empty
+    for wrong in ({"users": "u1"}, {"users": ["u1"], "k": 0}, {"users": ["u1"], "k": "3"}):
+        with pytest.raises(InputError, match="must be"):
+            fitted.recommend(**wrong)
+    assert load(result.run_dir, eval_memory=4.0).model.memory_budget == 4 * 2**30
     for unknown in ("u999", "[PAD]"):
         with pytest.raises(InputError, match="is not among the 23 users"):
             fitted.recommend([unknown])
@@ -230,8 +262,8 @@ def test_checkpoints_are_plain_and_the_host_can_read_them(toy):
     assert shapes == {
         "user_embedding.weight": (24, 6),
         "item_embedding.weight": (18, 6),
-        "memory.keys": (20, 6),
-        "memory.memories": (20, 6),
+        "memory.keys": (5, 6),
+        "memory.memories": (5, 6),
     }
     experiment = prepare("HLR", **toy)
     test = Trainer.evaluate(

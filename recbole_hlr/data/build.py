@@ -26,11 +26,13 @@ class AtomicDataset(Dataset):
 
     def _load_feat(self, filepath: str, source: Any) -> Any:
         separator, encoding = self.config["field_separator"], self.config["encoding"] or "utf-8"
-        is_inter = source == FeatureSource.INTERACTION  # only .inter has no quoted text
+        is_inter = source == FeatureSource.INTERACTION
         try:
             with open(filepath, encoding=encoding) as file:
                 names = self._check_header(filepath, file.readline().rstrip("\n"), separator, source)
                 for number, line in enumerate(file if is_inter else (), start=2):
+                    if line.startswith('"') or separator + '"' in line:
+                        raise InputError(f"{filepath}, line {number}: a value must not begin with a quote")
                     if line.count(separator) != len(names) - 1 and line.strip():
                         raise InputError(
                             f"{filepath}, line {number}: has {line.count(separator) + 1} columns; "
@@ -47,6 +49,8 @@ class AtomicDataset(Dataset):
 
     def _check_header(self, filepath: str, header: str, separator: str, source: Any) -> list[str]:
         """Return the column names of a header `name:type ...`; `InputError` where one is wrong or missing."""
+        if header.startswith("\ufeff"):
+            raise InputError(f"{filepath}: begins with a byte order mark; set --encoding=utf-8-sig")
         kinds = [kind.value for kind in FeatureType]
         columns = header.split(separator)
         for column in columns:
@@ -130,12 +134,36 @@ def refuse_saturated_users(parts: list[Any]) -> None:
         )
 
 
+def check_columns(config: HLRConfig, dataset: Dataset) -> None:
+    """Raise `InputError` where the evaluation asks for a column or for items that there are not."""
+    evaluation, columns = config["eval_args"], dataset.inter_feat.columns
+    for wanted, field, name in (
+        (evaluation["order"] == "TO" and not config["benchmark_filename"], "TIME_FIELD", "order: TO"),
+        ("labeled" in evaluation["mode"].values(), "LABEL_FIELD", "mode: labeled"),
+    ):
+        if wanted and config[field] not in columns:
+            raise InputError(
+                f"eval_args with {name}: needs the column {field}={config[field]}, which is not loaded; "
+                f"loaded are {', '.join(columns)} (option load_col)"
+            )
+    if max(config["topk"]) >= dataset.item_num:
+        raise InputError(
+            f"topk={config['topk']} ({config.sources['topk']}): must be at most "
+            f"{dataset.item_num - 1}, the number of items"
+        )
+    pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]]
+    repeated = int(pairs.duplicated().sum())
+    if repeated and not config["benchmark_filename"]:
+        log.warning("%d interactions are given twice and may stand in two parts; see rm_dup_inter", repeated)
+
+
 def build_loaders(config: HLRConfig, dataset: Dataset) -> tuple[Any, Any, Any]:
     """Split the data set and return the loaders of its training, validation and test part.
 
     The metric models get a `TripletLoader` where negatives are uniform; everything else is the
     host's. A part without interactions gives None. Users per evaluation batch follow `eval_memory`.
     """
+    check_columns(config, dataset)
     parts = dataset.build()
     if len(parts[0]) == 0:
         raise InputError(f"dataset={config['dataset']}: the training part is empty; check eval_args")
@@ -150,6 +178,8 @@ def build_loaders(config: HLRConfig, dataset: Dataset) -> tuple[Any, Any, Any]:
             config, parts[0], seen_in(parts[0]), config["train_batch_size"], config["shuffle"]
         )
     else:
+        if config.ours:  # the host counts triplets, the models' files count positives
+            config["train_batch_size"] *= config["train_neg_sample_args"]["sample_num"]
         train = get_dataloader(config, "train")(config, parts[0], samplers[0], shuffle=config["shuffle"])
     valid, test = (
         get_dataloader(config, phase)(config, part, sampler, shuffle=False) if len(part) else None

@@ -64,7 +64,8 @@ class HLR(MetricRecommender):
     def clip_weights(self) -> None:
         """Pull the tables into the ball, and the memories into that of `max_memory_norm`.
 
-        r is a convex combination of memories, so that `max_memory_norm` bounds its length too.
+        With `attention_smoothing` 1, r is a convex combination of memories (and of 0), so that
+        `max_memory_norm` bounds its length too.
         With `clip_memories`, keys and memories are pulled into the tables' ball as well.
         """
         super().clip_weights()

@@ -56,7 +56,7 @@ def attention_weights(logits: Tensor, smoothing: float, dim: int) -> Tensor:
 
     With smoothing 1 this is a softmax (Eq. 6), but with nothing to attend to it gives zeros, not NaN.
     No maximum is subtracted: a logit is a convex combination of the entries of M p, which the norm
-    balls keep far from the 88 at which exp overflows in float32.
+    balls, where they are on, keep far from the 88 at which exp overflows in float32.
     """
     exp = logits.exp()
     total = exp.sum(dim=dim, keepdim=True).clamp(min=torch.finfo(exp.dtype).tiny)
