@@ -13,7 +13,7 @@ from typing import Any
 from recbole.utils import get_trainer, init_seed
 
 from recbole_hlr import checkpoint, compat
-from recbole_hlr.config import KEYWORDS, LOSS, HLRConfig
+from recbole_hlr.config import LOSS, HLRConfig
 from recbole_hlr.data.build import build_loaders, interactions, load_dataset, seen_in
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
@@ -151,23 +151,28 @@ def run(
     if config_files or command.get("config_files"):
         raise InputError(f"config_files: cannot be given with resume={resume}, whose config.yaml is taken")
     stored = load_yaml(run_dir.config)
-    for key, value in (("model", command.pop("model", model)), ("dataset", command.pop("dataset", dataset))):
-        name = find_model(value).__name__ if key == "model" and isinstance(value, str) else value
-        if value is not None and getattr(name, "__name__", name) != stored[key]:
-            raise InputError(f"{key}={value}: cannot change in a resumed run; it is {stored[key]}")
-    given = HLRConfig(stored["model"], stored["dataset"], [run_dir.config], options, command)
-    for key in set(given.variable_config_dict) | set(given.cmd_config_dict):
-        if key not in RESUME_KEYS and given.requested.get(key) != stored.get(key):
-            raise InputError(
-                f"{key}={given.requested.get(key)} ({given.sources.get(key, KEYWORDS)}): cannot change in a "
-                f"resumed run; only {', '.join(sorted(RESUME_KEYS))} can"
-            )
+    names = {"model": command.pop("model", model), "dataset": command.pop("dataset", dataset)}
+    refuse_changes(stored, names, HLRConfig(None, None, [run_dir.config], options, command))
     try:
         return _run(run_dir, stored["model"], stored["dataset"], [run_dir.config], command, options)
     except RunInterrupted:
         raise
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before the first step
         raise RunInterrupted(str(run_dir.path)) from None
+
+
+def refuse_changes(stored: dict[str, Any], names: dict[str, Any], given: HLRConfig) -> None:
+    """Raise `InputError` for a name or an option with which a resumed run would be another run."""
+    for key, value in names.items():
+        asked = find_model(value) if key == "model" and isinstance(value, str) else value
+        if value is not None and getattr(asked, "__name__", asked) != stored[key]:
+            raise InputError(f"{key}={value}: cannot change in a resumed run; it is {stored[key]}")
+    for key in set(given.variable_config_dict) | set(given.cmd_config_dict):
+        if key not in RESUME_KEYS and given.requested.get(key) != stored.get(key):
+            raise InputError(
+                f"{key}={given.requested.get(key)} ({given.sources[key]}): cannot change in a "
+                f"resumed run; only {', '.join(sorted(RESUME_KEYS))} can"
+            )
 
 
 def _run(
