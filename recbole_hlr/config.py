@@ -106,8 +106,7 @@ class HLRConfig(Config):
             host / "dataset" / f"{dataset}.yaml",
             shipped("datasets", f"{dataset}.yaml"),
         ):
-            is_model_of_other = file.parent.name == "model" and self.ours != (host not in file.parents)
-            if file.is_file() and not is_model_of_other:
+            if file.is_file():
                 values = load_yaml(file)
                 for key in values:
                     self.sources.setdefault(key, f"{file.parent.name}/{file.name}")
@@ -117,34 +116,10 @@ class HLRConfig(Config):
 
     def _set_default_parameters(self) -> None:
         values = self.final_config_dict
-        for key in (
-            "train_neg_sample_args",
-            "eval_args",
-        ):  # a part given leaves the rest at its default
+        for key in ("train_neg_sample_args", "eval_args"):  # what is not given stays at its default
             if isinstance(values.get(key), dict):
                 values[key] = {**(self.internal_config_dict.get(key) or {}), **values[key]}
-        for key in compat.PICKLE_KEYS:
-            if values[key]:
-                raise refuse(key, values[key], self.sources[key], "off: no data set is pickled here")
-        check_values(values, self.sources, self.ours)
-        if values.get("direct_memory") and not values.get("attend_user"):
-            raise refuse(
-                "direct_memory",
-                True,
-                self.sources["direct_memory"],
-                "false unless attend_user=true",
-            )
-        check_schedule(values.get("lr_scheduler"), self.sources.get("lr_scheduler", ""), values["epochs"])
-        if self.ours and (values["train_neg_sample_args"] or {}).get("distribution") in (
-            None,
-            "none",
-        ):
-            raise refuse(
-                "train_neg_sample_args", values["train_neg_sample_args"],
-                self.sources["train_neg_sample_args"],
-                f"with distribution uniform or popularity, for {self.model} learns from negatives",
-            )  # fmt: skip
-        self._check_metrics(values)
+        self._check_values(values)
         self.requested = {k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS}
         self.requested.update(model=self.model, dataset=self.dataset)
         if "eval_batch_size" not in self.external_config_dict:
@@ -183,6 +158,19 @@ class HLRConfig(Config):
                 raise InputError(
                     f"{key} ({self.sources[key]}): is no option of {self.model}{nearest(key, known)}"
                 )
+
+    def _check_values(self, values: dict[str, Any]) -> None:
+        check_values(values, self.sources, self.ours)
+        check_schedule(values["lr_scheduler"], self.sources["lr_scheduler"], values["epochs"])
+        self._check_metrics(values)
+        wrong = {key: "off: no data set is pickled here" for key in compat.PICKLE_KEYS if values[key]}
+        if values.get("direct_memory") and not values["attend_user"]:
+            wrong["direct_memory"] = "false unless attend_user=true"
+        negatives = values["train_neg_sample_args"] or {}
+        if self.ours and negatives.get("distribution") not in ("uniform", "popularity"):
+            wrong["train_neg_sample_args"] = f"with a distribution, for {self.model} learns from negatives"
+        for key, allowed in wrong.items():
+            raise refuse(key, values[key], self.sources[key], allowed)
 
     def _check_metrics(self, values: dict[str, Any]) -> None:
         metrics = values["metrics"] if isinstance(values["metrics"], list) else [values["metrics"]]

@@ -123,10 +123,25 @@ def test_the_python_of_the_readme_runs(code, tmp_path):
 
 
 def test_nothing_speaks_of_the_machine_it_was_made_on():
-    words = re.compile("/" + r"(root|work|opt)/|pypi-m" + "ore|/tmp/v3")
+    words = re.compile("/" + r"(root|work|opt)/|pypi-m" + "ore|/tm" + "p/v")
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     files = [ROOT / name for name in listed.stdout.splitlines()] if listed.returncode == 0 else []
     for file in files:
         if file.suffix in {".py", ".md", ".yaml", ".cfg", ".toml", ".txt", ""} and file.is_file():
             found = words.search(file.read_text(encoding="utf-8"))
             assert not found, f"{file}: {found.group()}"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "properties").rglob("*.yaml")), ids=lambda file: file.name)
+def test_every_shipped_option_is_read_by_some_code(file):
+    """By the package or, for the options that are RecBole's, by RecBole."""
+    import recbole
+
+    from recbole_hlr.values import load_yaml
+
+    folders = (ROOT / "recbole_hlr", Path(recbole.__file__).parent)
+    source = "\n".join(
+        path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py")
+    )
+    for key in load_yaml(file):
+        assert re.search(rf"""config\[["']{key}["']\]|self\["{key}"\]|values\["{key}"\]""", source), key

@@ -33,10 +33,10 @@ class HLR(MetricRecommender):
         self.attend_user = config["attend_user"]
         self.clip_memories = config["clip_memories"]
         self.max_memory_norm = config["max_memory_norm"]
-        size, num_memories = config["embedding_size"], config["num_memories"]
-        self.memory = RelationMemory(num_memories, size)
-        self.direct_memory = RelationMemory(num_memories, size) if config["direct_memory"] else None
-        self.memory_floats = num_memories
+        self.num_memories = config["num_memories"]
+        size = config["embedding_size"]
+        self.memory = RelationMemory(self.num_memories, size)
+        self.direct_memory = RelationMemory(self.num_memories, size) if config["direct_memory"] else None
 
     def translation(self, user_e: Tensor, item_e: Tensor, history: HistoryBatch | None) -> Tensor:
         """Return r(u, v) `(B, C, d)` (Eqs. 5-6), the relations kept as slot weights."""
@@ -81,7 +81,7 @@ class HLR(MetricRecommender):
         longest = int(self.history.lengths.max())
         width = longest if self.eval_cap is None else min(longest, self.eval_cap)
         size = self.item_embedding.embedding_dim
-        return 4 * size + self.memory_floats * size + width * (size + 4 * self.memory_floats)
+        return 4 * size + self.num_memories * size + width * (size + 4 * self.num_memories)
 
     def score_all(self, users: Tensor) -> Tensor:
         """Return `(B, I)` scores, from slot weights shared by all users of the batch.
@@ -99,7 +99,7 @@ class HLR(MetricRecommender):
         rows = [p[m] for p, m in zip(position, history.mask, strict=True)]
         scores = self.item_embedding.weight.new_empty(len(users), self.n_items)
         known_e, user_e = self.item_embedding(known), self.user_embedding(users)
-        floats_per_item = 3 * self.memory_floats * (len(known) + history.items.shape[1] + len(users))
+        floats_per_item = 3 * self.num_memories * (len(known) + history.items.shape[1] + len(users))
         width = min(self._rows_within(floats_per_item), 512)
         for start in range(0, self.n_items, width):
             block = slice(start, start + width)
@@ -119,7 +119,7 @@ class HLR(MetricRecommender):
             read = torch.cat([read, self.memory_of_user.memories])
         value = user_e @ read.T  # (B, R)
         item_value, gram = read @ item_e.T, read @ read.T  # (R, V), (R, R)
-        n = self.memory_floats
+        n = self.num_memories
         own = self.memory_of_user.slots(user_e, item_e) if self.attend_user else None  # (B, N, V)
         distances = squared_distances(user_e, item_e)  # (B, V)
         for b, row in enumerate(rows):
