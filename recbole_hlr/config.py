@@ -83,8 +83,6 @@ class HLRConfig(Config):
             if value is None:
                 raise InputError(f"--{name} ({COMMAND_LINE}): is missing; give it as --{name}=NAME")
         model_class = find_model(model) if not isinstance(model, type) else model
-        if model_class.__name__ in compat.REFUSED_MODELS:
-            raise InputError(f"model={model}: {compat.REFUSED_MODELS[model_class.__name__]}")
         if not isinstance(dataset, str) or dataset in (".", "..") or set(dataset) & set("/\\"):
             raise refuse(
                 "dataset", dataset, self.sources.get("dataset", KEYWORDS), "the name of a folder in data_path"

@@ -110,9 +110,7 @@ def build_model(config: HLRConfig, data: Any) -> Any:
         with compat.dok_update():
             return config.model_class(config, data).to(config["device"])
     except ImportError as error:
-        raise InputError(
-            f"model={config.model}: needs the package {error.name}, which is not installed"
-        ) from error
+        raise missing_package(config.model, error) from error
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "alloc" not in str(error) and "memory" not in str(error):
             raise
@@ -120,6 +118,11 @@ def build_model(config: HLRConfig, data: Any) -> Any:
         raise InputError(
             f"model={config.model}: does not fit into memory; lower embedding_size={size}"
         ) from error
+
+
+def missing_package(model: str, error: ImportError) -> InputError:
+    """Return the error of a host's model that needs a package of its own."""
+    return InputError(f"model={model}: needs the package {error.name}, which is not installed")
 
 
 def trainer_class(config: HLRConfig) -> type[RunTrainer]:
@@ -224,6 +227,8 @@ def _run(
             log.info("resumed after epoch %d", state["epoch"])
         try:
             return finish(experiment, folder, time.perf_counter() - started)
+        except ImportError as error:  # some of the host's models import at their first step
+            raise missing_package(config.model, error) from error
         except KeyboardInterrupt:
             raise RunInterrupted(str(folder.path)) from None
         finally:

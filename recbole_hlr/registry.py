@@ -7,6 +7,7 @@ from typing import Any
 
 from recbole.utils import ModelType
 
+from recbole_hlr import compat
 from recbole_hlr.errors import InputError
 from recbole_hlr.model import MODELS
 from recbole_hlr.options import nearest
@@ -20,6 +21,7 @@ def host_models() -> dict[str, type]:
         name: value
         for name, value in inspect.getmembers(general_recommender, inspect.isclass)
         if getattr(value, "type", None) in (ModelType.GENERAL, ModelType.TRADITIONAL)
+        and name not in compat.REFUSED_MODELS
     }
 
 
@@ -37,5 +39,7 @@ def find_model(name: Any) -> type:
     by_folded = {key.casefold(): value for key, value in hosts.items()}
     if str(name).casefold() in by_folded:
         return by_folded[str(name).casefold()]
+    if name in compat.REFUSED_MODELS:
+        raise InputError(f"model={name}: {compat.REFUSED_MODELS[name]}")
     known = [*MODELS, *sorted(hosts)]
     raise InputError(f"model={name}: is not known{nearest(str(name), known)}; known are {', '.join(known)}")

@@ -12,7 +12,7 @@ from recbole.data.utils import create_samplers
 from recbole.utils.utils import early_stopping
 from scipy.sparse import dok_matrix
 
-from recbole_hlr import compat, prepare, run
+from recbole_hlr import InputError, compat, prepare, run
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,14 @@ def test_host_models_run_through_the_same_door(toy, model):
     assert 0 < result.test["recall@10"] <= 1
     assert result.epochs == (1 if model in ("ItemKNN", "EASE", "Pop") else 3)
     assert run(resume=result.run_dir).test == result.test  # the checkpoint holds all they have learned
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"), [("RaCT", "is not run here"), ("NCL", "needs the package faiss")]
+)
+def test_host_models_that_cannot_run_say_so(toy, model, reason):
+    with pytest.raises(InputError, match=reason):
+        run(model, **{k: v for k, v in toy.items() if k != "embedding_size"})
 
 
 def test_nothing_of_the_main_path_imports_ray_or_the_quick_start():
