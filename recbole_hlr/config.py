@@ -164,6 +164,11 @@ class HLRConfig(Config):
         wrong = {key: "off: no data set is pickled here" for key in compat.PICKLE_KEYS if values[key]}
         if values.get("direct_memory") and not values["attend_user"]:
             wrong["direct_memory"] = "false unless attend_user=true"
+        if values.get("freeze_embeddings"):
+            if not values["pretrained_embeddings"]:
+                wrong["freeze_embeddings"] = "false unless pretrained_embeddings is given"
+            elif "num_memories" not in values:
+                wrong["freeze_embeddings"] = f"false: {self.model} has nothing else to learn"
         negatives = values["train_neg_sample_args"] or {}
         if self.ours and negatives.get("distribution") not in ("uniform", "popularity"):
             wrong["train_neg_sample_args"] = f"with a distribution, for {self.model} learns from negatives"

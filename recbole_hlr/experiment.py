@@ -18,6 +18,7 @@ from recbole_hlr.data.build import build_loaders, interactions, load_dataset, se
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, RunInterrupted
+from recbole_hlr.pretrained import start_from
 from recbole_hlr.registry import find_model
 from recbole_hlr.resumable import RunTrainer
 from recbole_hlr.rundir import RunDir, set_console_level
@@ -89,6 +90,18 @@ def prepare(
     `options` are keyword arguments in place of a configuration file, `arguments` a command line.
     Raises `InputError` for wrong input.
     """
+    experiment = _prepare(model, dataset, config_files, arguments, options)
+    start_from_pretrained(experiment)
+    return experiment
+
+
+def _prepare(
+    model: str | type | None,
+    dataset: str | None,
+    config_files: Sequence[str | Path],
+    arguments: Sequence[str] | Mapping[str, Any],
+    options: dict[str, Any],
+) -> Experiment:
     config = HLRConfig(model, dataset, config_files, options, arguments)
     init_seed(config["seed"], config["reproducibility"])
     data = load_dataset(config)
@@ -102,6 +115,13 @@ def prepare(
             config, valid_data.dataset, seen, config["train_batch_size"], shuffle=False
         )
     return Experiment(config, data, train_data, valid_data, test_data, built, trainer)
+
+
+def start_from_pretrained(experiment: Experiment) -> None:
+    """Give the model the tables of `pretrained_embeddings`, where that is given."""
+    config = experiment.config
+    if config.ours and config["pretrained_embeddings"]:
+        start_from(experiment.model, config["pretrained_embeddings"], experiment.train_data.dataset)
 
 
 def build_model(config: HLRConfig, data: Any) -> Any:
@@ -187,7 +207,7 @@ def _run(
     options: dict[str, Any],
 ) -> RunResult:
     started = time.perf_counter()
-    experiment = prepare(model, dataset, config_files=config_files, arguments=arguments, **options)
+    experiment = _prepare(model, dataset, config_files, arguments, options)
     config, trainer = experiment.config, experiment.trainer
     state = None
     if run_dir is not None and run_dir.checkpoint.exists():
@@ -196,6 +216,8 @@ def _run(
     if run_dir is not None and state is not None:
         refuse_other_data(state["data"], data, run_dir.path)
         trainer.load_state(state, experiment.train_data)
+    else:
+        start_from_pretrained(experiment)
     set_console_level(config["state"].upper())
     if run_dir is not None:
         text = str(config)  # with what may change in a resumed run

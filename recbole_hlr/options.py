@@ -124,6 +124,13 @@ MODEL_OPTIONS: dict[str, Option] = {
     "clip_memories": _BOOL,
     "direct_memory": _BOOL,
     "max_memory_norm": _or_null(_POSITIVE),
+    "item_attention": _choice("history", "audience"),
+    "attend_target": _BOOL,
+    "neighbour_weight": _NOT_NEGATIVE,
+    "distance_weight": _NOT_NEGATIVE,
+    "neighbour_refresh": _choice("batch", "epoch"),
+    "pretrained_embeddings": _or_null(_TEXT),
+    "freeze_embeddings": _BOOL,
 }
 
 RUN_OPTIONS: dict[str, Option] = {

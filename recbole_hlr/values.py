@@ -14,7 +14,7 @@ import yaml
 from recbole_hlr.errors import InputError
 
 COMMAND_LINE = "command line"  # where a value came from, in messages
-TEXT_KEYS = frozenset({"model", "dataset", "resume", "config_files", "encoding"})
+TEXT_KEYS = frozenset({"model", "dataset", "resume", "config_files", "encoding", "pretrained_embeddings"})
 
 
 class ConfigLoader(yaml.SafeLoader):
@@ -104,7 +104,7 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
         if is_text(key) and not text:
             raise InputError(f"--{key} ({COMMAND_LINE}): must not be empty")
         value = parse_scalar(text) if not is_text(key) or text in ("None", "null") else text
-        if key.endswith(("_path", "_dir")) or key == "resume":
+        if key.endswith(("_path", "_dir")) or key in ("resume", "pretrained_embeddings"):
             value = value and os.path.expanduser(value)
         if key in options and options[key] != value:
             raise InputError(f"--{key} ({COMMAND_LINE}): is given twice, as {options[key]} and {value}")

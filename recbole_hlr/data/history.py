@@ -71,6 +71,24 @@ class History:
         moved.order = self.order.to(device)
         return moved
 
+    def transposed(self, num_users: int) -> History:
+        """Return the same interactions by item: rows are items, and what they list are users."""
+        return History.from_pairs(self.items, self.users(), self.num_items, num_users)
+
+    def offsets(self, users: Tensor, generator: torch.Generator) -> Tensor:
+        """Return a random place `(B,)` in the row of each user, for `draw` to start from."""
+        chance = torch.rand(len(users), generator=generator, dtype=torch.float64)
+        return (chance.to(users.device) * self.lengths[users]).long()
+
+    def flat(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """Return whole rows one after the other, `(total,)`, and where each begins, `(B,)`."""
+        lengths = self.lengths[users]  # (B,)
+        starts = lengths.cumsum(dim=0) - lengths  # (B,)
+        total = int(lengths.sum())
+        index = torch.arange(total, device=users.device)
+        index += torch.repeat_interleave(self.indptr[users] - starts, lengths, output_size=total)
+        return self.items[index], starts
+
     def shuffle(self, generator: torch.Generator, sampling: Sampling = "uniform") -> None:
         """Put every row into a new random order, `uniform` or by weighted draws without replacement.
 

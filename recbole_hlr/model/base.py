@@ -17,6 +17,7 @@ translation r differs.
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
 from typing import Any
 
@@ -32,6 +33,21 @@ from recbole_hlr.model.relation import clip_norms
 
 _TRAIN, _EVAL = 3, 4  # streams of random numbers: history draws
 GIB = 2**30
+
+
+@dataclasses.dataclass
+class Pairs:
+    """Users with candidate items: all that a translation depends on."""
+
+    users: Tensor  # (B,)
+    items: Tensor  # (B, C)
+    user_e: Tensor  # (B, d)
+    item_e: Tensor  # (B, C, d)
+    history: HistoryBatch | None  # (B, H)
+
+    def first(self) -> Pairs:
+        """Return the pairs of column 0 alone."""
+        return dataclasses.replace(self, items=self.items[:, :1], item_e=self.item_e[:, :1])
 
 
 class MetricRecommender(GeneralRecommender):
@@ -58,6 +74,7 @@ class MetricRecommender(GeneralRecommender):
         self.item_embedding = nn.Embedding(self.n_items, size)
         for table in (self.user_embedding, self.item_embedding):
             nn.init.normal_(table.weight, std=size**-0.5)
+            table.weight.requires_grad_(not config["freeze_embeddings"])
         if self.uses_history:
             self._build_history(config, dataset)
 
@@ -69,9 +86,13 @@ class MetricRecommender(GeneralRecommender):
         self.history = History.from_pairs(
             pairs[self.USER_ID], pairs[self.ITEM_ID], self.n_users, self.n_items
         ).to(self.device)
-        self._eval_history = History(self.history.indptr, self.history.items, self.n_items)
-        self._eval_history.shuffle(generator_for(self.seed, _EVAL), self.history_sampling)
+        self.attend_when_scoring(self.history)
         self.start_epoch(0)
+
+    def attend_when_scoring(self, history: History) -> None:
+        """Let scoring attend to `history`: the training interactions, if nothing else is said."""
+        self._eval_history = History(history.indptr, history.items, self.n_items)
+        self._eval_history.shuffle(generator_for(self.seed, _EVAL), self.history_sampling)
 
     def start_epoch(self, epoch: int) -> None:
         """Draw the histories of `epoch` anew, from the seed and the epoch alone."""
@@ -82,28 +103,38 @@ class MetricRecommender(GeneralRecommender):
     # --- the model -------------------------------------------------------------------------------
 
     @abstractmethod
-    def translation(self, user_e: Tensor, item_e: Tensor, history: HistoryBatch | None) -> Tensor | None:
-        """Return r(u, v) `(B, C, d)` for `user_e (B, d)` and `item_e (B, C, d)`; None for zero."""
+    def translation(self, pairs: Pairs) -> Tensor | None:
+        """Return r(u, v) `(B, C, d)`; None for zero."""
+
+    def penalty(self, pairs: Pairs, distances: Tensor) -> Tensor | float:
+        """Return what a model adds to the hinges of `pairs`, column 0 being the positives."""
+        return 0.0
+
+    def pairs(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> Pairs:
+        """Return `users (B,)` with their candidates `items (B, C)`, embedded."""
+        return Pairs(users, items, self.user_embedding(users), self.item_embedding(items), history)
 
     def distances(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> Tensor:
         """Return squared distances ||p_u + r - q_v||^2, `(B, C)`, of `users (B,)`, `items (B, C)`.
 
         With `share_negative_relation`, in training, column 0 lends its r to every column.
         """
-        user_e = self.user_embedding(users)  # (B, d)
-        item_e = self.item_embedding(items)  # (B, C, d)
+        return self._distances(self.pairs(users, items, history))
+
+    def _distances(self, pairs: Pairs) -> Tensor:
         shared = self.share_negative_relation and self.training
-        translation = self.translation(user_e, item_e[:, :1] if shared else item_e, history)
-        moved = user_e.unsqueeze(1) if translation is None else user_e.unsqueeze(1) + translation
-        return (moved - item_e).square().sum(dim=-1)  # (B, C)
+        translation = self.translation(pairs.first() if shared else pairs)
+        user_e = pairs.user_e.unsqueeze(1)  # (B, 1, d)
+        moved = user_e if translation is None else user_e + translation
+        return (moved - pairs.item_e).square().sum(dim=-1)  # (B, C)
 
     def loss(
         self, users: Tensor, positives: Tensor, negatives: Tensor, history: HistoryBatch | None
     ) -> Tensor:
         """Return the hinge loss (Eq. 8) of `users (B,)`, `positives (B,)`, `negatives (B, K)`."""
-        items = torch.cat([positives.unsqueeze(1), negatives], dim=1)  # (B, 1 + K)
-        distances = self.distances(users, items, history)  # (B, 1 + K)
-        return triplet_loss(
+        pairs = self.pairs(users, torch.cat([positives.unsqueeze(1), negatives], dim=1), history)
+        distances = self._distances(pairs)  # (B, 1 + K)
+        hinges = triplet_loss(
             distances[:, 0],
             distances[:, 1:],
             self.margin,
@@ -111,13 +142,14 @@ class MetricRecommender(GeneralRecommender):
             self.negative_temperature,
             self.n_items - 1,
         )
+        return hinges + self.penalty(pairs, distances)
 
     @torch.no_grad()
     def clip_weights(self) -> None:
-        """Pull every row of both tables back into the ball of radius `max_norm`."""
-        if self.max_norm is not None:
-            clip_norms(self.user_embedding.weight, self.max_norm, dim=1)
-            clip_norms(self.item_embedding.weight, self.max_norm, dim=1)
+        """Pull every row of both tables, unless they are frozen, back into the ball of radius `max_norm`."""
+        for table in (self.user_embedding, self.item_embedding):
+            if self.max_norm is not None and table.weight.requires_grad:
+                clip_norms(table.weight, self.max_norm, dim=1)
 
     # --- the host's interface --------------------------------------------------------------------
 
@@ -143,8 +175,7 @@ class MetricRecommender(GeneralRecommender):
             return None
         offsets = None
         if self.history_sampling == "uniform":
-            chance = torch.rand(len(users), generator=self._generator, dtype=torch.float64)
-            offsets = (chance.to(users.device) * self.history.lengths[users]).long()
+            offsets = self.history.offsets(users, self._generator)
         return self.history.draw(users, self.max_history, exclude=positives, offsets=offsets)
 
     def evaluation_history(self, users: Tensor) -> HistoryBatch | None:
@@ -182,6 +213,10 @@ class MetricRecommender(GeneralRecommender):
     def pair_floats(self) -> int:
         """Floats that scoring one pair holds at once: what the memory budget is divided by."""
         return 4 * self.item_embedding.embedding_dim
+
+    def _scoring_width(self, history: History) -> int:
+        longest = int(history.lengths.max())
+        return longest if self.eval_cap is None else min(longest, self.eval_cap)
 
     def _rows_within(self, floats_per_row: int) -> int:
         item_bytes = self.item_embedding.weight.element_size()

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from recbole_hlr.data.history import HistoryBatch
-from recbole_hlr.model.base import MetricRecommender, squared_distances
+from recbole_hlr.model.base import MetricRecommender, Pairs, squared_distances
 
 
 class CML(MetricRecommender):
@@ -18,7 +17,7 @@ class CML(MetricRecommender):
     Deviation: without the covariance regulariser; rank weights only by `negative_reduction: rank`.
     """
 
-    def translation(self, user_e: Tensor, item_e: Tensor, history: HistoryBatch | None) -> Tensor | None:
+    def translation(self, pairs: Pairs) -> None:
         """Return None: r = 0."""
         return None
 

@@ -17,7 +17,7 @@ class RelationMemory(nn.Module):
 
     Plain formula: r_j = w_j M, logit_j = p . r_j, r = sum_j alpha_j r_j.
     Identity: p . (w_j M) = w_j . (M p) and sum_j alpha_j (w_j M) = (sum_j alpha_j w_j) M.
-    What disappears: the relations (B, C, H, d); slot weights (B, C, N, H) remain, N / d of them.
+    What disappears: the relations (B, H, C, d); slot weights (B, H, C, N) remain, N / d of them.
     Caveat: none beyond rounding; `tests/test_models.py` compares with loops in float64.
     """
 
@@ -29,13 +29,18 @@ class RelationMemory(nn.Module):
             nn.init.normal_(weight, std=embedding_size**-0.5)
 
     def slots(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return slot weights (Eq. 3) `(..., A, N, B)` of all pairs of `a (..., A, d)`, `b (..., B, d)`.
+        """Return slot weights (Eq. 3) `(..., A, B, N)` of all pairs of `a (..., A, d)`, `b (..., B, d)`.
 
-        The keys are folded into `a`, which should be the smaller side.
+        The keys are folded into `b`, which should be the smaller side.
         """
-        keyed = (a.unsqueeze(-2) * self.keys).flatten(-3, -2)  # (..., A * N, d)
-        logits = keyed @ b.transpose(-1, -2)  # (..., A * N, B)
-        return logits.unflatten(-2, (-1, len(self.keys))).softmax(dim=-2)  # (..., A, N, B)
+        keyed = (b.unsqueeze(-2) * self.keys).flatten(-3, -2)  # (..., B N, d)
+        logits = a @ keyed.transpose(-1, -2)  # (..., A, B N)
+        return logits.unflatten(-1, (-1, len(self.keys))).softmax(dim=-1)  # (..., A, B, N)
+
+    def table(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the same for `a (A, d)`, `b (B, d)` in the layout of `attend_block`, `(A, N, B)`."""
+        keyed = (a.unsqueeze(1) * self.keys).flatten(0, 1)  # (A N, d)
+        return (keyed @ b.T).unflatten(0, (-1, len(self.keys))).softmax(dim=1)  # (A, N, B)
 
     def pair_slots(self, a: Tensor, b: Tensor) -> Tensor:
         """Return slot weights (Eq. 3) `(..., N)` of `a (..., d)` with `b (..., d)`, row by row."""
@@ -61,6 +66,58 @@ def attention_weights(logits: Tensor, smoothing: float, dim: int) -> Tensor:
     exp = logits.exp()
     total = exp.sum(dim=dim, keepdim=True).clamp(min=torch.finfo(exp.dtype).tiny)
     return exp / (total if smoothing == 1 else total.pow(smoothing))
+
+
+def attend(
+    slots: Tensor,
+    query: Tensor,
+    mask: Tensor,
+    smoothing: float,
+    own: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the mixture `(B, C, N)` of the attention over a list of relations (Eqs. 5-6).
+
+    `slots (B, H, C, N)`, or `(B, H, N)` where all candidates share them, are the relations of the
+    list, `mask (B, H, C or 1)` tells which are real, `query (B, C or 1, N)` is M times the query.
+    `own`, one more relation `(B, C, N)` and its query `(B, C or 1, N)`, joins the attended set; its
+    part of the mixture `(B, C, N)` comes second.
+    """
+    listed = "bhcn" if slots.dim() == 4 else "bhn"
+    logits = torch.einsum(f"bcn,{listed}->bhc", query, slots).masked_fill(~mask, float("-inf"))
+    if own is None:
+        weights = attention_weights(logits, smoothing, dim=1)  # (B, H, C)
+        return torch.einsum(f"bhc,{listed}->bcn", weights, slots), None
+    own_logits = (own[1] * own[0]).sum(dim=2).unsqueeze(1)  # (B, 1, C)
+    weights = attention_weights(torch.cat([logits, own_logits], dim=1), smoothing, dim=1)
+    mixture = torch.einsum(f"bhc,{listed}->bcn", weights[:, :-1], slots)
+    return mixture, weights[:, -1].unsqueeze(2) * own[0]
+
+
+@torch.no_grad()
+def attend_block(
+    table: Tensor,
+    positions: Tensor,
+    mask: Tensor,
+    query: Tensor,
+    smoothing: float,
+    own: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the mixture `(S, N, T)` of `attend` for S lists, each with all T targets of a table.
+
+    The relations of list s are `table[positions[s]]`, `table (J, N, T)`, `positions (S, H)`; `mask (S, H)`,
+    `query (S, N)`, `own (S, N, T)` and `(S, N)`.
+    """
+    slots = table[positions]  # (S, H, N, T)
+    logits = (query[:, None, None] @ slots).squeeze(dim=2)  # (S, H, T)
+    logits = logits.masked_fill_(~mask.unsqueeze(2), float("-inf"))
+    own_part = None
+    if own is None:
+        weights = attention_weights(logits, smoothing, dim=1)  # (S, H, T)
+    else:
+        own_logits = own[1].unsqueeze(1) @ own[0]  # (S, 1, T)
+        weights = attention_weights(torch.cat([logits, own_logits], dim=1), smoothing, dim=1)
+        own_part, weights = weights[:, -1:] * own[0], weights[:, :-1]
+    return slots.mul_(weights.unsqueeze(2)).sum(dim=1), own_part
 
 
 @torch.no_grad()

@@ -1,0 +1,167 @@
+"""HLR++: hierarchical latent relations with user attention and item attention.
+
+Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Learning, RecSys 2021
+(doi 10.1145/3460231.3474230), section 3.3, Eq. 9.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_hlr.data.history import History, HistoryBatch, generator_for
+from recbole_hlr.model.base import Pairs
+from recbole_hlr.model.mixture import BlockMixture, Ranking, UserAttentionRecommender
+from recbole_hlr.model.relation import attend, attend_block
+
+_TRAIN, _EVAL = 5, 6  # streams of random numbers: audience draws
+
+
+class HLRPP(UserAttentionRecommender):
+    """r(u, v) = user attention (as HLR) + item attention, both read from one memory (Eq. 9).
+
+    Item attention: sum_x beta_x rel(p_u, x), beta = softmax_x(q_v . rel(p_u, x)), where x runs over
+    the items of u (`item_attention: history`, released code) or over the users p_h of v
+    (`audience`, the paper's section 3.3). With `attend_target` q_v joins the attended set.
+
+    Deviation: in training u is no member of its positive's audience, as the positive is none of its
+    history. Over nothing an attention gives 0; the released code attends to padding there.
+    """
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        self.item_attention = config["item_attention"]
+        self.attend_target = config["attend_target"]
+        super().__init__(config, dataset)
+
+    # --- the audience of an item: its users ------------------------------------------------------
+
+    def attend_when_scoring(self, history: History) -> None:
+        """Let scoring attend to `history`, and to the audiences that follow from it."""
+        super().attend_when_scoring(history)
+        if self.item_attention == "audience":
+            self._eval_audience = history.transposed(self.n_users)
+            self._eval_audience.shuffle(generator_for(self.seed, _EVAL), self.history_sampling)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Draw the histories and audiences of `epoch` anew, from the seed and the epoch alone."""
+        super().start_epoch(epoch)
+        if self.item_attention == "audience":
+            self.audience = self.history.transposed(self.n_users)
+            self._audience_generator = generator_for(self.seed, _TRAIN, epoch)
+            self.audience.shuffle(self._audience_generator, self.history_sampling)
+
+    def audience_of(self, users: Tensor, items: Tensor) -> HistoryBatch:
+        """Return the users of `items (B, C)` that `users (B,)` attend to, `(B C, A)`."""
+        flat = items.flatten()  # (B C,)
+        if not self.training:
+            return self._eval_audience.draw(flat, self.eval_cap)
+        offsets = None
+        if self.history_sampling == "uniform":
+            offsets = self.audience.offsets(flat, self._audience_generator)
+        own = users.repeat_interleave(items.shape[1])  # (B C,)
+        return self.audience.draw(flat, self.max_history, exclude=own, offsets=offsets)
+
+    # --- the model -------------------------------------------------------------------------------
+
+    def mixture(self, pairs: Pairs) -> Tensor:
+        """Return user attention + item attention (Eq. 9) as slot weights `(B, C, N)`."""
+        return self.user_attention(pairs) + self.item_attention_of(pairs)
+
+    def item_attention_of(self, pairs: Pairs) -> Tensor:
+        """Return the mixture `(B, C, N)` of the item attention."""
+        own = None  # rel(p_u, q_v), (B, C, N)
+        if self.attend_target:
+            own = self.memory.pair_slots(pairs.item_e, pairs.user_e.unsqueeze(1))
+        if self.item_attention == "history":
+            assert pairs.history is not None
+            history_e = self.item_embedding(pairs.history.items)  # (B, H, d)
+            return self._over_history(pairs.user_e, pairs.item_e, history_e, pairs.history.mask, own)
+        audience = self.audience_of(pairs.users, pairs.items)  # (B C, A)
+        shape = (*pairs.items.shape, audience.items.shape[1])
+        audience_e = self.user_embedding(audience.items.view(len(pairs.users), -1))  # (B, C A, d)
+        slots = self.memory.slots(audience_e, pairs.user_e.unsqueeze(1)).squeeze(dim=2)  # (B, C A, N)
+        slots = slots.unflatten(1, shape[1:]).transpose(1, 2)  # (B, A, C, N)
+        mask = audience.mask.view(shape).transpose(1, 2)  # (B, A, C)
+        query = pairs.item_e @ self.memory.memories.T  # (B, C, N)
+        joins = None if own is None else (own, query)
+        return _sum(*attend(slots, query, mask, self.attention_smoothing, joins))
+
+    def _over_history(
+        self, user_e: Tensor, item_e: Tensor, history_e: Tensor, mask: Tensor, own: Tensor | None
+    ) -> Tensor:
+        """Return the mixture `(B, C, N)` of `user_e (B, d)`, `item_e (B or 1, C, d)`, `history_e (B, H, d)`.
+
+        Identity: the slot weights of rel(p_u, q_j) do not depend on the target.
+        What disappears: (B, H, C, N); (B, H, N) remains.
+        """
+        slots = self.memory.slots(history_e, user_e.unsqueeze(1)).squeeze(dim=2)  # (B, H, N)
+        query = item_e @ self.memory.memories.T  # (B or 1, C, N)
+        joins = None if own is None else (own, query)
+        return _sum(*attend(slots, query, mask.unsqueeze(2), self.attention_smoothing, joins))
+
+    # --- all items -------------------------------------------------------------------------------
+
+    def block_mixture(self, ranking: Ranking, items: slice) -> BlockMixture:
+        """Return what gives user attention + item attention of a block of items."""
+        user_attention = self.user_attention_of_block(ranking, items)
+        kind = self._history_block if self.item_attention == "history" else self._audience_block
+        item_attention = kind(ranking, items)
+        return lambda rows: user_attention(rows) + item_attention(rows)
+
+    def _history_block(self, ranking: Ranking, items: slice) -> BlockMixture:
+        item_e = self.item_embedding.weight[items]  # (V, d)
+        known_e, positions, mask = ranking.histories()
+
+        def mixture(rows: slice) -> Tensor:
+            user_e = ranking.user_e[rows]
+            own = self.memory.slots(user_e, item_e) if self.attend_target else None  # (b, V, N)
+            history_e = known_e[positions[rows]]  # (b, H, d)
+            listed = self._over_history(user_e, item_e.unsqueeze(0), history_e, mask[rows], own)  # (b, V, N)
+            return listed.transpose(1, 2)  # (b, N, V)
+
+        return mixture
+
+    def _audience_block(self, ranking: Ranking, items: slice) -> BlockMixture:
+        """Item attention over audiences: that of `user_attention_of_block` with users and items exchanged."""
+        item_e = self.item_embedding.weight[items]  # (V, d)
+        audience = self._eval_audience.draw(
+            torch.arange(items.start, items.stop, device=item_e.device), self.eval_cap
+        )  # (V, A)
+        known, positions = audience.items.unique(return_inverse=True)  # (J,), (V, A)
+        known_e = self.user_embedding(known)  # (J, d)
+        query = item_e @ self.memory.memories.T  # (V, N)
+
+        def mixture(rows: slice) -> Tensor:
+            user_e = ranking.user_e[rows]
+            table = self.memory.table(known_e, user_e)  # (J, N, b)
+            own = (self.memory.table(item_e, user_e), query) if self.attend_target else None  # (V, N, b)
+            parts = attend_block(table, positions, audience.mask, query, self.attention_smoothing, own)
+            return _sum(*parts).permute(2, 1, 0)  # (b, N, V)
+
+        return mixture
+
+    def ranking_floats(self, ranking: Ranking) -> tuple[int, int, int]:
+        """Return the floats per item of a block, per user, and per user and item."""
+        per_item, per_user, per_pair = super().ranking_floats(ranking)
+        if self.item_attention == "history":
+            width = ranking.histories().positions.shape[1]
+            return per_item, per_user + self._history_floats(width), per_pair + 4 * width
+        width = self._scoring_width(self._eval_audience)
+        per_user += 3 * self.num_memories * self.n_users
+        return per_item, per_user, max(per_pair, self.num_memories * (2 * width + 6))
+
+    def _history_floats(self, width: int) -> int:
+        return width * (self.item_embedding.embedding_dim + 2 * self.num_memories)
+
+    @property
+    def pair_floats(self) -> int:
+        """Floats that scoring one pair holds at once."""
+        over_history = self.item_attention == "history"
+        width = self._scoring_width(self._eval_history if over_history else self._eval_audience)
+        return super().pair_floats + self._history_floats(width)
+
+
+def _sum(listed: Tensor, direct: Tensor | None) -> Tensor:
+    return listed if direct is None else listed + direct

@@ -1,0 +1,93 @@
+"""Tables to start from: those of a run or of a file, matched to the data set by its own ids."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_hlr import checkpoint
+from recbole_hlr.errors import InputError
+from recbole_hlr.model import MetricRecommender
+
+log = logging.getLogger("recbole_hlr")
+Tables = dict[str, tuple[Sequence[str], Tensor]]  # ids and vectors of "user" and of "item"
+ARRAYS = ("user_ids", "user_embedding", "item_ids", "item_embedding")
+
+
+def start_from(model: MetricRecommender, path: str | Path, data: Any) -> None:
+    """Give the tables of `model` the rows that the file or run `path` has for ids of the data set `data`.
+
+    `path` is a run directory, its model.pth, or an .npz with `user_ids (n,)`, `user_embedding (n, d)`,
+    `item_ids (m,)`, `item_embedding (m, d)`. Ids that it does not have keep their random start.
+    Raises `InputError` where it cannot be read or does not fit.
+    """
+    tables = read_tables(Path(path))
+    for kind, table, field in (
+        ("user", model.user_embedding, data.uid_field),
+        ("item", model.item_embedding, data.iid_field),
+    ):
+        ids, rows = tables[kind]
+        size = table.weight.shape[1]
+        if rows.shape[1] != size:
+            raise InputError(
+                f"pretrained_embeddings={path}: {kind} vectors have {rows.shape[1]} dimensions, "
+                f"must have embedding_size={size}"
+            )
+        place = {token: n for n, token in enumerate(ids)}
+        tokens = [str(token) for token in data.field2id_token[field]]
+        found = [(n, place[token]) for n, token in enumerate(tokens) if n > 0 and token in place]
+        if not found:
+            raise InputError(
+                f"pretrained_embeddings={path}: has none of the data set's {len(tokens) - 1} {kind} ids"
+            )
+        ours, theirs = torch.tensor(found).T
+        with torch.no_grad():
+            table.weight[ours.to(table.weight.device)] = rows[theirs].to(table.weight)
+        log.info("%d of %d %s vectors taken from %s", len(found), len(tokens) - 1, kind, path)
+
+
+def read_tables(path: Path) -> Tables:
+    """Return the ids and vectors `(n, d)` of users and items that a run or an .npz file holds."""
+    return _read_npz(path) if path.suffix == ".npz" else _read_run(path)
+
+
+def _read_run(path: Path) -> Tables:
+    content = checkpoint.load(path / "model.pth" if path.is_dir() else path)
+    weights = content["best"]["state_dict"]
+    tables: Tables = {}
+    for kind in ("user", "item"):
+        name = f"{kind}_embedding.weight"
+        if name not in weights:
+            raise InputError(f"pretrained_embeddings={path}: {content['config']['model']} has no {name}")
+        tables[kind] = (content["data"][f"{kind}_tokens"][1:], weights[name][1:])  # without padding
+    return tables
+
+
+def _read_npz(path: Path) -> Tables:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in ARRAYS}
+    except KeyError:
+        raise InputError(f"pretrained_embeddings={path}: must hold {', '.join(ARRAYS)}") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"pretrained_embeddings={path}: cannot be read as .npz ({reason})") from None
+    tables: Tables = {}
+    for kind in ("user", "item"):
+        ids, rows = arrays[f"{kind}_ids"], arrays[f"{kind}_embedding"]
+        if ids.ndim != 1 or rows.shape[:1] != ids.shape or rows.ndim != 2:
+            raise InputError(
+                f"pretrained_embeddings={path}: {kind}_ids {ids.shape} and {kind}_embedding {rows.shape} "
+                "must be (n,) and (n, d)"
+            )
+        if rows.dtype.kind != "f" or not np.isfinite(rows).all():
+            raise InputError(f"pretrained_embeddings={path}: {kind}_embedding must hold finite numbers")
+        tables[kind] = ([str(token) for token in ids], torch.from_numpy(rows))
+    return tables
