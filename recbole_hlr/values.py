@@ -14,7 +14,9 @@ import yaml
 from recbole_hlr.errors import InputError
 
 COMMAND_LINE = "command line"  # where a value came from, in messages
-TEXT_KEYS = frozenset({"model", "dataset", "resume", "config_files", "encoding", "pretrained_embeddings"})
+TEXT_KEYS = frozenset(
+    {"model", "dataset", "resume", "config_files", "encoding", "pretrained_embeddings", "compile"}
+)
 
 
 class ConfigLoader(yaml.SafeLoader):

@@ -6,79 +6,19 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
-from recbole.utils import FeatureSource, FeatureType
 
 from recbole_hlr.config import HLRConfig
+from recbole_hlr.data.atomic import AtomicDataset
 from recbole_hlr.data.history import History
+from recbole_hlr.data.ranking import RankingLoader
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError
 
 log = logging.getLogger("recbole_hlr")
 SCORE_BYTES = 12  # per user and item in the host's evaluation: scores, their copy, positives as int32
-
-
-class AtomicDataset(Dataset):
-    """RecBole's data set; what is wrong with a file is said with the file's name, before it is parsed."""
-
-    def _load_feat(self, filepath: str, source: Any) -> Any:
-        separator, encoding = self.config["field_separator"], self.config["encoding"] or "utf-8"
-        is_inter = source == FeatureSource.INTERACTION
-        try:
-            with open(filepath, encoding=encoding) as file:
-                names = self._check_header(filepath, file.readline().rstrip("\n"), separator, source)
-                for number, line in enumerate(file if is_inter else (), start=2):
-                    if line.startswith('"') or separator + '"' in line:
-                        raise InputError(f"{filepath}, line {number}: a value must not begin with a quote")
-                    if line.count(separator) != len(names) - 1 and line.strip():
-                        raise InputError(
-                            f"{filepath}, line {number}: has {line.count(separator) + 1} columns; "
-                            f"must have {len(names)} as the header has"
-                        )
-        except UnicodeDecodeError as error:
-            raise InputError(f"{filepath}: is not {encoding} text ({error.reason}); set --encoding") from None
-        except OSError as error:
-            raise InputError(f"{filepath}: cannot be read ({error.strerror})") from None
-        try:
-            return super()._load_feat(filepath, source)
-        except ValueError as error:
-            raise InputError(f"{filepath}: {wrong_number(filepath, separator, encoding) or error}") from error
-
-    def _check_header(self, filepath: str, header: str, separator: str, source: Any) -> list[str]:
-        """Return the column names of a header `name:type ...`; `InputError` where one is wrong or missing."""
-        if header.startswith("\ufeff"):
-            raise InputError(f"{filepath}: begins with a byte order mark; set --encoding=utf-8-sig")
-        kinds = [kind.value for kind in FeatureType]
-        columns = header.split(separator)
-        for column in columns:
-            if column.count(":") != 1 or column.split(":")[1] not in kinds:
-                raise InputError(
-                    f"{filepath}, line 1: column {column!r} must be name:type, separated by "
-                    f"{separator!r}, with type one of {', '.join(kinds)}"
-                )
-        names = [column.split(":")[0] for column in columns]
-        wanted = (self.config["load_col"] or {}).get(getattr(source, "value", source)) or []
-        missing = [name for name in wanted if wanted != "*" and name not in names]
-        if missing:
-            raise InputError(
-                f"{filepath}: has no column {', '.join(missing)}; it has {', '.join(names)} "
-                "(options USER_ID_FIELD, ITEM_ID_FIELD and load_col name the columns)"
-            )
-        return names
-
-
-def wrong_number(filepath: str, separator: str, encoding: str) -> str | None:
-    """Return where in an atomic file the first float column holds something that is no number."""
-    table = pd.read_csv(filepath, sep=separator, dtype=str, encoding=encoding, engine="python")
-    for column in table.columns[table.columns.str.endswith(":float")]:
-        wrong = pd.to_numeric(table[column], errors="coerce").isna() & table[column].notna()
-        if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            return f"line {row + 2}: {column.split(':')[0]}={table[column].iloc[row]} must be a number"
-    return None
 
 
 def load_dataset(config: HLRConfig) -> Dataset:
@@ -172,7 +112,11 @@ def build_loaders(config: HLRConfig, dataset: Dataset) -> tuple[Any, Any, Any]:
         budget = config["eval_memory"] * 2**30 / 2  # the other half is the model's
         users = int(budget // (SCORE_BYTES * dataset.item_num))
         config["eval_batch_size"] = max(users, 1) * dataset.item_num
-    samplers = create_samplers(config, dataset, parts)
+    modes = config["eval_args"]["mode"]
+    sampled = [phase for phase in ("valid", "test") if modes[phase] != "full"]
+    samplers = (None, None, None)
+    if sampled or not uses_triplets(config):
+        samplers = create_samplers(config, dataset, parts)
     if uses_triplets(config):
         train = TripletLoader(
             config, parts[0], seen_in(parts[0]), config["train_batch_size"], config["shuffle"]
@@ -181,11 +125,13 @@ def build_loaders(config: HLRConfig, dataset: Dataset) -> tuple[Any, Any, Any]:
         if config.ours:  # the host counts triplets, the models' files count positives
             config["train_batch_size"] *= config["train_neg_sample_args"]["sample_num"]
         train = get_dataloader(config, "train")(config, parts[0], samplers[0], shuffle=config["shuffle"])
-    valid, test = (
-        get_dataloader(config, phase)(config, part, sampler, shuffle=False) if len(part) else None
-        for phase, part, sampler in zip(("valid", "test"), parts[1:], samplers[1:], strict=True)
-    )
-    return train, valid, test
+    loaders = [train, None, None]
+    for n, phase in ((1, "valid"), (2, "test")):
+        if len(parts[n]) and phase in sampled:
+            loaders[n] = get_dataloader(config, phase)(config, parts[n], samplers[n], shuffle=False)
+        elif len(parts[n]):
+            loaders[n] = RankingLoader(config, parts[n], seen_in(parts[n]), seen_in(*parts[: n + 1]))
+    return loaders[0], loaders[1], loaders[2]
 
 
 def uses_triplets(config: HLRConfig) -> bool:

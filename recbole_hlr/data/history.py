@@ -75,6 +75,18 @@ class History:
         """Return the same interactions by item: rows are items, and what they list are users."""
         return History.from_pairs(self.items, self.users(), self.num_items, num_users)
 
+    def keys(self) -> Tensor:
+        """Return one number per interaction, `(nnz,)`, ascending: user * num_items + item."""
+        return self.users() * self.num_items + self.items
+
+    def without(self, other: History) -> History:
+        """Return the interactions that `other`, of the same users and items, does not have."""
+        left = self.keys()  # (nnz,)
+        left = left[~torch.isin(left, other.keys(), assume_unique=True)]
+        return History.from_pairs(
+            left // self.num_items, left % self.num_items, self.num_users, self.num_items
+        )
+
     def offsets(self, users: Tensor, generator: torch.Generator) -> Tensor:
         """Return a random place `(B,)` in the row of each user, for `draw` to start from."""
         chance = torch.rand(len(users), generator=generator, dtype=torch.float64)

@@ -39,8 +39,7 @@ class TripletLoader:
         self.num_negatives = int(config["train_neg_sample_args"]["sample_num"])
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, config["seed"]
         self.num_items = seen.num_items
-        seen = seen.to(self.device)
-        self._seen = seen.users() * seen.num_items + seen.items  # (nnz,) ascending
+        self._seen = seen.to(self.device).keys()  # (nnz,) ascending
         self.epoch = 0
 
     def __len__(self) -> int:

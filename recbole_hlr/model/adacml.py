@@ -32,10 +32,9 @@ class AdaCML(MixtureRecommender):
 
     def translation(self, pairs: Pairs) -> Tensor:
         """Return r(u, v) `(B, C, d)`."""
-        assert pairs.history is not None
-        history_e = self.item_embedding(pairs.history.items)  # (B, H, d)
+        history_e, mask = pairs.listed()  # (B, H, d), (B, H)
         logits = pairs.item_e @ history_e.transpose(1, 2)  # (B, C, H)
-        logits = logits.masked_fill(~pairs.history.mask.unsqueeze(1), float("-inf"))
+        logits = logits.masked_fill(~mask.unsqueeze(1), float("-inf"))
         return attention_weights(logits, self.attention_smoothing, dim=2) @ history_e
 
     def readout(self, ranking: Ranking, rows: slice) -> Tensor:
@@ -60,6 +59,11 @@ class AdaCML(MixtureRecommender):
         known_e, positions, _ = ranking.histories()
         size, width = self.item_embedding.embedding_dim, max(positions.shape[1], 1)
         return len(known_e), width * (2 * size + width), 6 * width
+
+    @property
+    def pair_flops(self) -> int:
+        """Floating-point operations of one pair's distance, roughly."""
+        return 4 * self.max_history * self.item_embedding.embedding_dim
 
     @property
     def pair_floats(self) -> int:

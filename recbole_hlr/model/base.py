@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -27,6 +29,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_hlr.compiled import compiled
 from recbole_hlr.data.history import History, HistoryBatch, generator_for
 from recbole_hlr.model.loss import triplet_loss
 from recbole_hlr.model.relation import clip_norms
@@ -44,6 +47,13 @@ class Pairs:
     user_e: Tensor  # (B, d)
     item_e: Tensor  # (B, C, d)
     history: HistoryBatch | None  # (B, H)
+    history_e: Tensor | None  # (B, H, d)
+
+    def listed(self) -> tuple[Tensor, Tensor]:
+        """Return the history `(B, H, d)` of a model that has one, and its mask `(B, H)`."""
+        assert self.history is not None
+        assert self.history_e is not None
+        return self.history_e, self.history.mask
 
     def first(self) -> Pairs:
         """Return the pairs of column 0 alone."""
@@ -77,6 +87,8 @@ class MetricRecommender(GeneralRecommender):
             table.weight.requires_grad_(not config["freeze_embeddings"])
         if self.uses_history:
             self._build_history(config, dataset)
+        self.compilation = config["compile"]
+        self.num_positives = len(dataset.inter_feat[self.USER_ID])
 
     def _build_history(self, config: Any, dataset: Any) -> None:
         self.max_history = config["max_history"]
@@ -112,7 +124,8 @@ class MetricRecommender(GeneralRecommender):
 
     def pairs(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> Pairs:
         """Return `users (B,)` with their candidates `items (B, C)`, embedded."""
-        return Pairs(users, items, self.user_embedding(users), self.item_embedding(items), history)
+        history_e = None if history is None else self.item_embedding(history.items)
+        return Pairs(users, items, self.user_embedding(users), self.item_embedding(items), history, history_e)
 
     def distances(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> Tensor:
         """Return squared distances ||p_u + r - q_v||^2, `(B, C)`, of `users (B,)`, `items (B, C)`.
@@ -133,6 +146,14 @@ class MetricRecommender(GeneralRecommender):
     ) -> Tensor:
         """Return the hinge loss (Eq. 8) of `users (B,)`, `positives (B,)`, `negatives (B, K)`."""
         pairs = self.pairs(users, torch.cat([positives.unsqueeze(1), negatives], dim=1), history)
+        return self._loss_of(pairs)
+
+    @cached_property
+    def _loss_of(self) -> Callable[[Pairs], Tensor]:
+        epoch = 3 * self.num_positives * (1 + self.num_negatives) * self.pair_flops
+        return compiled(self._loss, self.compilation, epoch, self.device)
+
+    def _loss(self, pairs: Pairs) -> Tensor:
         distances = self._distances(pairs)  # (B, 1 + K)
         hinges = triplet_loss(
             distances[:, 0],
@@ -208,6 +229,11 @@ class MetricRecommender(GeneralRecommender):
             parts = [self.distances(user, i.unsqueeze(0), history) for i in items.split(chunk)]
             rows.append(-torch.cat(parts, dim=1))
         return torch.cat(rows)
+
+    @property
+    def pair_flops(self) -> int:
+        """Floating-point operations of one pair's distance, roughly: what compilation is weighed by."""
+        return 4 * self.item_embedding.embedding_dim
 
     @property
     def pair_floats(self) -> int:

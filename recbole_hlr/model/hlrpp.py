@@ -6,6 +6,7 @@ Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Lear
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -14,9 +15,23 @@ from torch import Tensor
 from recbole_hlr.data.history import History, HistoryBatch, generator_for
 from recbole_hlr.model.base import Pairs
 from recbole_hlr.model.mixture import BlockMixture, Ranking, UserAttentionRecommender
-from recbole_hlr.model.relation import attend, attend_block
+from recbole_hlr.model.relation import attend
 
 _TRAIN, _EVAL = 5, 6  # streams of random numbers: audience draws
+
+
+@dataclasses.dataclass
+class AudiencePairs(Pairs):
+    """Pairs with the users of their items."""
+
+    audience_e: Tensor  # (B, C, A, d)
+    audience_mask: Tensor  # (B, C, A)
+
+    def first(self) -> AudiencePairs:
+        """Return the pairs of column 0 alone."""
+        pairs = {**vars(self), **vars(super().first())}
+        pairs["audience_e"], pairs["audience_mask"] = self.audience_e[:, :1], self.audience_mask[:, :1]
+        return AudiencePairs(**pairs)
 
 
 class HLRPP(UserAttentionRecommender):
@@ -63,6 +78,16 @@ class HLRPP(UserAttentionRecommender):
         own = users.repeat_interleave(items.shape[1])  # (B C,)
         return self.audience.draw(flat, self.max_history, exclude=own, offsets=offsets)
 
+    def pairs(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> Pairs:
+        """Return pairs, with the audiences of their items where those are attended to."""
+        pairs = super().pairs(users, items, history)
+        if self.item_attention == "history":
+            return pairs
+        audience = self.audience_of(users, items)  # (B C, A)
+        shape = (*items.shape, audience.items.shape[1])
+        audience_e = self.user_embedding(audience.items.view(shape))  # (B, C, A, d)
+        return AudiencePairs(**vars(pairs), audience_e=audience_e, audience_mask=audience.mask.view(shape))
+
     # --- the model -------------------------------------------------------------------------------
 
     def mixture(self, pairs: Pairs) -> Tensor:
@@ -74,18 +99,14 @@ class HLRPP(UserAttentionRecommender):
         own = None  # rel(p_u, q_v), (B, C, N)
         if self.attend_target:
             own = self.memory.pair_slots(pairs.item_e, pairs.user_e.unsqueeze(1))
-        if self.item_attention == "history":
-            assert pairs.history is not None
-            history_e = self.item_embedding(pairs.history.items)  # (B, H, d)
-            return self._over_history(pairs.user_e, pairs.item_e, history_e, pairs.history.mask, own)
-        audience = self.audience_of(pairs.users, pairs.items)  # (B C, A)
-        shape = (*pairs.items.shape, audience.items.shape[1])
-        audience_e = self.user_embedding(audience.items.view(len(pairs.users), -1))  # (B, C A, d)
+        if not isinstance(pairs, AudiencePairs):
+            return self._over_history(pairs.user_e, pairs.item_e, *pairs.listed(), own)
+        audience_e = pairs.audience_e.flatten(1, 2)  # (B, C A, d)
         slots = self.memory.slots(audience_e, pairs.user_e.unsqueeze(1)).squeeze(dim=2)  # (B, C A, N)
-        slots = slots.unflatten(1, shape[1:]).transpose(1, 2)  # (B, A, C, N)
-        mask = audience.mask.view(shape).transpose(1, 2)  # (B, A, C)
+        slots = slots.unflatten(1, pairs.audience_mask.shape[1:]).transpose(1, 2)  # (B, A, C, N)
         query = pairs.item_e @ self.memory.memories.T  # (B, C, N)
         joins = None if own is None else (own, query)
+        mask = pairs.audience_mask.transpose(1, 2)  # (B, A, C)
         return _sum(*attend(slots, query, mask, self.attention_smoothing, joins))
 
     def _over_history(
@@ -137,7 +158,7 @@ class HLRPP(UserAttentionRecommender):
             user_e = ranking.user_e[rows]
             table = self.memory.table(known_e, user_e)  # (J, N, b)
             own = (self.memory.table(item_e, user_e), query) if self.attend_target else None  # (V, N, b)
-            parts = attend_block(table, positions, audience.mask, query, self.attention_smoothing, own)
+            parts = self._attend_block(table, positions, audience.mask, query, self.attention_smoothing, own)
             return _sum(*parts).permute(2, 1, 0)  # (b, N, V)
 
         return mixture

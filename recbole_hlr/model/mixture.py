@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from recbole_hlr.compiled import compiled
 from recbole_hlr.model.base import MetricRecommender, Pairs, squared_distances
 from recbole_hlr.model.relation import RelationMemory, attend, attend_block, clip_norms
 
@@ -175,13 +177,22 @@ class UserAttentionRecommender(MemoryRecommender):
         self.attend_user = config["attend_user"]
         self.direct_memory = None
 
+    @cached_property
+    def _attend_block(self) -> Callable[..., tuple[Tensor, Tensor | None]]:
+        ranking = 4 * self.n_users * self.n_items * self.max_history * self.num_memories
+        return compiled(attend_block, self.compilation, ranking, self.device)
+
+    @property
+    def pair_flops(self) -> int:
+        """Floating-point operations of one pair's distance, roughly."""
+        return 2 * self.max_history * self.num_memories * self.item_embedding.embedding_dim
+
     def user_attention(self, pairs: Pairs) -> Tensor:
         """Return the mixture `(B, C, R)` of the user attention (Eqs. 5-6)."""
-        assert pairs.history is not None
-        history_e = self.item_embedding(pairs.history.items)  # (B, H, d)
+        history_e, mask = pairs.listed()  # (B, H, d), (B, H)
         slots = self.memory.slots(history_e, pairs.item_e)  # (B, H, C, N)
         query = (pairs.user_e @ self.memory.memories.T).unsqueeze(1)  # (B, 1, N)
-        mask = pairs.history.mask.unsqueeze(2)  # (B, H, 1)
+        mask = mask.unsqueeze(2)  # (B, H, 1)
         if not self.attend_user:
             return attend(slots, query, mask, self.attention_smoothing)[0]
         memory = self.direct_memory or self.memory
@@ -203,10 +214,10 @@ class UserAttentionRecommender(MemoryRecommender):
             query = user_e[rows] @ self.memory.memories.T  # (b, N)
             listed = (table, positions[rows], mask[rows], query, self.attention_smoothing)
             if not self.attend_user:
-                return attend_block(*listed)[0]
+                return self._attend_block(*listed)[0]
             memory = self.direct_memory or self.memory
             own = memory.table(user_e[rows], item_e)  # (b, N, V)
-            return self._joined(*attend_block(*listed, (own, user_e[rows] @ memory.memories.T)), dim=1)
+            return self._joined(*self._attend_block(*listed, (own, user_e[rows] @ memory.memories.T)), dim=1)
 
         return mixture
 

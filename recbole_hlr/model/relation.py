@@ -108,7 +108,10 @@ def attend_block(
     `query (S, N)`, `own (S, N, T)` and `(S, N)`.
     """
     slots = table[positions]  # (S, H, N, T)
-    logits = (query[:, None, None] @ slots).squeeze(dim=2)  # (S, H, T)
+    if torch.compiler.is_compiling():  # fused with the look-up: slots are never written
+        logits = (query[:, None, :, None] * slots).sum(dim=2)  # (S, H, T)
+    else:
+        logits = (query[:, None, None] @ slots).squeeze(dim=2)
     logits = logits.masked_fill_(~mask.unsqueeze(2), float("-inf"))
     own_part = None
     if own is None:
@@ -122,6 +125,11 @@ def attend_block(
 
 @torch.no_grad()
 def clip_norms(weight: Tensor, max_norm: float, dim: int) -> None:
-    """Rescale in place so that no Euclidean norm along `dim` exceeds `max_norm`."""
-    norms = weight.norm(dim=dim, keepdim=True)
-    weight.mul_(max_norm / norms.clamp(min=max_norm))
+    """Rescale in place so that no Euclidean norm along `dim` exceeds `max_norm`.
+
+    Only what is too long is written: of two large tables that is little.
+    """
+    vectors = weight if dim == 1 else weight.T  # (vectors, size)
+    norms = vectors.norm(dim=1)  # (vectors,)
+    long = (norms > max_norm).nonzero().squeeze(dim=1)
+    vectors[long] *= (max_norm / norms[long]).unsqueeze(1)
