@@ -75,7 +75,11 @@ class PaperNDCG(HitMetric, NDCG):
 
 
 class DistinctItemMetric(AbstractMetric):
-    """A metric of the distinct items that are recommended to anyone, reported under its class's name."""
+    """A metric of the distinct items that are recommended to anyone, reported under its class's name.
+
+    The lists are those of RecBole's collector: one that is longer than a user's candidates ends with
+    padding, which is left out here, or with items that the user has seen.
+    """
 
     metric_type = EvaluatorType.RANKING
 
@@ -86,7 +90,8 @@ class DistinctItemMetric(AbstractMetric):
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
         """Return {name@K: value} for every cut."""
         lists = dataobject.get("rec.items").numpy()  # (U, L)
-        values = {k: self.value(np.unique(lists[:, :k]), dataobject) for k in self.topk}
+        distinct = {k: np.setdiff1d(lists[:, :k], 0) for k in self.topk}
+        values = {k: self.value(items, dataobject) for k, items in distinct.items()}
         name = type(self).__name__.lower()
         return {f"{name}@{k}": round(value, self.decimal_place) for k, value in values.items()}
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -42,23 +43,51 @@ def test_values_per_user_have_the_metrics_as_their_means(toy, model, mode):
         assert table[name].nunique() > 1
 
 
+def best_items(experiment, user: str, k: int) -> list[int]:
+    """The best `k` items of a user in the test part, from the scores of that user alone."""
+    test = experiment.test_data._dataset
+    number = test.token2id("user_id", user)
+    scores = experiment.model.full_sort_predict({"user_id": torch.tensor([number])}).view(-1)
+    for part in (experiment.train_data._dataset, experiment.valid_data._dataset):
+        scores[part.inter_feat["item_id"][part.inter_feat["user_id"] == number]] = -torch.inf
+    scores[0] = -torch.inf
+    return scores.topk(k).indices.tolist()
+
+
 def test_values_are_those_of_the_user_beside_them(toy):
-    """Recall of every user, counted from the scores of that user alone."""
+    """Recall of every user, counted by hand."""
     experiment = prepare("CML", **toy, topk=[4], valid_metric="MAP@4", eval_batch_size=40)
     assert len(experiment.test_data) > 5
     table = experiment.trainer.per_user(experiment.test_data).set_index("user")
     test = experiment.test_data.dataset
-    seen = [experiment.train_data.dataset, experiment.valid_data.dataset]
     assert len(table) == len(set(test.inter_feat["user_id"].tolist())) < test.user_num
     for user, row in table.iterrows():
         number = test.token2id("user_id", user)
-        scores = experiment.model.full_sort_predict({"user_id": torch.tensor([number])}).view(-1)
-        for part in seen:
-            scores[part.inter_feat["item_id"][part.inter_feat["user_id"] == number]] = -torch.inf
-        scores[0] = -torch.inf
         wanted = set(test.inter_feat["item_id"][test.inter_feat["user_id"] == number].tolist())
-        best = set(scores.topk(4).indices.tolist())
-        assert row["recall@4"] == len(best & wanted) / len(wanted), user
+        assert row["recall@4"] == len(wanted.intersection(best_items(experiment, user, 4))) / len(wanted), (
+            user
+        )
+
+
+@pytest.mark.parametrize("model", ["HLR", "BPR"])
+def test_metrics_of_items_against_plain_loops(toy, model):
+    """Through `prepare` and `evaluate`, before any training; RecBole's own work on numpy 2."""
+    items = ["ItemCoverage", "AveragePopularity", "CatalogueCoverage", "MedianPopularity"]
+    options = {**toy, "metrics": [*items, "Recall"], "topk": [2, 3], "valid_metric": "Recall@3"}
+    experiment = prepare(model, **options, eval_args={"split": {"RS": [6, 2, 2]}})
+    found = experiment.trainer.evaluate(experiment.test_data)
+    users = experiment.trainer.per_user(experiment.test_data)["user"]
+    trained = experiment.train_data._dataset.inter_feat["item_id"].tolist()
+    for k in (2, 3):
+        lists = [best_items(experiment, user, k) for user in users]
+        distinct = {item for best in lists for item in best}
+        means = [statistics.fmean(trained.count(item) for item in best) for best in lists]
+        median = statistics.median(trained.count(item) for item in distinct)
+        assert 2 < len(distinct) < 17
+        assert found[f"itemcoverage@{k}"] == pytest.approx(len(distinct) / 18)
+        assert found[f"cataloguecoverage@{k}"] == pytest.approx(len(distinct) / 17)
+        assert found[f"averagepopularity@{k}"] == pytest.approx(statistics.fmean(means))
+        assert found[f"medianpopularity@{k}"] == median
 
 
 def test_nothing_per_user(toy):

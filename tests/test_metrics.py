@@ -141,6 +141,12 @@ def test_metrics_of_items_against_plain_loops(seed):
         assert found[f"itemcoverage@{k}"] == pytest.approx(len(distinct) / (given.size + 1), abs=1e-14)
 
 
+def test_lists_longer_than_the_candidates():
+    """Padding, with which such a list ends, is no item."""
+    _, found = Lists([[1, 2, 0], [2, 1, 0]], [{1}, {2}], {1: 4, 2: 8}, 3, [3]).evaluator(NAMES[4:])
+    assert found == {"medianpopularity@3": 6.0, "cataloguecoverage@3": 2 / 3}
+
+
 def test_nobody_has_a_hit():
     """Zeros, and nobody is divided by: the released code's mean would be over no user."""
     nothing = Lists([[1, 2, 3], [3, 4, 5]], [{7}, {8, 9}], {}, 9, [3])
