@@ -49,8 +49,9 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     """
     started = time.perf_counter()
     command, options = parse_arguments(arguments), plain(options)
-    folder, stored = open_run(run_dir, command.get("config_files"))
+    folder = open_run(run_dir, command.get("config_files"))
     content = checkpoint.load(folder.checkpoint)
+    stored = HLRConfig(None, None, [folder.config]).requested
     names = {key: command.pop(key, options.pop(key, None)) for key in ("model", "dataset")}
     for values, source in ((options, KEYWORDS), (command, COMMAND_LINE)):
         merge_mode(values, stored["eval_args"], source)
@@ -91,7 +92,7 @@ def measure(experiment: Experiment) -> dict[str, Any]:
 
 
 def merge_mode(values: dict[str, Any], stored: dict[str, Any], source: str) -> None:
-    """Put the mode of evaluation that `values` ask for into the run's `eval_args`, which else stay."""
+    """Put the mode that `values` ask for into the run's `eval_args`, of which nothing else may change."""
     given = values.get("eval_args")
     if not isinstance(given, dict):
         return
@@ -101,7 +102,7 @@ def merge_mode(values: dict[str, Any], stored: dict[str, Any], source: str) -> N
 
 
 def reported_metric(changed: dict[str, Any], stored: dict[str, Any]) -> str:
-    """Return the run's valid_metric, or the first metric where other ones are asked for than that."""
+    """Return the run's valid_metric, or the first metric asked for where that is not among them."""
     names = reported(*(changed.get(key, stored[key]) for key in ("metrics", "topk")))
     valid = stored["valid_metric"]
     return valid if valid.lower() in (*names, LOSS) or not names else names[0]

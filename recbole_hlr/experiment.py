@@ -131,7 +131,8 @@ def run(
     resume = resume or command.pop("resume", None)
     if resume is None:
         return _run(None, model, dataset, config_files, command, options)
-    run_dir, stored = open_run(resume, config_files or command.get("config_files"))
+    run_dir = open_run(resume, config_files or command.get("config_files"))
+    stored = load_yaml(run_dir.config)
     names = {"model": command.pop("model", model), "dataset": command.pop("dataset", dataset)}
     given = HLRConfig(None, None, [run_dir.config], options, command)
     refuse_changes(stored, names, given, RESUME_KEYS, "a resumed run")
@@ -143,12 +144,12 @@ def run(
         raise RunInterrupted(str(run_dir.path)) from None
 
 
-def open_run(path: str | Path, config_files: Any = None) -> tuple[RunDir, dict[str, Any]]:
-    """Return a run's directory and its options, which no configuration file can replace."""
+def open_run(path: str | Path, config_files: Any) -> RunDir:
+    """Return the directory of a run, whose options no configuration file can replace."""
     run_dir = RunDir.open(path)
     if config_files:
         raise InputError(f"config_files: cannot be given with the run {path}, whose config.yaml is taken")
-    return run_dir, load_yaml(run_dir.config)
+    return run_dir
 
 
 def refuse_changes(
@@ -231,10 +232,10 @@ def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResul
     fitting = time.perf_counter()
     _, valid = trainer.fit(experiment.train_data, experiment.valid_data, show_progress=progress)
     evaluating = time.perf_counter()
+    test, cohorts = evaluate_test(experiment)
     if valid is None or set(valid) == {LOSS}:
         more = trainer.evaluate(experiment.valid_data, load_best_model=False)
         valid = {**(valid or {}), **(more or {})}
-    test, cohorts = evaluate_test(experiment)
     seconds = {
         "prepare": prepared,
         "fit": evaluating - fitting,
