@@ -11,16 +11,24 @@ import recbole.config
 import torch
 import yaml
 from recbole.config import Config
-from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, ModelType
 
 from recbole_hlr import compat
 from recbole_hlr.errors import InputError
+from recbole_hlr.metrics import metric_types, reported
 from recbole_hlr.options import check_values, nearest, refuse
 from recbole_hlr.registry import find_model, is_ours
 from recbole_hlr.resources import shipped
 from recbole_hlr.schedule import check_schedule
-from recbole_hlr.values import COMMAND_LINE, ConfigLoader, load_yaml, parse_arguments, parse_scalar, plain
+from recbole_hlr.values import (
+    COMMAND_LINE,
+    ConfigLoader,
+    as_list,
+    load_yaml,
+    parse_arguments,
+    parse_scalar,
+    plain,
+)
 
 KEYWORDS = "keyword argument"  # where a value came from, in messages
 LOSS = "loss"  # valid_metric: the triplet loss on the validation interactions
@@ -169,6 +177,9 @@ class HLRConfig(Config):
                 wrong["freeze_embeddings"] = "false unless pretrained_embeddings is given"
             elif "num_memories" not in values:
                 wrong["freeze_embeddings"] = f"false: {self.model} has nothing else to learn"
+        rated = [m for m in as_list(values["metrics"]) if metric_types[m.lower()] == EvaluatorType.VALUE]
+        if values["cohorts"] and rated:
+            wrong["cohorts"] = f"0 with {rated[0]}, which has no value per user"
         negatives = values["train_neg_sample_args"] or {}
         if self.ours and negatives.get("distribution") not in ("uniform", "popularity"):
             wrong["train_neg_sample_args"] = f"with a distribution, for {self.model} learns from negatives"
@@ -176,18 +187,13 @@ class HLRConfig(Config):
             raise refuse(key, values[key], self.sources[key], allowed)
 
     def _check_metrics(self, values: dict[str, Any]) -> None:
-        metrics = values["metrics"] if isinstance(values["metrics"], list) else [values["metrics"]]
+        metrics = as_list(values["metrics"])
         listed = ", ".join(sorted(metric_types))
         for metric in metrics or [None]:
             if str(metric).lower() not in metric_types:
                 hint = nearest(str(metric), metric_types)
                 raise refuse("metrics", metric, self.sources["metrics"], f"one of {listed}{hint}")
-        cuts = values["topk"] if isinstance(values["topk"], list) else [values["topk"]]
-        known = []
-        for name in (str(metric).lower() for metric in metrics):
-            has_cut = metric_types[name] == EvaluatorType.RANKING and name != "gauc"
-            known += [f"{name}@{k}" for k in cuts] if has_cut else [name]
-        known += [LOSS] if self.ours else []
+        known = reported(metrics, values["topk"]) + ([LOSS] if self.ours else [])
         valid = values["valid_metric"]
         if not isinstance(valid, str) or valid.lower() not in known:
             raise refuse("valid_metric", valid, self.sources["valid_metric"], "one of " + ", ".join(known))

@@ -168,6 +168,7 @@ RUN_OPTIONS: dict[str, Option] = {
     "eval_step": _integer(0),
     "stopping_step": _integer(0),
     "topk": Option("an integer >= 1 or a list of them", _is_topk),
+    "cohorts": _integer(0),
     "metric_decimal_place": _integer(0),
     "seed": Option("an integer from 0 to 4294967295", lambda v: _integer(0).check(v) and v < 2**32),
     "worker": _integer(0),

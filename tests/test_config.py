@@ -166,6 +166,7 @@ WRONG = {
     "stopping_step": [-1],
     "topk": [0, [], [5, 0], "ten"],
     "metric_decimal_place": [-1],
+    "cohorts": [-1, 1.5, None, True],
     "seed": [-1, 1.5, 2**32],
     "show_progress": ["x"],
     "tensorboard": ["x"],
