@@ -17,6 +17,7 @@ from recbole.utils import EvaluatorType, ModelType
 from recbole_hlr import compat
 from recbole_hlr.errors import InputError
 from recbole_hlr.options import check_values, nearest, refuse
+from recbole_hlr.protocol import protocol_files
 from recbole_hlr.registry import find_model, is_ours
 from recbole_hlr.resources import shipped
 from recbole_hlr.schedule import check_schedule
@@ -29,7 +30,8 @@ LOSS = "loss"  # valid_metric: the triplet loss on the validation interactions
 class HLRConfig(Config):
     """RecBole's `Config` for the plugin and for the host's general recommenders.
 
-    Order: host defaults < overall.yaml < model < data set < `config_files` < `options` < `arguments`.
+    Order: host defaults < overall.yaml < model < protocol and what was published for it < data set <
+    `config_files` < `options` < `arguments`.
     `arguments` is a list of words or what `parse_arguments` made of one; `sys.argv` is never read.
     `sources[key]` says where a value is from.
     """
@@ -94,21 +96,29 @@ class HLRConfig(Config):
             raise InputError(f"model={model}: is not a general recommender, and only those run here")
         self.ours = is_ours(model_class)
         host = Path(recbole.config.__file__).parents[1] / "properties"
+        ours = shipped("properties")
         self.internal_config_dict: dict[str, Any] = {}
-        for file in (
-            host / "overall.yaml",
-            shipped("properties", "overall.yaml"),
-            host / "model" / f"{model}.yaml",
-            shipped("properties", "model", f"{model}.yaml"),
-            host / "dataset" / "sample.yaml",
-            host / "dataset" / f"{dataset}.yaml",
-            shipped("datasets", f"{dataset}.yaml"),
+        sources: dict[str, str] = {}
+        for folder, name in (
+            (host, "overall.yaml"),
+            (ours, "overall.yaml"),
+            (host, f"model/{model}.yaml"),
+            (ours, f"model/{model}.yaml"),
+            *(
+                (ours, name)
+                for name in protocol_files(self.external_config_dict.get("protocol"), model, dataset)
+            ),
+            (host, "dataset/sample.yaml"),
+            (host, f"dataset/{dataset}.yaml"),
+            (shipped("datasets"), f"{dataset}.yaml"),
         ):
-            if file.is_file():
-                values = load_yaml(file)
-                for key in values:
-                    self.sources.setdefault(key, f"{file.parent.name}/{file.name}")
+            if (folder / name).is_file():
+                values = load_yaml(folder / name)
+                if values.get("valid_metric") == LOSS and not self.ours:
+                    del values["valid_metric"]  # the host's models have no such loss
+                sources.update(dict.fromkeys(values, name if "/" in name else f"{folder.name}/{name}"))
                 self.internal_config_dict.update(values)
+        self.sources = {**sources, **self.sources}
         self.internal_config_dict["MODEL_TYPE"] = model_class.type  # type: ignore[attr-defined]
         self._refuse_unknown_keys()
 

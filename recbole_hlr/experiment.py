@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from recbole_hlr.data.build import build_loaders, interactions, load_dataset, se
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, RunInterrupted
+from recbole_hlr.protocol import PAPER, describe_settings
 from recbole_hlr.registry import find_model
 from recbole_hlr.resumable import RunTrainer
 from recbole_hlr.rundir import RunDir, set_console_level
@@ -63,6 +65,7 @@ class RunResult:
 
     model: str
     dataset: str
+    protocol: str
     seed: int
     valid_metric: str
     best_valid_score: float | None
@@ -222,6 +225,8 @@ def _run(
     with folder.logging():
         log.info("run directory: %s", folder.path)
         log.info("%s", describe_data(experiment))
+        if config["protocol"] == PAPER:
+            log.info("%s", describe_settings(config.model, config.dataset))
         if state is not None:
             folder.write_metrics(trainer.epoch_records)
             log.info("resumed after epoch %d", state["epoch"])
@@ -245,12 +250,14 @@ def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResul
     if valid is None or set(valid) == {LOSS}:
         more = trainer.evaluate(experiment.valid_data, load_best_model=False)
         valid = {**(valid or {}), **(more or {})}
-    test = trainer.evaluate(experiment.test_data, load_best_model=False)
+    with attending_for_test(experiment):
+        test = trainer.evaluate(experiment.test_data, load_best_model=False)
     ended = time.perf_counter()
     records = trainer.epoch_records
     result = RunResult(
         model=config.model,
         dataset=config.dataset,
+        protocol=config["protocol"],
         seed=config["seed"],
         valid_metric=trainer.valid_metric,
         best_valid_score=None if trainer.best_epoch is None else float(score),
@@ -269,6 +276,21 @@ def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResul
     )
     run_dir.write_result(asdict(result))
     return result
+
+
+@contextlib.contextmanager
+def attending_for_test(experiment: Experiment) -> Iterator[None]:
+    """Let a model with a history attend, while this lasts, to what `test_history` says."""
+    model, train, valid = experiment.model, experiment.train_data, experiment.valid_data
+    wider = experiment.config["test_history"] == "training_and_validation" and valid is not None
+    if not wider or not getattr(model, "uses_history", False):
+        yield
+        return
+    model.attend_when_scoring(seen_in(train.dataset, valid.dataset).to(model.device))
+    try:
+        yield
+    finally:
+        model.attend_when_scoring(model.history)
 
 
 def describe_data(experiment: Experiment) -> str:

@@ -69,9 +69,13 @@ class MetricRecommender(GeneralRecommender):
         self.history = History.from_pairs(
             pairs[self.USER_ID], pairs[self.ITEM_ID], self.n_users, self.n_items
         ).to(self.device)
-        self._eval_history = History(self.history.indptr, self.history.items, self.n_items)
-        self._eval_history.shuffle(generator_for(self.seed, _EVAL), self.history_sampling)
+        self.attend_when_scoring(self.history)
         self.start_epoch(0)
+
+    def attend_when_scoring(self, history: History) -> None:
+        """Let scoring attend to `history`: the training interactions, if nothing else is said."""
+        self._eval_history = History(history.indptr, history.items, self.n_items)
+        self._eval_history.shuffle(generator_for(self.seed, _EVAL), self.history_sampling)
 
     def start_epoch(self, epoch: int) -> None:
         """Draw the histories of `epoch` anew, from the seed and the epoch alone."""
