@@ -95,23 +95,9 @@ class HLRConfig(Config):
         if model_class.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):  # type: ignore[attr-defined]
             raise InputError(f"model={model}: is not a general recommender, and only those run here")
         self.ours = is_ours(model_class)
-        host = Path(recbole.config.__file__).parents[1] / "properties"
-        ours = shipped("properties")
         self.internal_config_dict: dict[str, Any] = {}
         sources: dict[str, str] = {}
-        for folder, name in (
-            (host, "overall.yaml"),
-            (ours, "overall.yaml"),
-            (host, f"model/{model}.yaml"),
-            (ours, f"model/{model}.yaml"),
-            *(
-                (ours, name)
-                for name in protocol_files(self.external_config_dict.get("protocol"), model, dataset)
-            ),
-            (host, "dataset/sample.yaml"),
-            (host, f"dataset/{dataset}.yaml"),
-            (shipped("datasets"), f"{dataset}.yaml"),
-        ):
+        for folder, name in self._internal_files(model, dataset):
             if (folder / name).is_file():
                 values = load_yaml(folder / name)
                 if values.get("valid_metric") == LOSS and not self.ours:
@@ -121,6 +107,21 @@ class HLRConfig(Config):
         self.sources = {**sources, **self.sources}
         self.internal_config_dict["MODEL_TYPE"] = model_class.type  # type: ignore[attr-defined]
         self._refuse_unknown_keys()
+
+    def _internal_files(self, model: str, dataset: str) -> list[tuple[Path, str]]:
+        """Return the folders and names of the host's and the shipped files, the later ones winning."""
+        host, ours = Path(recbole.config.__file__).parents[1] / "properties", shipped("properties")
+        protocol = self.external_config_dict.get("protocol")
+        return [
+            (host, "overall.yaml"),
+            (ours, "overall.yaml"),
+            (host, f"model/{model}.yaml"),
+            (ours, f"model/{model}.yaml"),
+            *((ours, name) for name in protocol_files(protocol, model, dataset)),
+            (host, "dataset/sample.yaml"),
+            (host, f"dataset/{dataset}.yaml"),
+            (shipped("datasets"), f"{dataset}.yaml"),
+        ]
 
     def _set_default_parameters(self) -> None:
         values = self.final_config_dict

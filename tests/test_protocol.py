@@ -11,14 +11,15 @@ import torch
 from benchmarks import compare
 from recbole_hlr import MODELS, InputError, load, prepare, run
 from recbole_hlr.config import HLRConfig
+from recbole_hlr.data.history import HistoryBatch
 from recbole_hlr.experiment import attending_for_test
 from recbole_hlr.protocol import SETTINGS_OF, one_protocol
 from recbole_hlr.resources import shipped
 from recbole_hlr.values import load_yaml
-from tests import reference
+from tests.golden import SHARED
 
 CLASSES = sorted({model.__name__ for model in MODELS.values()})
-WITH_HISTORY = sorted({model.__name__ for model in MODELS.values() if model.uses_history})
+WITH_HISTORY = sorted({model.__name__ for model in MODELS.values() if getattr(model, "uses_history", False)})
 PUBLISHED = ("ml-20m", "echonest", "yelp", "amazon-books")
 PAPER = "--protocol=paper"
 PRESET = {
@@ -45,7 +46,7 @@ def came_with_the_protocol(config: HLRConfig) -> set[str]:
 
 @pytest.mark.parametrize("model", CLASSES)
 def test_the_preset_in_force(model):
-    config = HLRConfig(model, "ml-20m", arguments=[PAPER])
+    config = HLRConfig(model, "shop", arguments=[PAPER])  # for which nothing was published
     assert {key: config[key] for key in PRESET} == PRESET
     assert config["valid_metric_bigger"] is False
     assert {config.sources[key] for key in PRESET} == {"protocol/paper.yaml"}
@@ -96,6 +97,14 @@ def test_no_data_set_s_file_undoes_the_preset(file):
     assert not set(load_yaml(file)) & (set(PRESET) | published)
 
 
+def test_order_of_the_files():
+    names = [name for _, name in HLRConfig("HLR", "ml-1m", arguments=[PAPER])._internal_files("HLR", "ml-1m")]
+    assert names[-6:] == [
+        "model/HLR.yaml", "protocol/paper.yaml", "paper/ml-20m/HLR.yaml",
+        "dataset/sample.yaml", "dataset/ml-1m.yaml", "ml-1m.yaml",
+    ]  # fmt: skip
+
+
 def test_the_user_wins_over_the_protocol(tmp_path):
     file = tmp_path / "my.yaml"
     file.write_text("margin: 0.9\nepochs: 7\nlearning_rate: 0.5\nprotocol: paper\n")
@@ -139,6 +148,44 @@ def test_published_settings_are_options_of_their_model_and_pass_the_checks(model
         key: value for key, value in published.items() if key != "train_neg_sample_args"
     }
     assert came_with_the_protocol(config) == set(published) | set(PRESET)
+
+
+RELEASED = {
+    "learning_rate": "learning_rate",
+    "train_batch_size": "batch_size",
+    "embedding_size": "embedding_dim",
+    "max_norm": "clip_norm",
+    "margin": "margin",
+    "num_memories": "num_memories",
+    "max_history": "max_num_prefs",
+    "share_negative_relation": "copy",
+    "attention_smoothing": "beta",
+    "neighbour_weight": "alpha_reg_nbr",
+    "distance_weight": "alpha_reg_dist",
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "run_name"),
+    [
+        ("CML", "cml"),
+        ("LRML", "lrml"),
+        ("TransCF", "transcf"),
+        ("AdaCML", "attcml"),
+        ("HLR", "hlre"),
+        ("HLRPP", "jpte"),
+    ],
+)
+def test_settings_of_ml_20m_are_those_of_the_authors_code_as_it_was_run(model, run_name):
+    record = SHARED.parent / "peer" / "ml-100k" / "results.json"
+    if not record.is_file():
+        pytest.skip(f"{record} is not there")
+    settings = json.loads(record.read_text())["runs"][run_name]["settings"]
+    published = load_yaml(shipped("properties", "paper", "ml-20m", f"{model}.yaml"))
+    ours = {RELEASED[key]: value for key, value in published.items() if key in RELEASED}
+    assert ours == {key: settings[key] for key in RELEASED.values() if key in settings}
+    assert published["train_neg_sample_args"]["sample_num"] == settings["n_negatives"]
+    assert PRESET["epochs"] == settings["epochs_run"]
 
 
 def test_there_is_a_folder_for_each_published_data_set_and_no_other():
@@ -239,22 +286,27 @@ def items_by_user(*parts) -> dict[int, set[int]]:
 
 @pytest.mark.parametrize("model", WITH_HISTORY)
 def test_test_metrics_by_hand(toy, model):
-    """All by loops: the twin's distances over training and validation items, then Recall@3, NDCG@3."""
+    """Recall@3 and NDCG@3 by loops, from distances to which histories of both parts are given by hand."""
     options = {**toy, **far_apart(model), "eval_history": "all", "topk": [3], "valid_metric": "NDCG@3"}
     experiment = prepare(model, **options, test_history="training_and_validation")
     trainer, net = experiment.trainer, experiment.model
     trainer.fit(experiment.train_data, experiment.valid_data)
-    weights = {name: value.detach().double() for name, value in net.named_parameters()}
-    twin = reference.TWINS[type(net).__name__](weights, experiment.config.final_config_dict)
+
+    def distances(user: int, items: list[int], attended: list[int]) -> list[float]:
+        history = HistoryBatch(
+            torch.tensor([attended or [0]]), torch.tensor([[True] * len(attended) or [False]])
+        )
+        return net.distances(torch.tensor([user]), torch.tensor([items]), history)[0].tolist()
 
     def by_hand(*parts) -> list[float]:
         attended, values = items_by_user(*parts), []
         known = items_by_user(experiment.train_data, experiment.valid_data)
         for user, wanted in items_by_user(experiment.test_data).items():
             others = sorted(set(range(1, net.n_items)) - known.get(user, set()))
-            history = sorted(attended.get(user, set()))
-            ranked = sorted(others, key=lambda item: twin.distance(user, item, history).item())
-            hits = [item in wanted for item in ranked[:3]]
+            ranked = sorted(
+                zip(distances(user, others, sorted(attended.get(user, set()))), others, strict=True)
+            )
+            hits = [item in wanted for _, item in ranked[:3]]
             gain = sum(hit / math.log2(rank + 2) for rank, hit in enumerate(hits))
             ideal = sum(1 / math.log2(rank + 2) for rank in range(min(len(wanted), 3)))
             values.append((sum(hits) / len(wanted), gain / ideal))
@@ -264,7 +316,9 @@ def test_test_metrics_by_hand(toy, model):
         test = trainer.evaluate(experiment.test_data, load_best_model=False)
         return [test["recall@3"], test["ndcg@3"]]
 
-    narrow, wide = by_hand(experiment.train_data), by_hand(experiment.train_data, experiment.valid_data)
+    net.eval()
+    with torch.no_grad():
+        narrow, wide = by_hand(experiment.train_data), by_hand(experiment.train_data, experiment.valid_data)
     assert narrow != wide
     with attending_for_test(experiment):
         assert measured() == pytest.approx(wide)
