@@ -17,6 +17,7 @@ from recbole_hlr import compat
 from recbole_hlr.errors import InputError
 from recbole_hlr.metrics import metric_types, reported
 from recbole_hlr.options import check_values, nearest, refuse
+from recbole_hlr.protocol import protocol_files
 from recbole_hlr.registry import find_model, is_ours
 from recbole_hlr.resources import shipped
 from recbole_hlr.schedule import check_schedule
@@ -37,7 +38,8 @@ LOSS = "loss"  # valid_metric: the triplet loss on the validation interactions
 class HLRConfig(Config):
     """RecBole's `Config` for the plugin and for the host's general recommenders.
 
-    Order: host defaults < overall.yaml < model < data set < `config_files` < `options` < `arguments`.
+    Order: host defaults < overall.yaml < model < protocol and what was published for it < data set <
+    `config_files` < `options` < `arguments`.
     `arguments` is a list of words or what `parse_arguments` made of one; `sys.argv` is never read.
     `sources[key]` says where a value is from.
     """
@@ -101,24 +103,33 @@ class HLRConfig(Config):
         if model_class.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):  # type: ignore[attr-defined]
             raise InputError(f"model={model}: is not a general recommender, and only those run here")
         self.ours = is_ours(model_class)
-        host = Path(recbole.config.__file__).parents[1] / "properties"
         self.internal_config_dict: dict[str, Any] = {}
-        for file in (
-            host / "overall.yaml",
-            shipped("properties", "overall.yaml"),
-            host / "model" / f"{model}.yaml",
-            shipped("properties", "model", f"{model}.yaml"),
-            host / "dataset" / "sample.yaml",
-            host / "dataset" / f"{dataset}.yaml",
-            shipped("datasets", f"{dataset}.yaml"),
-        ):
-            if file.is_file():
-                values = load_yaml(file)
-                for key in values:
-                    self.sources.setdefault(key, f"{file.parent.name}/{file.name}")
+        sources: dict[str, str] = {}
+        for folder, name in self._internal_files(model, dataset):
+            if (folder / name).is_file():
+                values = load_yaml(folder / name)
+                if values.get("valid_metric") == LOSS and not self.ours:
+                    del values["valid_metric"]  # the host's models have no such loss
+                sources.update(dict.fromkeys(values, name if "/" in name else f"{folder.name}/{name}"))
                 self.internal_config_dict.update(values)
+        self.sources = {**sources, **self.sources}
         self.internal_config_dict["MODEL_TYPE"] = model_class.type  # type: ignore[attr-defined]
         self._refuse_unknown_keys()
+
+    def _internal_files(self, model: str, dataset: str) -> list[tuple[Path, str]]:
+        """Return the folders and names of the host's and the shipped files, the later ones winning."""
+        host, ours = Path(recbole.config.__file__).parents[1] / "properties", shipped("properties")
+        protocol = self.external_config_dict.get("protocol")
+        return [
+            (host, "overall.yaml"),
+            (ours, "overall.yaml"),
+            (host, f"model/{model}.yaml"),
+            (ours, f"model/{model}.yaml"),
+            *((ours, name) for name in protocol_files(protocol, model, dataset)),
+            (host, "dataset/sample.yaml"),
+            (host, f"dataset/{dataset}.yaml"),
+            (shipped("datasets"), f"{dataset}.yaml"),
+        ]
 
     def _set_default_parameters(self) -> None:
         values = self.final_config_dict

@@ -14,7 +14,14 @@ from recbole_hlr import checkpoint
 from recbole_hlr.config import KEYWORDS, LOSS, HLRConfig
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.errors import InputError
-from recbole_hlr.experiment import Experiment, describe_data, evaluate_test, open_run, prepare, refuse_changes
+from recbole_hlr.experiment import (
+    Experiment,
+    assemble,
+    describe_data,
+    evaluate_test,
+    open_run,
+    refuse_changes,
+)
 from recbole_hlr.metrics import reported
 from recbole_hlr.result import RunResult
 from recbole_hlr.rundir import set_console_level
@@ -60,9 +67,7 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
         options["valid_metric"] = reported_metric(changed, stored)
     given = HLRConfig(None, None, [folder.config], options, command)
     refuse_changes(stored, names, given, EVALUATE_KEYS, "an evaluation")
-    experiment = prepare(
-        stored["model"], stored["dataset"], config_files=[folder.config], arguments=command, **options
-    )
+    experiment = assemble(stored["model"], stored["dataset"], [folder.config], command, options)
     data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
     refuse_other_data(content["data"], data, folder.path)
     set_console_level(experiment.config["state"].upper())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.evaluator import refuse_empty_cohorts
 from recbole_hlr.pretrained import start_from
+from recbole_hlr.protocol import PAPER, describe_settings
 from recbole_hlr.registry import find_model
 from recbole_hlr.result import RunResult
 from recbole_hlr.resumable import RunTrainer
@@ -69,18 +71,19 @@ def prepare(
     `options` are keyword arguments in place of a configuration file, `arguments` a command line.
     Raises `InputError` for wrong input.
     """
-    experiment = _prepare(model, dataset, config_files, arguments, options)
+    experiment = assemble(model, dataset, config_files, arguments, options)
     start_from_pretrained(experiment)
     return experiment
 
 
-def _prepare(
+def assemble(
     model: str | type | None,
     dataset: str | None,
     config_files: Sequence[str | Path],
     arguments: Sequence[str] | Mapping[str, Any],
     options: dict[str, Any],
 ) -> Experiment:
+    """Return what `prepare` returns, without the tables of `pretrained_embeddings`."""
     config = HLRConfig(model, dataset, config_files, options, arguments)
     init_seed(config["seed"], config["reproducibility"])
     data = load_dataset(config)
@@ -197,7 +200,7 @@ def _run(
     options: dict[str, Any],
 ) -> RunResult:
     started = time.perf_counter()
-    experiment = _prepare(model, dataset, config_files, arguments, options)
+    experiment = assemble(model, dataset, config_files, arguments, options)
     config, trainer = experiment.config, experiment.trainer
     state = None
     if run_dir is not None and run_dir.checkpoint.exists():
@@ -234,6 +237,8 @@ def _run(
     with folder.logging():
         log.info("run directory: %s", folder.path)
         log.info("%s", describe_data(experiment))
+        if config["protocol"] == PAPER:
+            log.info("%s", describe_settings(config.model, config.dataset))
         if state is not None:
             folder.write_metrics(trainer.epoch_records)
             log.info("resumed after epoch %d", state["epoch"])
@@ -275,10 +280,26 @@ def evaluate_test(
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """Return the test metrics, and {metric: {mean, std}} over cohorts; {} for what there is not."""
     trainer, config = experiment.trainer, experiment.config
-    test = trainer.evaluate(experiment.test_data, load_best_model=False, show_progress=show_progress)
+    with attending_for_test(experiment):
+        test = trainer.evaluate(experiment.test_data, load_best_model=False, show_progress=show_progress)
     if not test or not config["cohorts"]:
         return test or {}, {}
     return test, trainer.evaluator.cohorts(config["cohorts"], config["seed"])
+
+
+@contextlib.contextmanager
+def attending_for_test(experiment: Experiment) -> Iterator[None]:
+    """Let a model with a history attend, while this lasts, to what `test_history` says."""
+    model, train, valid = experiment.model, experiment.train_data, experiment.valid_data
+    wider = experiment.config["test_history"] == "training_and_validation" and valid is not None
+    if not wider or not getattr(model, "uses_history", False):
+        yield
+        return
+    model.attend_when_scoring(seen_in(train.dataset, valid.dataset).to(model.device))
+    try:
+        yield
+    finally:
+        model.attend_when_scoring(model.history)
 
 
 def describe_data(experiment: Experiment) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.protocol import PROTOCOLS
 
 
 class Option(NamedTuple):
@@ -134,6 +135,8 @@ MODEL_OPTIONS: dict[str, Option] = {
 }
 
 RUN_OPTIONS: dict[str, Option] = {
+    "protocol": _choice(*PROTOCOLS),
+    "test_history": _choice("training", "training_and_validation"),
     "epochs": _integer(1),
     "train_batch_size": _integer(1),
     "eval_batch_size": _integer(1),

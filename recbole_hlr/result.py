@@ -20,6 +20,7 @@ class RunResult:
 
     model: str
     dataset: str
+    protocol: str
     seed: int
     valid_metric: str
     best_valid_score: float | None
@@ -41,6 +42,7 @@ class RunResult:
         return cls(
             model=config.model,
             dataset=config.dataset,
+            protocol=config["protocol"],
             seed=config["seed"],
             valid_metric=trainer.valid_metric,
             best_valid_score=float(trainer.best_valid_score) if validated else None,

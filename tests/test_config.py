@@ -151,6 +151,8 @@ WRONG = {
     "clip_memories": [0],
     "direct_memory": [2, True],
     "max_memory_norm": [0, "x"],
+    "protocol": ["papr", "Paper", None, True, ["paper"]],
+    "test_history": ["all", "validation", None, True],
     "epochs": [0, -3, 1.5],
     "train_batch_size": [0],
     "eval_batch_size": [0],
