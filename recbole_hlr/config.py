@@ -16,6 +16,7 @@ from recbole.utils import EvaluatorType, ModelType
 from recbole_hlr import compat
 from recbole_hlr.errors import InputError
 from recbole_hlr.metrics import metric_types, reported
+from recbole_hlr.model import MetricRecommender
 from recbole_hlr.options import check_values, nearest, refuse
 from recbole_hlr.protocol import protocol_files
 from recbole_hlr.registry import find_model, is_ours
@@ -108,8 +109,8 @@ class HLRConfig(Config):
         for folder, name in self._internal_files(model, dataset):
             if (folder / name).is_file():
                 values = load_yaml(folder / name)
-                if values.get("valid_metric") == LOSS and not self.ours:
-                    del values["valid_metric"]  # the host's models have no such loss
+                if values.get("valid_metric") == LOSS and not issubclass(model_class, MetricRecommender):
+                    del values["valid_metric"]  # the paper's preset; this model has no such loss
                 sources.update(dict.fromkeys(values, name if "/" in name else f"{folder.name}/{name}"))
                 self.internal_config_dict.update(values)
         self.sources = {**sources, **self.sources}

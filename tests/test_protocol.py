@@ -13,6 +13,7 @@ from recbole_hlr import MODELS, InputError, load, prepare, run
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.data.history import HistoryBatch
 from recbole_hlr.experiment import attending_for_test
+from recbole_hlr.model import MetricRecommender
 from recbole_hlr.protocol import SETTINGS_OF, one_protocol
 from recbole_hlr.resources import shipped
 from recbole_hlr.values import load_yaml
@@ -20,6 +21,8 @@ from tests.golden import SHARED
 
 CLASSES = sorted({model.__name__ for model in MODELS.values()})
 WITH_HISTORY = sorted({model.__name__ for model in MODELS.values() if getattr(model, "uses_history", False)})
+METRIC = sorted({model.__name__ for model in MODELS.values() if issubclass(model, MetricRecommender)})
+WITHOUT_LOSS = sorted({*CLASSES, "BPR"} - set(METRIC))
 PUBLISHED = ("ml-20m", "echonest", "yelp", "amazon-books")
 PAPER = "--protocol=paper"
 PRESET = {
@@ -32,7 +35,17 @@ PRESET = {
     "epochs": 100,
     "stopping_step": 1000000,
     "valid_metric": "loss",
-    "metrics": ["NDCG", "Recall", "Precision"],
+    "metrics": [
+        "NDCG",
+        "Recall",
+        "Precision",
+        "PaperNDCG",
+        "PaperMRR",
+        "PaperMAP",
+        "PaperHitRate",
+        "MedianPopularity",
+    ],
+    "cohorts": 5,
     "test_history": "training_and_validation",
 }
 
@@ -44,7 +57,7 @@ def came_with_the_protocol(config: HLRConfig) -> set[str]:
 # --- what the preset sets, and what wins over it -----------------------------------------------------
 
 
-@pytest.mark.parametrize("model", CLASSES)
+@pytest.mark.parametrize("model", METRIC)
 def test_the_preset_in_force(model):
     config = HLRConfig(model, "shop", arguments=[PAPER])  # for which nothing was published
     assert {key: config[key] for key in PRESET} == PRESET
@@ -126,12 +139,14 @@ def test_the_effective_configuration_gives_itself(tmp_path):
     assert str(HLRConfig(config_files=[tmp_path / "effective.yaml"])) == str(config)
 
 
-def test_a_host_s_model_keeps_a_metric_to_validate_by():
-    config = HLRConfig("BPR", "ml-100k", arguments=[PAPER])
-    assert (config["valid_metric"], config["eval_args"]["group_by"]) == ("NDCG@10", "none")
+@pytest.mark.parametrize("model", WITHOUT_LOSS)
+def test_a_model_without_a_triplet_loss_keeps_a_metric_to_validate_by(model):
+    config = HLRConfig(model, "shop", arguments=[PAPER])
+    expected = {**PRESET, "valid_metric": "NDCG@10"}
+    assert {key: config[key] for key in PRESET} == expected
     assert config.sources["valid_metric"] == "properties/overall.yaml"
     with pytest.raises(InputError, match="valid_metric=loss"):
-        HLRConfig("BPR", "ml-100k", arguments=[PAPER, "--valid_metric=loss"])
+        HLRConfig(model, "shop", arguments=[PAPER, "--valid_metric=loss"])
 
 
 # --- the published settings --------------------------------------------------------------------------
@@ -147,7 +162,8 @@ def test_published_settings_are_options_of_their_model_and_pass_the_checks(model
     assert {key: config.requested[key] for key in published if key != "train_neg_sample_args"} == {
         key: value for key, value in published.items() if key != "train_neg_sample_args"
     }
-    assert came_with_the_protocol(config) == set(published) | set(PRESET)
+    preset = set(PRESET) - ({"valid_metric"} if model in WITHOUT_LOSS else set())
+    assert came_with_the_protocol(config) == set(published) | preset
 
 
 RELEASED = {
