@@ -13,15 +13,18 @@ from recbole_hlr.version import __version__
 
 if TYPE_CHECKING:
     from recbole_hlr.errors import InputError
-    from recbole_hlr.experiment import Experiment, RunResult, prepare, run
+    from recbole_hlr.evaluation import evaluate
+    from recbole_hlr.experiment import Experiment, prepare, run
     from recbole_hlr.fitted import FittedRecommender, load
     from recbole_hlr.model import MODELS
+    from recbole_hlr.result import RunResult
 
 _HOMES = {
     "MODELS": "model",
     "InputError": "errors",
     "Experiment": "experiment",
-    "RunResult": "experiment",
+    "RunResult": "result",
+    "evaluate": "evaluation",
     "prepare": "experiment",
     "run": "experiment",
     "FittedRecommender": "fitted",
@@ -35,6 +38,7 @@ __all__ = [
     "InputError",
     "RunResult",
     "__version__",
+    "evaluate",
     "load",
     "prepare",
     "run",

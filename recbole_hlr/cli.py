@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from recbole_hlr.errors import InputError, RunInterrupted
 
 if TYPE_CHECKING:
-    from recbole_hlr.experiment import RunResult
+    from recbole_hlr.result import RunResult
 
 USAGE = """usage: recbole-hlr train --model=HLR --dataset=ml-100k [--key=value ...]
        recbole-hlr train --resume=RUN_DIR
+       recbole-hlr evaluate RUN_DIR [--key=value ...]
        recbole-hlr models
 
 train    train, validate and test one model; `python run_recbole_hlr.py` is the same
+evaluate validate and test the best state of a run, with other metrics or cuts where they are given
 models   list the models
 
 Every option of RecBole and of the model is given as --key=value or --key value, several
@@ -33,6 +35,17 @@ def train(arguments: list[str]) -> None:
     print(describe(run(arguments=arguments)))
 
 
+def evaluate(arguments: list[str]) -> None:
+    """Evaluate the checkpoint of a run and print its result."""
+    from recbole_hlr.evaluation import evaluate
+    from recbole_hlr.rundir import console_logging
+    from recbole_hlr.values import take_word
+
+    run_dir, options = take_word(arguments, "RUN_DIR")
+    console_logging()
+    print(describe(evaluate(run_dir, arguments=options)))
+
+
 def models(arguments: list[str]) -> None:
     """Print the names of all models."""
     from recbole_hlr.model import MODELS
@@ -48,15 +61,19 @@ def describe(result: RunResult) -> str:
     """Return the table that a run ends with."""
     from tabulate import tabulate
 
+    test = {
+        name: f"{spread['mean']:.4f} ± {spread['std']:.4f}" for name, spread in result.cohorts.items()
+    } or result.test
     rows = [
-        [name, result.valid.get(name), result.test.get(name)]
+        [name, result.valid.get(name), test.get(name)]
         for name in dict.fromkeys([*result.valid, *result.test])
     ]
     if result.best_valid_score is None:
         epoch, chosen = f"last epoch     {result.best_epoch}", "; nothing was validated"
     else:
         epoch, chosen = f"best epoch     {result.best_epoch}", f", by {result.valid_metric}"
-    table = tabulate(rows, headers=[result.model, "validation", "test"], floatfmt=".4f")
+    headers = [result.model, "validation", "test (cohorts)" if result.cohorts else "test"]
+    table = tabulate(rows, headers=headers, floatfmt=".4f")
     seconds = ", ".join(f"{name} {value:.1f}" for name, value in result.seconds.items())
     return (
         f"\n{table}\n\n"
@@ -66,7 +83,7 @@ def describe(result: RunResult) -> str:
     )
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {"train": train, "models": models}
+VERBS: dict[str, Callable[[list[str]], None]] = {"train": train, "evaluate": evaluate, "models": models}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

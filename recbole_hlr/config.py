@@ -11,16 +11,26 @@ import recbole.config
 import torch
 import yaml
 from recbole.config import Config
-from recbole.evaluator import metric_types
 from recbole.utils import EvaluatorType, ModelType
 
 from recbole_hlr import compat
 from recbole_hlr.errors import InputError
+from recbole_hlr.metrics import metric_types, reported
+from recbole_hlr.model import MetricRecommender
 from recbole_hlr.options import check_values, nearest, refuse
+from recbole_hlr.protocol import protocol_files
 from recbole_hlr.registry import find_model, is_ours
 from recbole_hlr.resources import shipped
 from recbole_hlr.schedule import check_schedule
-from recbole_hlr.values import COMMAND_LINE, ConfigLoader, load_yaml, parse_arguments, parse_scalar, plain
+from recbole_hlr.values import (
+    COMMAND_LINE,
+    ConfigLoader,
+    as_list,
+    load_yaml,
+    parse_arguments,
+    parse_scalar,
+    plain,
+)
 
 KEYWORDS = "keyword argument"  # where a value came from, in messages
 LOSS = "loss"  # valid_metric: the triplet loss on the validation interactions
@@ -29,7 +39,8 @@ LOSS = "loss"  # valid_metric: the triplet loss on the validation interactions
 class HLRConfig(Config):
     """RecBole's `Config` for the plugin and for the host's general recommenders.
 
-    Order: host defaults < overall.yaml < model < data set < `config_files` < `options` < `arguments`.
+    Order: host defaults < overall.yaml < model < protocol and what was published for it < data set <
+    `config_files` < `options` < `arguments`.
     `arguments` is a list of words or what `parse_arguments` made of one; `sys.argv` is never read.
     `sources[key]` says where a value is from.
     """
@@ -93,24 +104,33 @@ class HLRConfig(Config):
         if model_class.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):  # type: ignore[attr-defined]
             raise InputError(f"model={model}: is not a general recommender, and only those run here")
         self.ours = is_ours(model_class)
-        host = Path(recbole.config.__file__).parents[1] / "properties"
         self.internal_config_dict: dict[str, Any] = {}
-        for file in (
-            host / "overall.yaml",
-            shipped("properties", "overall.yaml"),
-            host / "model" / f"{model}.yaml",
-            shipped("properties", "model", f"{model}.yaml"),
-            host / "dataset" / "sample.yaml",
-            host / "dataset" / f"{dataset}.yaml",
-            shipped("datasets", f"{dataset}.yaml"),
-        ):
-            if file.is_file():
-                values = load_yaml(file)
-                for key in values:
-                    self.sources.setdefault(key, f"{file.parent.name}/{file.name}")
+        sources: dict[str, str] = {}
+        for folder, name in self._internal_files(model, dataset):
+            if (folder / name).is_file():
+                values = load_yaml(folder / name)
+                if values.get("valid_metric") == LOSS and not issubclass(model_class, MetricRecommender):
+                    del values["valid_metric"]  # the paper's preset; this model has no such loss
+                sources.update(dict.fromkeys(values, name if "/" in name else f"{folder.name}/{name}"))
                 self.internal_config_dict.update(values)
+        self.sources = {**sources, **self.sources}
         self.internal_config_dict["MODEL_TYPE"] = model_class.type  # type: ignore[attr-defined]
         self._refuse_unknown_keys()
+
+    def _internal_files(self, model: str, dataset: str) -> list[tuple[Path, str]]:
+        """Return the folders and names of the host's and the shipped files, the later ones winning."""
+        host, ours = Path(recbole.config.__file__).parents[1] / "properties", shipped("properties")
+        protocol = self.external_config_dict.get("protocol")
+        return [
+            (host, "overall.yaml"),
+            (ours, "overall.yaml"),
+            (host, f"model/{model}.yaml"),
+            (ours, f"model/{model}.yaml"),
+            *((ours, name) for name in protocol_files(protocol, model, dataset)),
+            (host, "dataset/sample.yaml"),
+            (host, f"dataset/{dataset}.yaml"),
+            (shipped("datasets"), f"{dataset}.yaml"),
+        ]
 
     def _set_default_parameters(self) -> None:
         values = self.final_config_dict
@@ -169,6 +189,9 @@ class HLRConfig(Config):
                 wrong["freeze_embeddings"] = "false unless pretrained_embeddings is given"
             elif "num_memories" not in values:
                 wrong["freeze_embeddings"] = f"false: {self.model} has nothing else to learn"
+        rated = [m for m in as_list(values["metrics"]) if metric_types[m.lower()] == EvaluatorType.VALUE]
+        if values["cohorts"] and rated:
+            wrong["cohorts"] = f"0 with {rated[0]}, which has no value per user"
         negatives = values["train_neg_sample_args"] or {}
         if self.ours and negatives.get("distribution") not in ("uniform", "popularity"):
             wrong["train_neg_sample_args"] = f"with a distribution, for {self.model} learns from negatives"
@@ -176,18 +199,13 @@ class HLRConfig(Config):
             raise refuse(key, values[key], self.sources[key], allowed)
 
     def _check_metrics(self, values: dict[str, Any]) -> None:
-        metrics = values["metrics"] if isinstance(values["metrics"], list) else [values["metrics"]]
+        metrics = as_list(values["metrics"])
         listed = ", ".join(sorted(metric_types))
         for metric in metrics or [None]:
             if str(metric).lower() not in metric_types:
                 hint = nearest(str(metric), metric_types)
                 raise refuse("metrics", metric, self.sources["metrics"], f"one of {listed}{hint}")
-        cuts = values["topk"] if isinstance(values["topk"], list) else [values["topk"]]
-        known = []
-        for name in (str(metric).lower() for metric in metrics):
-            has_cut = metric_types[name] == EvaluatorType.RANKING and name != "gauc"
-            known += [f"{name}@{k}" for k in cuts] if has_cut else [name]
-        known += [LOSS] if self.ours else []
+        known = reported(metrics, values["topk"]) + ([LOSS] if self.ours else [])
         valid = values["valid_metric"]
         if not isinstance(valid, str) or valid.lower() not in known:
             raise refuse("valid_metric", valid, self.sources["valid_metric"], "one of " + ", ".join(known))

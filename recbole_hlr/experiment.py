@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from recbole_hlr.data.build import build_loaders, interactions, load_dataset, se
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, RunInterrupted
+from recbole_hlr.evaluator import refuse_empty_cohorts
 from recbole_hlr.pretrained import start_from
+from recbole_hlr.protocol import PAPER, describe_settings
 from recbole_hlr.registry import find_model
+from recbole_hlr.result import RunResult
 from recbole_hlr.resumable import RunTrainer
 from recbole_hlr.rundir import RunDir, set_console_level
 from recbole_hlr.trainer import MetricTrainer
@@ -54,29 +58,6 @@ class Experiment:
     trainer: RunTrainer
 
 
-@dataclass
-class RunResult:
-    """What a finished run came to; metrics are unrounded, times in seconds.
-
-    `best_epoch` counts from 0; it is the last, and `best_valid_score` None, where nothing was
-    validated. `seconds` has `prepare`, `fit` (after a resume: of the resumed part) and `evaluate`.
-    """
-
-    model: str
-    dataset: str
-    seed: int
-    valid_metric: str
-    best_valid_score: float | None
-    best_epoch: int
-    epochs: int
-    valid: dict[str, float]
-    test: dict[str, float]
-    parameters: int
-    seconds: dict[str, float]
-    run_dir: str
-    version: str
-
-
 def prepare(
     model: str | type | None = None,
     dataset: str | None = None,
@@ -90,25 +71,28 @@ def prepare(
     `options` are keyword arguments in place of a configuration file, `arguments` a command line.
     Raises `InputError` for wrong input.
     """
-    experiment = _prepare(model, dataset, config_files, arguments, options)
+    experiment = assemble(model, dataset, config_files, arguments, options)
     start_from_pretrained(experiment)
     return experiment
 
 
-def _prepare(
+def assemble(
     model: str | type | None,
     dataset: str | None,
     config_files: Sequence[str | Path],
     arguments: Sequence[str] | Mapping[str, Any],
     options: dict[str, Any],
 ) -> Experiment:
+    """Return what `prepare` returns, without the tables of `pretrained_embeddings`."""
     config = HLRConfig(model, dataset, config_files, options, arguments)
     init_seed(config["seed"], config["reproducibility"])
     data = load_dataset(config)
     train_data, valid_data, test_data = build_loaders(config, data)
+    refuse_empty_cohorts(config, test_data)
     init_seed(config["seed"], config["reproducibility"])
     built = build_model(config, train_data.dataset)
     trainer = trainer_class(config)(config, built)
+    trainer.eval_collector.data_collect(train_data)  # what metrics ask of the training part
     if config["valid_metric"].lower() == LOSS and valid_data is not None:
         seen = seen_in(train_data.dataset, valid_data.dataset)
         trainer.valid_triplets = TripletLoader(
@@ -170,12 +154,11 @@ def run(
     resume = resume or command.pop("resume", None)
     if resume is None:
         return _run(None, model, dataset, config_files, command, options)
-    run_dir = RunDir.open(resume)
-    if config_files or command.get("config_files"):
-        raise InputError(f"config_files: cannot be given with resume={resume}, whose config.yaml is taken")
+    run_dir = open_run(resume, config_files or command.get("config_files"))
     stored = load_yaml(run_dir.config)
     names = {"model": command.pop("model", model), "dataset": command.pop("dataset", dataset)}
-    refuse_changes(stored, names, HLRConfig(None, None, [run_dir.config], options, command))
+    given = HLRConfig(None, None, [run_dir.config], options, command)
+    refuse_changes(stored, names, given, RESUME_KEYS, "a resumed run")
     try:
         return _run(run_dir, stored["model"], stored["dataset"], [run_dir.config], command, options)
     except RunInterrupted:
@@ -184,17 +167,27 @@ def run(
         raise RunInterrupted(str(run_dir.path)) from None
 
 
-def refuse_changes(stored: dict[str, Any], names: dict[str, Any], given: HLRConfig) -> None:
-    """Raise `InputError` for a name or an option with which a resumed run would be another run."""
+def open_run(path: str | Path, config_files: Any) -> RunDir:
+    """Return the directory of a run, whose options no configuration file can replace."""
+    run_dir = RunDir.open(path)
+    if config_files:
+        raise InputError(f"config_files: cannot be given with the run {path}, whose config.yaml is taken")
+    return run_dir
+
+
+def refuse_changes(
+    stored: dict[str, Any], names: dict[str, Any], given: HLRConfig, free: frozenset[str], what: str
+) -> None:
+    """Raise `InputError` for a name, or an option that is not `free`, that makes it another run."""
     for key, value in names.items():
         asked = find_model(value) if key == "model" and isinstance(value, str) else value
         if value is not None and getattr(asked, "__name__", asked) != stored[key]:
-            raise InputError(f"{key}={value}: cannot change in a resumed run; it is {stored[key]}")
+            raise InputError(f"{key}={value}: cannot change in {what}; it is {stored[key]}")
     for key in set(given.variable_config_dict) | set(given.cmd_config_dict):
-        if key not in RESUME_KEYS and given.requested.get(key) != stored.get(key):
+        if key not in free and given.requested.get(key) != stored.get(key):
             raise InputError(
-                f"{key}={given.requested.get(key)} ({given.sources[key]}): cannot change in a "
-                f"resumed run; only {', '.join(sorted(RESUME_KEYS))} can"
+                f"{key}={given.requested.get(key)} ({given.sources[key]}): cannot change in {what}; "
+                f"only {', '.join(sorted(free))} can"
             )
 
 
@@ -207,7 +200,7 @@ def _run(
     options: dict[str, Any],
 ) -> RunResult:
     started = time.perf_counter()
-    experiment = _prepare(model, dataset, config_files, arguments, options)
+    experiment = assemble(model, dataset, config_files, arguments, options)
     config, trainer = experiment.config, experiment.trainer
     state = None
     if run_dir is not None and run_dir.checkpoint.exists():
@@ -244,6 +237,8 @@ def _run(
     with folder.logging():
         log.info("run directory: %s", folder.path)
         log.info("%s", describe_data(experiment))
+        if config["protocol"] == PAPER:
+            log.info("%s", describe_settings(config.model, config.dataset))
         if state is not None:
             folder.write_metrics(trainer.epoch_records)
             log.info("resumed after epoch %d", state["epoch"])
@@ -259,38 +254,52 @@ def _run(
 
 def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResult:
     """Fit, evaluate and write `result.json`."""
-    config, trainer, model = experiment.config, experiment.trainer, experiment.model
+    config, trainer = experiment.config, experiment.trainer
     progress = config["show_progress"] and sys.stderr.isatty()
     fitting = time.perf_counter()
-    score, valid = trainer.fit(experiment.train_data, experiment.valid_data, show_progress=progress)
+    _, valid = trainer.fit(experiment.train_data, experiment.valid_data, show_progress=progress)
     evaluating = time.perf_counter()
+    test, cohorts = evaluate_test(experiment)
     if valid is None or set(valid) == {LOSS}:
         more = trainer.evaluate(experiment.valid_data, load_best_model=False)
         valid = {**(valid or {}), **(more or {})}
-    test = trainer.evaluate(experiment.test_data, load_best_model=False)
-    ended = time.perf_counter()
-    records = trainer.epoch_records
-    result = RunResult(
-        model=config.model,
-        dataset=config.dataset,
-        seed=config["seed"],
-        valid_metric=trainer.valid_metric,
-        best_valid_score=None if trainer.best_epoch is None else float(score),
-        best_epoch=records[-1]["epoch"] if trainer.best_epoch is None else trainer.best_epoch,
-        epochs=len(records),
-        valid=dict(valid),
-        test=dict(test or {}),
-        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        seconds={
-            "prepare": prepared,
-            "fit": evaluating - fitting,
-            "evaluate": ended - evaluating,
-        },
-        run_dir=str(run_dir.path),
-        version=__version__,
+    seconds = {
+        "prepare": prepared,
+        "fit": evaluating - fitting,
+        "evaluate": time.perf_counter() - evaluating,
+    }
+    result = RunResult.of(
+        trainer, run_dir.path, valid=dict(valid), test=test, cohorts=cohorts, seconds=seconds
     )
     run_dir.write_result(asdict(result))
     return result
+
+
+def evaluate_test(
+    experiment: Experiment, show_progress: bool = False
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Return the test metrics, and {metric: {mean, std}} over cohorts; {} for what there is not."""
+    trainer, config = experiment.trainer, experiment.config
+    with attending_for_test(experiment):
+        test = trainer.evaluate(experiment.test_data, load_best_model=False, show_progress=show_progress)
+    if not test or not config["cohorts"]:
+        return test or {}, {}
+    return test, trainer.evaluator.cohorts(config["cohorts"], config["seed"])
+
+
+@contextlib.contextmanager
+def attending_for_test(experiment: Experiment) -> Iterator[None]:
+    """Let a model with a history attend, while this lasts, to what `test_history` says."""
+    model, train, valid = experiment.model, experiment.train_data, experiment.valid_data
+    wider = experiment.config["test_history"] == "training_and_validation" and valid is not None
+    if not wider or not getattr(model, "uses_history", False):
+        yield
+        return
+    model.attend_when_scoring(seen_in(train.dataset, valid.dataset).to(model.device))
+    try:
+        yield
+    finally:
+        model.attend_when_scoring(model.history)
 
 
 def describe_data(experiment: Experiment) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.protocol import PROTOCOLS
 
 
 class Option(NamedTuple):
@@ -134,6 +135,8 @@ MODEL_OPTIONS: dict[str, Option] = {
 }
 
 RUN_OPTIONS: dict[str, Option] = {
+    "protocol": _choice(*PROTOCOLS),
+    "test_history": _choice("training", "training_and_validation"),
     "epochs": _integer(1),
     "train_batch_size": _integer(1),
     "eval_batch_size": _integer(1),
@@ -169,6 +172,7 @@ RUN_OPTIONS: dict[str, Option] = {
     "eval_step": _integer(0),
     "stopping_step": _integer(0),
     "topk": Option("an integer >= 1 or a list of them", _is_topk),
+    "cohorts": _integer(0),
     "metric_decimal_place": _integer(0),
     "seed": Option("an integer from 0 to 4294967295", lambda v: _integer(0).check(v) and v < 2**32),
     "worker": _integer(0),

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from recbole.trainer import Trainer
 from torch import Tensor
 
 from recbole_hlr import checkpoint, compat
 from recbole_hlr.errors import InputError
+from recbole_hlr.evaluator import UserEvaluator
 from recbole_hlr.schedule import build_schedule, step_schedule
 
-EXACT = 17  # decimal places to which the host "rounds" a metric: none
 log = logging.getLogger("recbole_hlr")
 
 
@@ -41,8 +42,7 @@ class RunTrainer(Trainer):
             self.tensorboard.close()
         config["checkpoint_dir"] = parent
         self.tensorboard: Any = NoTensorboard()
-        for metric in self.evaluator.metric_class.values():
-            metric.decimal_place = EXACT
+        self.evaluator = UserEvaluator(config)
         schedule = config["lr_scheduler"]
         self.schedule = (
             build_schedule(schedule, self.optimizer, self.valid_metric_bigger) if schedule else None
@@ -71,9 +71,7 @@ class RunTrainer(Trainer):
         `saved` decides only whether `on_epoch_end` is called; the best state is kept either way.
         """
         self._loader, self._verbose, self._saved = train_data, verbose, saved
-        if self.stopped:
-            self.eval_collector.data_collect(train_data)
-        else:
+        if not self.stopped:
             super().fit(train_data, valid_data, False, False, show_progress, callback_fn)
             self._end_epoch(last=True)
         self.restore_best()
@@ -131,6 +129,16 @@ class RunTrainer(Trainer):
             self.restore_best()
         result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         return result and {key: float(value) for key, value in result.items()}
+
+    def per_user(self, eval_data: Any) -> pd.DataFrame:
+        """Return the metrics of every user of `eval_data`, unrounded, for the model as it is.
+
+        Columns: `user`, the data set's own id, then those metrics that are means over users ("ndcg@10"),
+        whose means are what `evaluate` returns. `InputError` where none is, or `eval_data` is None.
+        """
+        if not self.evaluate(eval_data, load_best_model=False):
+            raise InputError("per_user: this part of the data has no interactions")
+        return self.evaluator.per_user(eval_data)
 
     def _check_nan(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):

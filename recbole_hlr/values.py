@@ -90,6 +90,29 @@ def plain(value: Any) -> Any:
     return value
 
 
+def as_list(value: Any) -> list[Any]:
+    """Return the entries of an option that may be a list or a single entry."""
+    return value if isinstance(value, list) else [value]
+
+
+def take_word(arguments: Sequence[str], name: str) -> tuple[str, list[str]]:
+    """Return the one argument that is no option, called `name` in messages, and the options."""
+    words, options = [], []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            words.append(word)
+            continue
+        options.append(word)
+        if "=" not in word and rest:
+            options.append(rest.pop(0))
+    if len(words) != 1:
+        given = f"are {', '.join(words)}" if words else "is missing"
+        raise InputError(f"{name} ({COMMAND_LINE}): {given}; must be one")
+    return words[0], options
+
+
 def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     """Return the options in `--key=value` and `--key value` form; `InputError` for anything else."""
     options: dict[str, Any] = {}

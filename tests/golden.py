@@ -2,16 +2,22 @@
 
 The numbers were computed by running the authors' public TensorFlow code, `deezer/recsys21-hlr`, commit
 51d0f0d (Tran et al., RecSys 2021, doi 10.1145/3460231.3474230), on random, saved weights. Those in
-`tests/data` are a small part: CML and four settings of HLR on 7 users and 11 items. The whole set lies
-beside the repository, in `../shared/golden` (RECBOLE_HLR_SHARED may name another parent folder).
+`tests/data` are a small part: one setting of every model, of HLR four, on 7 users and 11 items. The whole
+set lies beside the repository, in `../shared/golden` (RECBOLE_HLR_SHARED may name another parent folder).
 
 There ids start at 0 and padding is id I; here ids start at 1 and padding is id 0, so that every id is
 shifted by one and an arbitrary row is put at 0. There keys are columns, here rows.
+
+Two mistakes of that code are not the package's, and are put in here: what attends to a history with its
+mask too wide by one attends to the zero vector behind a history that is shorter than the batch is wide
+(`WidenedHLRPP`, in training and scoring; `WidenedAdaCML`, in training).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,17 +25,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_hlr.data.history import HistoryBatch
+from recbole_hlr.model import HLRPP, AdaCML
+from recbole_hlr.model.base import Pairs
 from recbole_hlr.model.loss import triplet_loss
+from recbole_hlr.model.mixture import BlockMixture, Ranking
 from recbole_hlr.trainer import MetricTrainer
-from tests.toys import MODELS, Toy, options_for
+from tests import reference
+from tests.toys import MODELS, Toy, options_for, translation_of, twin_of
 
 RECORDED = Path(__file__).parent / "data"
 SHARED = Path(os.environ.get("RECBOLE_HLR_SHARED", Path(__file__).parents[2] / "shared")) / "golden"
 
-MODEL_OF = {"cml": "CML", "hlre": "HLR"}  # the released code's name of a model
+MODEL_OF = {  # by the released code's name of a model
+    "cml": "CML",
+    "lrml": "LRML",
+    "transcf": "TransCF",
+    "attcml": "AdaCML",
+    "hlre": "HLR",
+    "jpte": "HLR++",
+}
 WEIGHT_OF = {
     "user_embedding": "user_embedding.weight",
     "item_embedding": "item_embedding.weight",
@@ -37,6 +54,24 @@ WEIGHT_OF = {
     "memory": "memory.memories",
     "item_key_matrix": "direct_memory.keys",
     "item_memory": "direct_memory.memories",
+}
+OPTION_OF = {  # by the name of a recorded parameter
+    "margin": "margin",
+    "clip_norm": "max_norm",
+    "copy": "share_negative_relation",
+    "beta": "attention_smoothing",
+    "diff_ram": "direct_memory",
+    "clip_ram": "clip_memories",
+    "alpha_reg_nbr": "neighbour_weight",
+    "alpha_reg_dist": "distance_weight",
+}
+RELEASED = {  # what the released code does not leave open
+    "negative_reduction": "mean",
+    "max_memory_norm": None,
+    "clip_memories": False,
+    "item_attention": "history",
+    "attend_target": True,
+    "eval_history": "all",  # the recorded histories are already capped
 }
 PADDING = 0.7  # what the arbitrary row of both tables holds
 
@@ -60,23 +95,12 @@ class Record(NamedTuple):
     def options(self) -> dict[str, Any]:
         results, inputs = self.results(), self.inputs()
         given = {
-            "embedding_size": int(inputs["meta.d"]),
-            "num_memories": int(inputs["meta.N"]),
-            "margin": float(results["param.margin"]),
-            "max_norm": float(results["param.clip_norm"]),
-            "negative_reduction": "mean",
-            "eval_history": "all",  # the recorded histories are already capped
+            OPTION_OF[key.removeprefix("param.")]: value.item()
+            for key, value in results.items()
+            if key.startswith("param.") and key != "param.learning_rate"
         }
-        if self.code == "hlre":
-            given |= {
-                "attend_user": True,
-                "max_memory_norm": None,
-                "share_negative_relation": bool(results["param.copy"]),
-                "attention_smoothing": float(results["param.beta"]),
-                "direct_memory": bool(results["param.diff_ram"]),
-                "clip_memories": bool(results.get("param.clip_ram", False)),
-            }
-        return given
+        sizes = {"embedding_size": int(inputs["meta.d"]), "num_memories": int(inputs["meta.N"])}
+        return {**RELEASED, **sizes, "attend_user": self.code == "hlre", **given}
 
 
 @cache
@@ -85,7 +109,7 @@ def arrays(file: Path) -> dict[str, np.ndarray]:
         return dict(stored)
 
 
-def records(without: str | None = None) -> list[Any]:
+def records(without: str | None = None, codes: Collection[str] = tuple(MODEL_OF)) -> list[Any]:
     """Every recorded (case, model, setting) as pytest parameters; for a missing folder one that skips."""
     params = []
     for folder in (RECORDED, SHARED):
@@ -95,7 +119,7 @@ def records(without: str | None = None) -> list[Any]:
             continue
         for file in sorted(folder.glob("*.npz")):
             case, code, _ = file.name.split(".")
-            if code not in MODEL_OF or case == without:
+            if code not in codes or case == without:
                 continue
             with np.load(file) as stored:
                 settings = sorted({key.split("/")[0] for key in stored.files})
@@ -106,18 +130,85 @@ def records(without: str | None = None) -> list[Any]:
     return params
 
 
+class WidenedHLRPP(HLRPP):
+    """HLR++ whose user attention reads one entry behind a history, in training and scoring (oddities 1, 2).
+
+    Item 0 is the zero vector there, a constant: rel(q_v, 0) is the mean of the memories.
+    """
+
+    def user_attention(self, pairs: Pairs) -> Tensor:
+        history = widened(pairs.history)
+        history_e = self.item_embedding(history.items)
+        return super().user_attention(dataclasses.replace(pairs, history=history, history_e=history_e))
+
+    def user_attention_of_block(self, ranking: Ranking, items: slice) -> BlockMixture:
+        attended = ranking.histories()
+        wide = widened(HistoryBatch(attended.positions, attended.mask))
+        attended = attended._replace(mask=wide.mask)
+        return super().user_attention_of_block(ranking._replace(attended=attended), items)
+
+
+class WidenedAdaCML(AdaCML):
+    """AdaCML whose training, not its scoring, reads one entry behind a history (oddities 1, 2).
+
+    Item 0 is the zero vector there, a constant: it adds 1 to the denominator.
+    """
+
+    def translation(self, pairs: Pairs) -> Tensor:
+        history = widened(pairs.history) if self.training else pairs.history
+        history_e = self.item_embedding(history.items)
+        return super().translation(dataclasses.replace(pairs, history=history, history_e=history_e))
+
+
+WIDENED = {"jpte": WidenedHLRPP, "attcml": WidenedAdaCML}
+
+
+def widened(history: HistoryBatch) -> HistoryBatch:
+    """A history `(B, H)`, its real entries first, with one more entry where it is shorter than H."""
+    lengths = history.mask.sum(dim=1, keepdim=True)  # (B, 1)
+    return history._replace(mask=torch.arange(history.mask.shape[1]) <= lengths)
+
+
+def data_of(record: Record) -> Toy:
+    """The interactions behind a record: TransCF's whole, those of others cut at the cap."""
+    inputs = record.inputs()
+    if record.code == "transcf":
+        pairs = [(int(u) + 1, int(i) + 1) for u, i in np.argwhere(inputs["interactions"])]
+    else:
+        history = batch_of(inputs["eval.pref_ids"], inputs["eval.n_prefs"])
+        users = inputs["eval.user_ids"] + 1
+        pairs = [(int(u), int(i)) for u, items in zip(users, history, strict=True) for i in items]
+    return Toy(pairs, int(inputs["meta.n_users"]) + 1, int(inputs["meta.n_items"]) + 1)
+
+
 def model_of(record: Record, **changed: Any) -> torch.nn.Module:
     """The float32 model of a record with its weights; its data are the histories of scoring."""
-    inputs, options = record.inputs(), {**record.options(), **changed}
-    history = batch_of(inputs["eval.pref_ids"], inputs["eval.n_prefs"])
-    users = inputs["eval.user_ids"] + 1
-    pairs = [(int(u), int(i)) for u, items in zip(users, history, strict=True) for i in items]
-    data = Toy(pairs, int(inputs["meta.n_users"]) + 1, int(inputs["meta.n_items"]) + 1)
-    name = MODEL_OF[record.code]
-    model = MODELS[name](options_for(name, **options), data)
+    inputs, name = record.inputs(), MODEL_OF[record.code]
+    options = options_for(name, **{**record.options(), **changed})
+    model = WIDENED.get(record.code, MODELS[name])(options, data_of(record))
     weights = {WEIGHT_OF[key]: ours(key, inputs[f"w.{key}"]) for key in WEIGHT_OF}
+    if record.code in WIDENED:
+        model.item_embedding.padding_idx = 0  # no gradient: its zero vector stays a constant
+        weights["item_embedding.weight"][0] = 0
     model.load_state_dict({name: weights[name] for name in model.state_dict()})
     return model
+
+
+def twin_of_record(record: Record, width: int, **changed: Any) -> reference.CML:
+    """The plain twin of a record's model in training, where histories are `width` wide.
+
+    As the models above, the twins of AdaCML and HLR++ attend to item 0 behind a shorter history.
+    """
+    twin = twin_of(model_of(record).train(), data_of(record), **{**record.options(), **changed})
+    method = {"attcml": "translation", "jpte": "user_attention"}.get(record.code)
+    if method is not None:
+        exact = getattr(twin, method)
+
+        def wide(u: int, v: int, history: list[int]) -> Tensor:
+            return exact(u, v, history if len(history) == width else [*history, 0])
+
+        setattr(twin, method, wide)
+    return twin
 
 
 def ours(name: str, recorded: np.ndarray) -> Tensor:
@@ -167,12 +258,12 @@ def batch(record: Record) -> Batch:
 class Released:
     """A model trained as the released code trains it.
 
-    There the negative's relation forgets the second memory (`diff_ram` without `copy`): negatives are
-    scored by a second model, without that memory, that shares all other weights.
+    There the negative's relation forgets the second memory (`diff_ram` without `copy`, oddity 9): negatives
+    are scored by a second model, without that memory, that shares all other weights.
     """
 
-    def __init__(self, record: Record) -> None:
-        self.model = self.negative_model = model_of(record).train()
+    def __init__(self, record: Record, **changed: Any) -> None:
+        self.model = self.negative_model = model_of(record, **changed).train()
         options = record.options()
         if options.get("direct_memory") and not options["share_negative_relation"]:
             self.negative_model = model_of(record, direct_memory=False).train()
@@ -186,16 +277,13 @@ class Released:
         positive = self.model.distances(batch.users, pairs, batch.history)[:, 0]
         return positive, self.negative_model.distances(batch.users, pairs, batch.history)[:, 1]
 
-    def relations(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
-        """Translations `(B, d)` of positives and of negatives; None for zero."""
-        found = []
-        shared = self.model.share_negative_relation
-        lenders = (batch.positives, batch.positives if shared else batch.negatives)
-        for model, items in zip((self.model, self.negative_model), lenders, strict=True):
-            item_e = model.item_embedding(items).unsqueeze(1)  # (B, 1, d)
-            r = model.translation(model.user_embedding(batch.users), item_e, batch.history)
-            found.append(None if r is None else r.squeeze(dim=1))
-        return found[0], found[1]
+    def relations(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Translations `(B, d)` of positives and of negatives by recorded name, HLR++'s in two parts."""
+        lent = batch.positives if self.model.share_negative_relation else batch.negatives
+        return (
+            relation_parts(self.model, batch, batch.positives),
+            relation_parts(self.negative_model, batch, lent),
+        )
 
     def loss(self, batch: Batch) -> Tensor:
         model = self.model
@@ -203,6 +291,19 @@ class Released:
             return model.loss(batch.users, batch.positives, batch.negatives.unsqueeze(1), batch.history)
         positive, negative = self.distances(batch)
         return triplet_loss(positive, negative.unsqueeze(1), model.margin, "mean", 1.0, model.n_items - 1)
+
+
+def relation_parts(model: nn.Module, batch: Batch, items: Tensor) -> dict[str, Tensor]:
+    """r(u, v) `(B, d)` of a batch's users with `items (B,)` by recorded name."""
+    lenders = items.unsqueeze(1)  # (B, 1)
+    if not isinstance(model, HLRPP):
+        return {"relation": translation_of(model, batch.users, lenders, batch.history).squeeze(dim=1)}
+    pairs = model.pairs(batch.users, lenders, batch.history)
+    parts = {
+        "relation.user_attention": model.user_attention(pairs),
+        "relation.item_attention": model.item_attention_of(pairs),
+    }
+    return {name: (mixture @ model.memory.memories).squeeze(dim=1) for name, mixture in parts.items()}
 
 
 def tensorflow_eps(step: int) -> float:

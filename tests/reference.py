@@ -3,17 +3,19 @@
 Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Learning, RecSys 2021
 (doi 10.1145/3460231.3474230). Nothing here is vectorised over users, items, histories or slots, and
 nothing is shared with the package: a user, an item and a relation are vectors `(d,)`, a history is a
-list of item ids, a memory a list of slots.
+list of item ids, a memory a list of slots, the interactions a list of item ids for every user.
 
 | letter | name | | letter | name |
 |---|---|---|---|---|
 | p_u | `p[u]` | | k_n, m_n | `keys[n]`, `memories[n]` |
-| q_v | `q[v]` | | I_u | `history` |
+| q_v | `q[v]` | | I_u | `history`: a draw of `interactions[u]` |
+| | | | U_v | `audience(u, v)`: users whose interactions hold v |
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -39,6 +41,17 @@ def attention(relations: list[Tensor], query: Tensor, smoothing: float) -> Tenso
     total = sum(exps)
     terms = [exp / total**smoothing * r for exp, r in zip(exps, relations, strict=True)]
     return sum(terms, start=torch.zeros_like(query))  # (d,)
+
+
+def mean(vectors: Iterable[Tensor], zero: Tensor) -> Tensor:
+    """The mean of some vectors; of none, `zero`."""
+    listed = list(vectors)
+    return sum(listed) / len(listed) if listed else zero
+
+
+def squared_distance(a: Tensor, b: Tensor) -> Tensor:
+    """||a - b||^2 (Eq. 1)."""
+    return torch.dot(a - b, a - b)
 
 
 def hinges(positive: Tensor, negatives: list[Tensor], margin: float) -> list[Tensor]:
@@ -81,26 +94,36 @@ def clip_rows(rows: Tensor, max_norm: float) -> Tensor:
 class CML:
     """d(u, v) = ||p_u - q_v||^2 (Eq. 1); every other model moves p_u by its r(u, v)."""
 
-    def __init__(self, weights: Weights, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        options: dict[str, Any],
+        interactions: dict[int, list[int]],
+        training: bool = False,
+    ) -> None:
         self.weights, self.options = weights, options
+        self.interactions, self.training = interactions, training
         self.p, self.q = weights["user_embedding.weight"], weights["item_embedding.weight"]
 
     def translation(self, u: int, v: int, history: list[int]) -> Tensor:
         """r = 0."""
         return torch.zeros_like(self.p[u])
 
+    def penalty(self, u: int, i: int, negatives: list[int]) -> Tensor | float:
+        """What a positive adds to the loss beside its hinges: nothing."""
+        return 0.0
+
     def distance(self, u: int, v: int, history: list[int], lender: int | None = None) -> Tensor:
         """||p_u + r(u, v) - q_v||^2; with a `lender` its r(u, lender) in the place of v's own."""
         r = self.translation(u, v if lender is None else lender, history)
-        difference = self.p[u] + r - self.q[v]
-        return torch.dot(difference, difference)
+        return squared_distance(self.p[u] + r, self.q[v])
 
     def loss(self, triplets: list[tuple[int, int, list[int]]], histories: list[list[int]]) -> Tensor:
         """Sum over (u, i, negatives) of the triplet loss (Eq. 8), u's history being `histories[row]`."""
         options = self.options
         total = torch.zeros((), dtype=torch.float64)
         for (u, i, negatives), history in zip(triplets, histories, strict=True):
-            lender = i if options.get("share_negative_relation") else None
+            lender = i if self.training and options.get("share_negative_relation") else None
             total = total + triplet_loss(
                 self.distance(u, i, history),
                 [self.distance(u, j, history, lender) for j in negatives],
@@ -109,6 +132,7 @@ class CML:
                 options["negative_temperature"],
                 len(self.q) - 1,
             )
+            total = total + self.penalty(u, i, negatives)
         return total
 
     def clipped(self) -> Weights:
@@ -118,23 +142,53 @@ class CML:
         return {**self.weights, **{name: clip_rows(self.weights[name], max_norm) for name in tables}}
 
 
-class HLR(CML):
-    """r(u, v) = sum_j alpha_j rel(q_v, q_j), alpha = softmax_j(p_u . rel(q_v, q_j)), j in I_u (Eqs. 5-6).
+class TransCF(CML):
+    """r(u, v) = a_u * b_v, a_u the mean of q over u's items, b_v that of p over v's users; constants.
 
-    `attend_user` (released code): rel(q_v, p_u) is one of the attended relations, read from a memory
-    of its own with `direct_memory`.
+    `p_then` and `q_then` are the tables that the means are taken of: the current ones, unless changed.
     """
 
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.p_then, self.q_then = self.p.detach(), self.q.detach()
+
+    def user_mean(self, u: int) -> Tensor:
+        """a_u."""
+        return mean((self.q_then[j] for j in self.interactions[u]), torch.zeros_like(self.q_then[0]))
+
+    def item_mean(self, v: int) -> Tensor:
+        """b_v."""
+        users = [h for h, items in self.interactions.items() if v in items]
+        return mean((self.p_then[h] for h in users), torch.zeros_like(self.p_then[0]))
+
     def translation(self, u: int, v: int, history: list[int]) -> Tensor:
-        """Eqs. 2-6."""
-        keys, memories = self.weights["memory.keys"], self.weights["memory.memories"]
-        relations = [relation(self.q[v], self.q[j], keys, memories) for j in history]
-        if self.options["attend_user"]:
-            if self.options["direct_memory"]:
-                keys = self.weights["direct_memory.keys"]
-                memories = self.weights["direct_memory.memories"]
-            relations.append(relation(self.q[v], self.p[u], keys, memories))
-        return attention(relations, self.p[u], self.options["attention_smoothing"])
+        """a_u * b_v."""
+        return self.user_mean(u) * self.item_mean(v)
+
+    def penalty(self, u: int, i: int, negatives: list[int]) -> Tensor:
+        """Both regularisers: distances to the means, and the distance of the positive."""
+        of_user = squared_distance(self.p[u], self.user_mean(u))
+        of_positive = squared_distance(self.q[i], self.item_mean(i))
+        of_negatives = [squared_distance(self.q[j], self.item_mean(j)) for j in negatives]
+        neighbours = of_user + of_positive + sum(of_negatives) / len(of_negatives)
+        distance = self.distance(u, i, [])
+        return self.options["neighbour_weight"] * neighbours + self.options["distance_weight"] * distance
+
+
+class AdaCML(CML):
+    """r(u, v) = sum_j alpha_j q_j, alpha = softmax_j(q_v . q_j), j in I_u."""
+
+    def translation(self, u: int, v: int, history: list[int]) -> Tensor:
+        """The attention over the history's vectors."""
+        return attention([self.q[j] for j in history], self.q[v], self.options["attention_smoothing"])
+
+
+class LRML(CML):
+    """r(u, v) = rel(p_u, q_v) (Eqs. 2-4)."""
+
+    def translation(self, u: int, v: int, history: list[int]) -> Tensor:
+        """Eqs. 2-4."""
+        return relation(self.p[u], self.q[v], self.weights["memory.keys"], self.weights["memory.memories"])
 
     def clipped(self) -> Weights:
         """Tables; with `clip_memories` also memories, slot by slot, and keys, dimension by dimension."""
@@ -150,4 +204,57 @@ class HLR(CML):
         return weights
 
 
-TWINS = {"CML": CML, "HLR": HLR}  # by class name; a model without a twin fails the tests
+class HLR(LRML):
+    """r(u, v) = sum_j alpha_j rel(q_v, q_j), alpha = softmax_j(p_u . rel(q_v, q_j)), j in I_u (Eqs. 5-6).
+
+    `attend_user` (released code): rel(q_v, p_u) is one of the attended relations, read from a memory
+    of its own with `direct_memory`.
+    """
+
+    def translation(self, u: int, v: int, history: list[int]) -> Tensor:
+        """Eqs. 2-6."""
+        return self.user_attention(u, v, history)
+
+    def user_attention(self, u: int, v: int, history: list[int]) -> Tensor:
+        """Eqs. 5-6."""
+        keys, memories = self.weights["memory.keys"], self.weights["memory.memories"]
+        relations = [relation(self.q[v], self.q[j], keys, memories) for j in history]
+        if self.options["attend_user"]:
+            if self.options.get("direct_memory"):
+                keys = self.weights["direct_memory.keys"]
+                memories = self.weights["direct_memory.memories"]
+            relations.append(relation(self.q[v], self.p[u], keys, memories))
+        return attention(relations, self.p[u], self.options["attention_smoothing"])
+
+
+class HLRPP(HLR):
+    """r(u, v) = user attention (Eqs. 5-6) + item attention (Eq. 9).
+
+    Item attention: sum_x beta_x rel(p_u, x), beta = softmax_x(q_v . rel(p_u, x)), over the vectors of
+    I_u or of U_v; with `attend_target` q_v is one of them.
+    """
+
+    def translation(self, u: int, v: int, history: list[int]) -> Tensor:
+        """Eq. 9."""
+        return self.user_attention(u, v, history) + self.item_attention(u, v, history)
+
+    def item_attention(self, u: int, v: int, history: list[int]) -> Tensor:
+        """Section 3.3."""
+        if self.options["item_attention"] == "history":
+            attended = [self.q[j] for j in history]
+        else:
+            attended = [self.p[h] for h in self.audience(u, v)]
+        if self.options["attend_target"]:
+            attended.append(self.q[v])
+        keys, memories = self.weights["memory.keys"], self.weights["memory.memories"]
+        relations = [relation(self.p[u], x, keys, memories) for x in attended]
+        return attention(relations, self.q[v], self.options["attention_smoothing"])
+
+    def audience(self, u: int, v: int) -> list[int]:
+        """The users of v; in training u is none of them, be v its positive or not."""
+        users = [h for h, items in self.interactions.items() if v in items]
+        return [h for h in users if h != u] if self.training else users
+
+
+# by class name; a model without a twin fails the tests
+TWINS = {twin.__name__: twin for twin in (CML, TransCF, AdaCML, LRML, HLR, HLRPP)}

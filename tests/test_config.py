@@ -13,6 +13,7 @@ from recbole_hlr.config import HLRConfig
 from recbole_hlr.options import MODEL_OPTIONS, RUN_OPTIONS
 from recbole_hlr.resources import shipped
 from recbole_hlr.values import load_yaml, parse_arguments, parse_scalar
+from tests.toys import NAMES, defaults
 
 
 @pytest.mark.parametrize(
@@ -118,12 +119,17 @@ def test_part_of_a_mapping_leaves_the_rest_at_its_default(toy):
     assert config["eval_args"]["split"] == {"RS": [0.8, 0.1, 0.1]}
 
 
-def test_effective_configuration_is_complete_yaml_and_gives_itself(tmp_path, toy):
-    config = HLRConfig("HLR", options={**toy, "lr_scheduler": {"name": "exponential", "gamma": 0.9}})
+@pytest.mark.parametrize("model", NAMES.values())
+def test_effective_configuration_is_complete_yaml_and_gives_itself(tmp_path, toy, model):
+    config = HLRConfig(model, options={**toy, "lr_scheduler": {"name": "exponential", "gamma": 0.9}})
     (tmp_path / "effective.yaml").write_text(str(config))
     again = HLRConfig(config_files=[tmp_path / "effective.yaml"])
     assert str(again) == str(config)
-    assert set(MODEL_OPTIONS) <= set(yaml.safe_load(str(config)))
+    assert set(defaults(model)) <= set(yaml.safe_load(str(config)))
+
+
+def test_every_option_of_a_model_is_one_that_some_model_has():
+    assert set(MODEL_OPTIONS) <= {key for model in NAMES.values() for key in defaults(model)}
 
 
 def test_device_is_chosen_without_touching_the_environment(monkeypatch, toy):
@@ -151,6 +157,15 @@ WRONG = {
     "clip_memories": [0],
     "direct_memory": [2, True],
     "max_memory_norm": [0, "x"],
+    "protocol": ["papr", "Paper", None, True, ["paper"]],
+    "test_history": ["all", "validation", None, True],
+    "item_attention": ["users", 1, None],
+    "attend_target": ["yes", 1],
+    "neighbour_weight": [-0.1, "x", None],
+    "distance_weight": [-0.1, "x", None],
+    "neighbour_refresh": ["step", 1, None],
+    "pretrained_embeddings": [5, ""],
+    "freeze_embeddings": ["x", 1, True],
     "epochs": [0, -3, 1.5],
     "train_batch_size": [0],
     "eval_batch_size": [0],
@@ -166,6 +181,7 @@ WRONG = {
     "stopping_step": [-1],
     "topk": [0, [], [5, 0], "ten"],
     "metric_decimal_place": [-1],
+    "cohorts": [-1, 1.5, None, True],
     "seed": [-1, 1.5, 2**32],
     "show_progress": ["x"],
     "tensorboard": ["x"],
@@ -198,13 +214,29 @@ def test_every_checked_option_has_wrong_values_here():
     ("key", "value"), [(key, value) for key, values in WRONG.items() for value in values]
 )
 def test_wrong_values_are_refused_with_name_place_and_range(toy, key, value):
+    model = next((name for name in ("HLR", *NAMES.values()) if key in defaults(name)), "HLR")
     with pytest.raises(InputError) as caught:
-        HLRConfig("HLR", options={**toy, key: value})
+        HLRConfig(model, options={**toy, key: value})
     text = str(caught.value)
     assert key in text
     assert "keyword argument" in text
     assert "must be" in text or key == "lr_scheduler", text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "allowed"),
+    [
+        ("HLR", {}, "false unless pretrained_embeddings is given"),
+        ("CML", {"pretrained_embeddings": "runs/x"}, "false: CML has nothing else to learn"),
+        ("AdaCML", {"pretrained_embeddings": "runs/x"}, "false: AdaCML has nothing else to learn"),
+    ],
+)
+def test_tables_are_frozen_only_where_something_is_left_to_learn(toy, model, options, allowed):
+    with pytest.raises(InputError, match=f"freeze_embeddings=True .*must be {allowed}"):
+        HLRConfig(model, options={**toy, **options, "freeze_embeddings": True})
+    options = {"pretrained_embeddings": "runs/x", "freeze_embeddings": True}
+    assert HLRConfig("LRML", options={**toy, **options})["freeze_embeddings"]
 
 
 def test_a_wrong_value_in_a_file_names_the_file(tmp_path, toy):

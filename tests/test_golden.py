@@ -9,13 +9,17 @@ import torch
 
 from tests import golden
 from tests.golden import WEIGHT_OF, Record, Released
-from tests.toys import assert_close, gradients, rows_of, scores_by_pairs, scores_of_all, twin_of
+from tests.toys import assert_close, gradients, rows_of, scores_by_pairs, scores_of_all
 
 every_record = pytest.mark.parametrize("record", golden.records())
 
 
 def expected(record: Record, name: str) -> torch.Tensor:
     return torch.from_numpy(record.results()[name])
+
+
+def compare(found: torch.Tensor, record: Record, name: str, tolerance: float) -> None:
+    assert_close(found, expected(record, name), tolerance, label(record, name))
 
 
 def label(record: Record, what: str) -> str:
@@ -26,13 +30,31 @@ def label(record: Record, what: str) -> str:
 def test_distances_and_relations_eqs_1_to_6(record: Record) -> None:
     released, batch = Released(record), golden.batch(record)
     sides = zip(("pos", "neg"), released.distances(batch), released.relations(batch), strict=True)
-    for side, distance, relation in sides:
-        assert_close(
-            distance, expected(record, f"{side}_distances"), 1e-5, label(record, f"{side}_distances")
-        )
-        if relation is not None:
-            name = f"{side}_relation"
-            assert_close(relation, expected(record, name), 1e-5, label(record, name))
+    for side, distance, relations in sides:
+        compare(distance, record, f"{side}_distances", 1e-5)
+        for name, relation in relations.items():
+            if record.code == "cml":
+                assert not relation.any()
+            else:
+                compare(relation, record, f"{side}_{name}", 1e-5)
+
+
+@pytest.mark.parametrize("refresh", ["batch", "epoch"])
+@pytest.mark.parametrize("record", golden.records(codes=["transcf"]))
+def test_neighbourhood_means_and_regularisers_of_transcf(record: Record, refresh: str) -> None:
+    released, batch = Released(record, neighbour_refresh=refresh), golden.batch(record)
+    released.model.start_epoch(0)
+    pairs = torch.stack([batch.positives, batch.negatives], dim=1)  # (B, 2)
+    embedded = released.model.pairs(batch.users, pairs, None)
+    found = {"user": embedded.user_mean, "pos": embedded.item_mean[:, 0], "neg": embedded.item_mean[:, 1]}
+    for name, mean in found.items():
+        key = f"train.transcf_{name}_neighbors"
+        assert_close(mean, torch.from_numpy(record.inputs()[key]), 1e-6, label(record, key))
+    weights = (released.model.neighbour_weight, released.model.distance_weight)
+    penalty = released.model.penalty(embedded, released.model.distances(batch.users, pairs, None))
+    terms = expected(record, "reg_nbr"), expected(record, "reg_dist")
+    assert_close(penalty, sum(terms), 1e-5, label(record, "regularisers"))
+    assert all(term.any() == (weight > 0) for term, weight in zip(terms, weights, strict=True))
 
 
 @every_record
@@ -44,9 +66,7 @@ def test_loss_eq_8_and_gradients(record: Record) -> None:
     for name, weight in WEIGHT_OF.items():
         if weight in found:
             gradient = golden.recorded_form(name, found[weight])
-            assert_close(
-                gradient, expected(record, f"grad.{name}"), 1e-4, label(record, f"gradient of {name}")
-            )
+            compare(gradient, record, f"grad.{name}", 1e-4)
     for name in ("user_embedding.weight", "item_embedding.weight"):
         assert not found[name][0].any(), label(record, f"padding row of {name} has a gradient")
 
@@ -56,12 +76,24 @@ def test_loss_eq_8_and_gradients(record: Record) -> None:
 def test_scores(record: Record, score) -> None:
     model = golden.model_of(record).eval()
     users = (record.inputs()["eval.user_ids"] + 1).tolist()
-    assert_close(score(model, users)[:, 1:], expected(record, "scores"), 1e-5, label(record, "scores"))
+    found, recorded = score(model, users)[:, 1:], expected(record, "scores")
+    if record.code == "lrml":  # oddity 19: the score is the root of the distance, in the same order
+        found = -(-found).sqrt()
+        assert found.argsort(dim=1).equal(recorded.argsort(dim=1)), label(record, "order of scores")
+    if record.code in ("attcml", "transcf"):  # oddity 3: NaN where there is no history; here r = 0
+        empty = torch.from_numpy(record.inputs()["eval.n_prefs"] == 0)
+        assert recorded.isnan().all(dim=1).equal(empty), label(record, "which scores are NaN")
+        unmoved = -torch.cdist(model.user_embedding.weight[1:], model.item_embedding.weight[1:]).square()
+        recorded = torch.where(empty.unsqueeze(1), unmoved, recorded)
+    assert_close(found, recorded, 1e-5, label(record, "scores"))
 
 
 @every_record
 def test_weights_after_three_steps(record: Record) -> None:
-    released, batch, results = Released(record), golden.batch(record), record.results()
+    # TransCF's recorded means are those of the first step: an epoch's, not refreshed within it
+    released = Released(record, neighbour_refresh="epoch")
+    released.model.start_epoch(0)
+    batch, results = golden.batch(record), record.results()
     optimizer = golden.optimizer_of(released.model, float(results["param.learning_rate"]))
     half = len(batch.users) // 2
     for step, rows in enumerate((slice(half), slice(half, None), slice(None))):
@@ -77,25 +109,28 @@ def test_weights_after_three_steps(record: Record) -> None:
         for name, weight in WEIGHT_OF.items():
             key = f"after{step + 1}.{name}"
             if weight in weights and key in results:
-                form = golden.recorded_form(name, weights[weight])
-                assert_close(form, expected(record, key), 5e-5, label(record, key))
+                # the records themselves are right to 1e-4: Adam divides gradients of 1e-7 by their own size
+                compare(golden.recorded_form(name, weights[weight]), record, key, 1e-4)
 
 
 @pytest.mark.parametrize("record", golden.records(without="big"))  # loops over 64 rows of 20 items: slow
 def test_plain_loops_of_the_reference_agree_too(record: Record) -> None:
     released, batch = Released(record), golden.batch(record)
     sides = {"pos": (released.model, batch.positives), "neg": (released.negative_model, batch.negatives)}
-    histories = rows_of(batch.history, len(batch.users))
+    histories, width = rows_of(batch.history, len(batch.users)), batch.history.mask.shape[1]
     for side, (model, items) in sides.items():
-        options = {**record.options(), "direct_memory": getattr(model, "direct_memory", None) is not None}
-        twin = twin_of(model, **options)
-        share = options.get("share_negative_relation", False)
+        direct = getattr(model, "direct_memory", None) is not None
+        twin = golden.twin_of_record(record, width, direct_memory=direct)
+        share = record.options().get("share_negative_relation", False)
         found = [
             twin.distance(int(u), int(v), history, int(i) if share else None)
             for u, v, i, history in zip(batch.users, items, batch.positives, histories, strict=True)
         ]
-        name = f"{side}_distances"
-        assert_close(torch.stack(found), expected(record, name), 1e-5, label(record, f"reference {name}"))
+        compare(torch.stack(found), record, f"{side}_distances", 1e-5)
+    if released.negative_model is released.model:
+        triplets = zip(batch.users, batch.positives, batch.negatives, strict=True)
+        loss = twin.loss([(int(u), int(i), [int(j)]) for u, i, j in triplets], histories)
+        compare(loss, record, "loss", 1e-5)
 
 
 def test_every_recorded_setting_of_our_models_is_compared() -> None:

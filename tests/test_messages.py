@@ -106,6 +106,13 @@ def test_what_the_data_cannot_give(tmp_path, arguments, capsys, word, pattern):
     refuse(capsys, tmp_path, words, pattern, word)
 
 
+def test_rankings_of_rated_interactions(tmp_path, arguments, capsys):
+    words = ["--eval_args={mode: labeled}", "--LABEL_FIELD=rating"]
+    words.append("--load_col={inter: [user_id, item_id, rating]}")
+    pattern = r"mode: labeled: ranks nothing; needs metrics of ratings such as AUC"
+    refuse(capsys, tmp_path, arguments, pattern, *words)
+
+
 def test_filters_that_leave_nothing(tmp_path, arguments, capsys):
     refuse(
         capsys, tmp_path, arguments,

@@ -1,12 +1,14 @@
 """Tiny models, data and comparisons that the tests share. All sizes are distinct and none is 1.
 
 U = 9 users, I = 13 items (padding included), d = 6, N = 3 slots, cap 7, longest history 10, B = 5 rows.
+No item has more than 7 users, so that the cap leaves every audience whole.
 """
 
 from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from torch import Tensor
 
 from recbole_hlr.data.history import HistoryBatch
 from recbole_hlr.model import MODELS
+from recbole_hlr.model.base import MetricRecommender
+from recbole_hlr.model.relation import RelationMemory
 from recbole_hlr.resources import shipped
 from recbole_hlr.values import load_yaml
 from tests import reference
@@ -27,6 +31,8 @@ NUM_USERS, NUM_ITEMS, SIZE, SLOTS, CAP = 9, 13, 6, 3, 7
 LENGTHS = {1: 10, 2: 1, 3: 0, 4: 7, 5: 4, 6: 8, 7: 2, 8: 9}  # of every user's history
 USERS = [6, 3, 1, 4, 2]  # B = 5: longer than the cap, empty, longest, at the cap, one item
 TRAINED = [6, 2, 1, 4, 7]  # B = 5: users that have a positive; without it user 2's history is empty
+ALL_USERS = list(range(1, NUM_USERS))
+EMPTY = next(user for user, length in LENGTHS.items() if length == 0)
 
 CHOICES: dict[str, list[Any]] = {
     "attend_user": [False, True],
@@ -39,29 +45,53 @@ CHOICES: dict[str, list[Any]] = {
     "max_memory_norm": [None, 0.3],
     "history_sampling": ["uniform", "inverse_popularity"],
     "eval_history": ["capped", "all"],
+    "neighbour_refresh": ["batch", "epoch"],
+    "negative_reduction": ["mean", "hardest", "soft", "rank"],
 }
 SCORING = ("attend_user", "attend_target", "item_attention", "direct_memory", "attention_smoothing")
-TRAINING = (*SCORING, "share_negative_relation")
+TRAINING = (*SCORING, "share_negative_relation", "neighbour_refresh")
+CLIPPING = ("clip_memories", "max_memory_norm", "direct_memory", "attend_user")
 
-NAMES = {model.__name__: name for name, model in reversed(MODELS.items())}  # one name for each class
+NAMES = {  # one name for each metric model's class
+    model.__name__: name for name, model in reversed(MODELS.items()) if issubclass(model, MetricRecommender)
+}
 
 
 def defaults(name: str) -> dict[str, Any]:
     return load_yaml(shipped("properties", "model", f"{MODELS[name].__name__}.yaml"))
 
 
-def variants(*keys: str, **fixed: Any) -> list[Any]:
-    """Every model with every combination of those `keys` that its YAML has, as pytest parameters."""
+def variants(*keys: str, names: Iterable[str] | None = None, **fixed: Any) -> list[Any]:
+    """Models (all, if no `names` are given) with values of those `keys` that their YAML has, as pytest parameters.
+
+    Any two values of two keys meet in some variant.
+    """
     params = []
-    for name in NAMES.values():
+    for name in NAMES.values() if names is None else names:
         known = [key for key in keys if key in defaults(name)]
-        for values in itertools.product(*(CHOICES[key] for key in known)):
-            options = dict(zip(known, values, strict=True))
-            if options.get("direct_memory") and not options["attend_user"]:
-                continue
+        for options in pairwise(known):
             label = "-".join([name, *(f"{key}={value}" for key, value in options.items())])
             params.append(pytest.param(name, {**options, **fixed}, id=label))
     return params
+
+
+def pairwise(keys: list[str]) -> list[dict[str, Any]]:
+    """Combinations of the CHOICES of `keys`, each picked because it holds the most pairs not met yet."""
+    product = [
+        dict(zip(keys, values, strict=True)) for values in itertools.product(*(CHOICES[key] for key in keys))
+    ]
+    allowed = [
+        options for options in product if options.get("attend_user") or not options.get("direct_memory")
+    ]
+
+    def pairs(options: dict[str, Any]) -> set[Any]:
+        return set(itertools.combinations(options.items(), min(2, len(keys))))
+
+    missing, picked = set().union(*map(pairs, allowed)), []
+    while missing or not picked:
+        picked.append(max(allowed, key=lambda options: len(pairs(options) & missing)))
+        missing -= pairs(picked[-1])
+    return picked
 
 
 class Toy:
@@ -99,6 +129,7 @@ def options_for(name: str, **options: Any) -> dict[str, Any]:
         "seed": 2021,
         "train_neg_sample_args": {"sample_num": 1},
         "eval_memory": 0.5,
+        "compile": "off",
     }
     toy = {"embedding_size": SIZE, "num_memories": SLOTS, "max_history": CAP}
     return {**host, **defaults(name), **toy, **options}
@@ -110,14 +141,44 @@ def build(name: str, data: Toy | None = None, **options: Any) -> torch.nn.Module
     return MODELS[name](options_for(name, **options), data or ragged()).double().eval()
 
 
-def twin_of(model: torch.nn.Module, learn: bool = False, **options: Any) -> reference.CML:
-    """The plain twin of a model built with the same `options`, its weights copied as float64."""
+def twin_of(
+    model: torch.nn.Module, data: Toy | None = None, learn: bool = False, **options: Any
+) -> reference.CML:
+    """The plain twin of a model built with the same `data` and `options`, its weights copied as float64."""
     weights = {
         name: value.detach().double().clone().requires_grad_(learn)
         for name, value in model.named_parameters()
     }
-    kind = type(model).__name__
-    return reference.TWINS[kind](weights, options_for(NAMES[kind], **options))
+    data = data or ragged()
+    kind = next(kind.__name__ for kind in type(model).__mro__ if kind.__name__ in reference.TWINS)
+    interactions = {u: data.items_of(u) for u in range(data.user_num)}
+    return reference.TWINS[kind](weights, options_for(NAMES[kind], **options), interactions, model.training)
+
+
+def memories_of(model: torch.nn.Module) -> list[RelationMemory]:
+    return [module for module in model.modules() if isinstance(module, RelationMemory)]
+
+
+def with_history() -> list[str]:
+    return [name for name in NAMES.values() if build(name).uses_history]
+
+
+def with_memory() -> list[str]:
+    return [name for name in NAMES.values() if memories_of(build(name))]
+
+
+def translation_of(
+    model: torch.nn.Module, users: Tensor, items: Tensor, history: HistoryBatch | None
+) -> Tensor:
+    """r(u, v) `(B, C, d)` of `users (B,)` with `items (B, C)`."""
+    r = model.translation(model.pairs(users, items, history))
+    return torch.zeros_like(model.item_embedding(items)) if r is None else r
+
+
+def candidates(rows: int = 5, columns: int = 4) -> Tensor:
+    """Random items `(B, C)`."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(1, NUM_ITEMS, (rows, columns), generator=generator)
 
 
 def rows_of(history: HistoryBatch | None, rows: int) -> list[list[int]]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
+from recbole.utils import EvaluatorType
 
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.data.atomic import AtomicDataset
@@ -86,6 +87,11 @@ def check_columns(config: HLRConfig, dataset: Dataset) -> None:
                 f"eval_args with {name}: needs the column {field}={config[field]}, which is not loaded; "
                 f"loaded are {', '.join(columns)} (option load_col)"
             )
+    if "labeled" in evaluation["mode"].values() and config["eval_type"] == EvaluatorType.RANKING:
+        raise InputError(
+            "eval_args with mode: labeled: ranks nothing; needs metrics of ratings such as AUC, "
+            f"not metrics={config['metrics']}"
+        )
     if max(config["topk"]) >= dataset.item_num:
         raise InputError(
             f"topk={config['topk']} ({config.sources['topk']}): must be at most "

@@ -45,6 +45,7 @@ class History:
         self.order = items
         self.num_items = num_items
         self.lengths = indptr.diff()  # (U,)
+        self.longest = int(self.lengths.max()) if len(self.lengths) else 0
 
     @classmethod
     def from_pairs(cls, users: Tensor, items: Tensor, num_users: int, num_items: int) -> History:
@@ -129,9 +130,10 @@ class History:
         whole row. A uniformly random order makes any such window a uniform draw without replacement.
         """
         lengths = self.lengths[users]  # (B,)
-        longest = int(lengths.max()) if len(users) else 0
-        spare = 0 if exclude is None else 1
-        width = longest if cap is None else min(longest, cap + spare)
+        if cap is None:
+            width = int(lengths.max()) if len(users) else 0
+        else:  # the same for every batch: nothing is read back from the device, nothing compiled anew
+            width = min(self.longest, cap if exclude is None else cap + 1)
         step = torch.arange(width, device=users.device)  # (W,)
         mask = step < lengths[:, None]  # (B, W)
         position = step if offsets is None else step + offsets[:, None]

@@ -1,0 +1,1 @@
+"""Options that a protocol sets, for `--protocol`."""

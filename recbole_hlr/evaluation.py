@@ -1,0 +1,113 @@
+"""Evaluation of a run that has ended or was interrupted, from its run directory alone."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from recbole_hlr import checkpoint
+from recbole_hlr.config import KEYWORDS, LOSS, HLRConfig
+from recbole_hlr.data.stored import refuse_other_data, stored_data
+from recbole_hlr.errors import InputError
+from recbole_hlr.experiment import (
+    Experiment,
+    assemble,
+    describe_data,
+    evaluate_test,
+    open_run,
+    refuse_changes,
+)
+from recbole_hlr.metrics import reported
+from recbole_hlr.result import RunResult
+from recbole_hlr.rundir import set_console_level
+from recbole_hlr.values import COMMAND_LINE, parse_arguments, plain
+
+log = logging.getLogger("recbole_hlr")
+EVALUATE_KEYS = frozenset(
+    {
+        "metrics",
+        "topk",
+        "valid_metric",
+        "cohorts",
+        "eval_args",  # its mode alone
+        "eval_memory",
+        "eval_batch_size",
+        "use_gpu",
+        "gpu_id",
+        "data_path",
+        "show_progress",
+        "state",
+    }
+)
+
+
+def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: Any) -> RunResult:
+    """Return the metrics of a run's best state on its validation and test part; write nothing.
+
+    The options are those of the run; only `EVALUATE_KEYS` may be given anew, of `eval_args` the mode.
+    What the result says of the training stays: `valid_metric`, `best_valid_score`, `best_epoch`;
+    valid_metric=loss adds the validation loss. `seconds` has no `fit`. Raises `InputError` for wrong
+    input and for data that are not those of the run.
+    """
+    started = time.perf_counter()
+    command, options = parse_arguments(arguments), plain(options)
+    folder = open_run(run_dir, command.get("config_files"))
+    content = checkpoint.load(folder.checkpoint)
+    stored = HLRConfig(None, None, [folder.config]).requested
+    names = {key: command.pop(key, options.pop(key, None)) for key in ("model", "dataset")}
+    for values, source in ((options, KEYWORDS), (command, COMMAND_LINE)):
+        merge_mode(values, stored["eval_args"], source)
+    changed = {**options, **command}
+    if "valid_metric" not in changed:
+        options["valid_metric"] = reported_metric(changed, stored)
+    given = HLRConfig(None, None, [folder.config], options, command)
+    refuse_changes(stored, names, given, EVALUATE_KEYS, "an evaluation")
+    experiment = assemble(stored["model"], stored["dataset"], [folder.config], command, options)
+    data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
+    refuse_other_data(content["data"], data, folder.path)
+    set_console_level(experiment.config["state"].upper())
+    log.info("%s", describe_data(experiment))
+    experiment.trainer.load_state(content, experiment.train_data)
+    experiment.trainer.restore_best()
+    prepared = time.perf_counter()
+    measured = measure(experiment)
+    seconds = {"prepare": prepared - started, "evaluate": time.perf_counter() - prepared}
+    result = RunResult.of(experiment.trainer, folder.path, **measured, seconds=seconds)
+    return replace(result, valid_metric=stored["valid_metric"].lower())
+
+
+def measure(experiment: Experiment) -> dict[str, Any]:
+    """Return `test`, `cohorts` and `valid` of a `RunResult`.
+
+    The test part comes first, as after a training, for where negatives are sampled it depends on the
+    state of the random numbers.
+    """
+    config, trainer, valid_data = experiment.config, experiment.trainer, experiment.valid_data
+    progress = config["show_progress"] and sys.stderr.isatty()
+    test, cohorts = evaluate_test(experiment, progress)
+    valid = trainer.evaluate(valid_data, load_best_model=False, show_progress=progress) or {}
+    if valid and trainer.valid_metric == LOSS:
+        valid = {**trainer.validate(valid_data)[1], **valid}
+    return {"test": test, "cohorts": cohorts, "valid": valid}
+
+
+def merge_mode(values: dict[str, Any], stored: dict[str, Any], source: str) -> None:
+    """Put the mode that `values` ask for into the run's `eval_args`, of which nothing else may change."""
+    given = values.get("eval_args")
+    if not isinstance(given, dict):
+        return
+    if any(value != stored.get(key) for key, value in given.items() if key != "mode"):
+        raise InputError(f"eval_args={given} ({source}): only its mode can change in an evaluation")
+    values["eval_args"] = {**stored, **given}
+
+
+def reported_metric(changed: dict[str, Any], stored: dict[str, Any]) -> str:
+    """Return the run's valid_metric, or the first metric asked for where that is not among them."""
+    names = reported(*(changed.get(key, stored[key]) for key in ("metrics", "topk")))
+    valid = stored["valid_metric"]
+    return valid if valid.lower() in (*names, LOSS) or not names else names[0]

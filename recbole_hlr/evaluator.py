@@ -1,0 +1,99 @@
+"""RecBole's evaluator, unrounded, with values per user and per cohort of users."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from recbole.evaluator import DataStruct, Evaluator, metric_information
+from recbole.evaluator.base_metric import TopkMetric
+from torch import Tensor
+
+from recbole_hlr.data.history import generator_for
+from recbole_hlr.errors import InputError
+
+EXACT = 17  # decimal places to which the host "rounds" a metric: none
+COHORT_USERS = 10_000  # most users of a cohort, as in the authors' settings
+_COHORTS = 5  # stream of random numbers: who is in which cohort
+
+
+class UserEvaluator(Evaluator):
+    """RecBole's evaluator, which keeps what was collected for the last evaluation.
+
+    Of a ranking evaluation that has one row per user, in the order of the loader's `uid_list`.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        for metric in self.metric_class.values():
+            metric.decimal_place = EXACT
+        self.last = DataStruct()
+
+    def evaluate(self, dataobject: DataStruct) -> dict[str, float]:
+        """Return all metrics (host hook, RecBole 1.2.0 and 1.2.1)."""
+        self.last = dataobject
+        return super().evaluate(dataobject)
+
+    def user_values(self) -> dict[str, np.ndarray]:
+        """Return {name@K: `(users,)`} of the last evaluation, float64, whose means are the metrics.
+
+        Only metrics of hits that are means over all users: no PaperNDCG, coverage, popularity, GAUC.
+        """
+        values = {}
+        for name, metric in self.metric_class.items():
+            if isinstance(metric, TopkMetric) and getattr(metric, "mean_over_users", True):
+                wanted = len(inspect.signature(metric.metric_info).parameters)
+                table = metric.metric_info(*metric.used_info(self.last)[:wanted])  # (users, L)
+                values.update({f"{name}@{k}": table[:, k - 1].astype(np.float64) for k in metric.topk})
+        return values
+
+    def per_user(self, eval_data: Any) -> pd.DataFrame:
+        """Return `user_values` of the last evaluation, that of `eval_data`, beside the users' own ids."""
+        values = self.user_values()
+        if not values:
+            raise InputError(f"metrics={', '.join(self.metrics)}: none of them is a mean over users")
+        dataset = eval_data._dataset
+        users = dataset.id2token(dataset.uid_field, np.asarray(eval_data.uid_list))
+        return pd.DataFrame({"user": users, **values})
+
+    def cohorts(self, count: int, seed: int) -> dict[str, dict[str, float]]:
+        """Return {metric: {mean, std}} over `count` cohorts of the last evaluation's users.
+
+        As in the authors' code every metric, coverage and popularity included, is computed for the
+        users of each cohort alone; `std` divides by `count`.
+        """
+        needs = {need for name in self.metrics for need in metric_information[name]}
+        users = len(self.last.get(next(need for need in needs if need.startswith("rec."))))
+        results = []
+        for rows in cohort_rows(users, count, seed):
+            part = DataStruct()
+            for need in needs:
+                value = self.last.get(need)
+                part.set(need, value[rows] if need.startswith("rec.") else value)
+            results.append(super().evaluate(part))
+        table = pd.DataFrame(results).astype(np.float64)  # (cohorts, metrics)
+        return {
+            name: {"mean": float(column.mean()), "std": float(column.std(ddof=0))}
+            for name, column in table.items()
+        }
+
+
+def cohort_rows(users: int, count: int, seed: int) -> list[Tensor]:
+    """Return the rows of `count` cohorts of shuffled users, of equal size (give or take one).
+
+    No cohort has more than `COHORT_USERS`; users beyond that are in none.
+    """
+    order = torch.randperm(users, generator=generator_for(seed, _COHORTS))  # (users,)
+    return list(order[: count * COHORT_USERS].tensor_split(count))
+
+
+def refuse_empty_cohorts(config: Any, test_data: Any) -> None:
+    """Raise `InputError` where there are more cohorts than users to test."""
+    if config["cohorts"] and test_data is not None and config["cohorts"] > len(test_data.uid_list):
+        raise InputError(
+            f"cohorts={config['cohorts']} ({config.sources['cohorts']}): must be at most "
+            f"{len(test_data.uid_list)}, the users of the test part"
+        )

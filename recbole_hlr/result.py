@@ -1,0 +1,55 @@
+"""What a run came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recbole_hlr.version import __version__
+
+
+@dataclass
+class RunResult:
+    """What a run came to; metrics are unrounded, times in seconds.
+
+    `best_epoch` counts from 0; it is the last, and `best_valid_score` None, where nothing was
+    validated. `cohorts` is {metric: {mean, std}} over cohorts of test users, {} where there are none.
+    `seconds` has `prepare`, `fit` (after a resume: of the resumed part) and `evaluate`.
+    """
+
+    model: str
+    dataset: str
+    protocol: str
+    seed: int
+    valid_metric: str
+    best_valid_score: float | None
+    best_epoch: int
+    epochs: int
+    valid: dict[str, float]
+    test: dict[str, float]
+    cohorts: dict[str, dict[str, float]]
+    parameters: int
+    seconds: dict[str, float]
+    run_dir: str
+    version: str
+
+    @classmethod
+    def of(cls, trainer: Any, run_dir: Path, **measured: Any) -> RunResult:
+        """Return the result of a trainer's run; `measured` has valid, test, cohorts and seconds."""
+        config, records = trainer.config, trainer.epoch_records
+        validated = trainer.best_epoch is not None
+        return cls(
+            model=config.model,
+            dataset=config.dataset,
+            protocol=config["protocol"],
+            seed=config["seed"],
+            valid_metric=trainer.valid_metric,
+            best_valid_score=float(trainer.best_valid_score) if validated else None,
+            best_epoch=trainer.best_epoch if validated else records[-1]["epoch"],
+            epochs=len(records),
+            parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+            run_dir=str(run_dir),
+            version=__version__,
+            **measured,
+        )
