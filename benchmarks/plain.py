@@ -24,7 +24,7 @@ def attention(query: Tensor, relations: Tensor, mask: Tensor) -> Tensor:
 def translation(
     user_e: Tensor, item_e: Tensor, history_e: Tensor, mask: Tensor, memory: torch.nn.Module, plus: bool
 ) -> Tensor:
-    """Return r(u, v) `(B, C, d)` of HLR, or of HLR++: `user_e (B, d)`, `item_e (B, C, d)`, `history_e (B, H, d)`."""
+    """Return r(u, v) `(B, C, d)` of HLR or HLR++; `history_e (B, H, d)`, `item_e (B, C, d)`."""
     keys, memories, history = memory.keys, memory.memories, history_e.unsqueeze(1)  # (B, 1, H, d)
     user, mask = user_e[:, None, None], mask.unsqueeze(1)  # (B, 1, 1, d), (B, 1, H)
     relations = relation(item_e.unsqueeze(2), history, keys, memories)  # (B, C, H, d)

@@ -1,0 +1,339 @@
+"""Time training and ranking against the equations as they stand, against CML and against RecBole's BPR.
+
+    python benchmarks/performance.py                  # small: minutes
+    python benchmarks/performance.py --full --out docs/performance-table.md
+
+Each line is a ratio of two medians taken in one process, in turn, on random weights and generated
+interactions (`benchmarks/generate.py`); d = 100, H = 50, N = 20, float32. M: 6,000 users, 3,500 items;
+L: 130,000 users, 11,500 items, 9.9 M interactions. "Plain" is `benchmarks/plain.py`.
+"""
+
+import argparse
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import plain
+import torch
+from generate import SIZES, Size, interactions
+from recbole.data.interaction import Interaction
+from tabulate import tabulate
+from torch import Tensor
+
+from recbole_hlr import compat
+from recbole_hlr.experiment import prepare
+
+H, N, BATCH, SEED = 50, 20, 1000, 1
+PAPER = {
+    "max_history": H,
+    "num_memories": N,
+    "train_batch_size": BATCH,
+    "train_neg_sample_args": {"sample_num": 1},
+    "embedding_size": 100,
+    "negative_reduction": "mean",
+}
+
+
+class Line(NamedTuple):
+    """One measured ratio: `ratio` must be at least, or at most, `bar`."""
+
+    what: str
+    against: str
+    ours: float
+    theirs: float
+    unit: str
+    bar: float
+    at_most: bool = False
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster; where `at_most`, how many times slower."""
+        return self.ours / self.theirs if self.at_most else self.theirs / self.ours
+
+    def row(self) -> list[str]:
+        """Return the line's cells."""
+        met = self.ratio <= self.bar if self.at_most else self.ratio >= self.bar
+        kind = "slower, at most" if self.at_most else "faster, at least"
+        return [
+            self.what,
+            self.against,
+            f"{self.ours:.3g} {self.unit}",
+            f"{self.theirs:.3g} {self.unit}",
+            f"{self.ratio:.1f} x {kind} {self.bar:g}",
+            "yes" if met else "NO",
+        ]
+
+
+def medians(calls: list[Callable[[], Any]], repeats: int) -> list[float]:
+    """Return the median seconds of each call; the calls take turns, the first turn is not counted."""
+    seconds: list[list[float]] = [[] for _ in calls]
+    for turn in range(repeats + 1):
+        for n, call in enumerate(calls):
+            started = time.perf_counter()
+            call()
+            if turn:
+                seconds[n].append(time.perf_counter() - started)
+    return [statistics.median(values) for values in seconds]
+
+
+def write_data(size: str, folder: Path) -> None:
+    """Write a generated data set, if it is not there yet."""
+    if not (folder / size / f"{size}.inter").exists():
+        import generate
+
+        generate.write(size, folder)
+
+
+def experiment(model: str, size: str, folder: Path, **options: Any) -> Any:
+    """Return the parts of a run on a generated data set."""
+    known = {**PAPER, **options}
+    if model in ("CML", "BPR"):
+        known = {k: v for k, v in known.items() if k not in ("max_history", "num_memories", "compile")}
+    if model == "BPR":
+        known.pop("negative_reduction")
+    return prepare(
+        model, size, data_path=folder, load_col={"inter": ["user_id", "item_id"]}, seed=SEED, **known
+    )
+
+
+@torch.no_grad()
+def rank_plainly(model: Any, users: Tensor, plus: bool, chunk: int = 500) -> Tensor:
+    """Return `(B, I)` scores user by user, (chunk, H, d) relations at a time."""
+    rows = []
+    for user in users.split(1):
+        history = model.evaluation_history(user)
+        known = (model.user_embedding(user), model.item_embedding(history.items), history.mask, model.memory)
+        user_e, history_e, mask, memory = known
+        parts = [
+            plain.distances(user_e, item_e.unsqueeze(0), history_e, mask, memory, plus)
+            for item_e in model.item_embedding.weight.split(chunk)
+        ]
+        rows.append(-torch.cat(parts, dim=1))
+    return torch.cat(rows)
+
+
+def ranking_lines(folder: Path, size: str, repeats: int) -> list[Line]:
+    """Ranking of all users: HLR and HLR++ against the plain equations, HLR against CML."""
+    lines, models = [], {}
+    for name in ("HLR", "HLR++", "CML"):
+        parts = experiment(name, size, folder, compile="on", use_gpu=False)
+        models[name] = parts
+        parts.model.eval()
+    everyone = torch.arange(1, SIZES[size].users)
+    some = everyone[torch.linspace(0, len(everyone) - 1, 6).long()]
+    for name in ("HLR", "HLR++"):
+        model = models[name].model
+        difference = (model.score_all(some) - rank_plainly(model, some, name == "HLR++")).abs().max()
+        assert difference < 1e-4, f"{name}: off by {difference}"
+        ours, theirs = medians(
+            [
+                lambda m=model: m.score_all(everyone),
+                lambda m=model, p=name == "HLR++": rank_plainly(m, some, p),
+            ],
+            repeats,
+        )
+        per_user = 1e3 * ours / len(everyone), 1e3 * theirs / len(some)
+        lines.append(
+            Line(f"{name}, all users ranked on {size}", "plain equations", *per_user, "ms/user", 100)
+        )
+    calls = [
+        lambda p=models[name]: p.trainer.evaluate(p.test_data, load_best_model=False)
+        for name in ("HLR", "CML")
+    ]
+    ours, theirs = medians(calls, repeats)
+    lines.append(
+        Line(f"HLR, evaluation of all users on {size}", "CML, same evaluator", ours, theirs, "s", 5, True)
+    )
+    return lines
+
+
+def plain_step(parts: Any) -> Callable[[Interaction], None]:
+    """Return a training step of the plain equations with RecBole's default Adam."""
+    model = parts.model
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def step(batch: Interaction) -> None:
+        users, positives = batch["user_id"], batch["item_id"]
+        history = model.training_history(users, positives)
+        items = torch.cat([positives.unsqueeze(1), batch["neg_item_id"]], dim=1)
+        vectors = (
+            model.user_embedding(users),
+            model.item_embedding(items),
+            model.item_embedding(history.items),
+        )
+        found = plain.distances(*vectors, history.mask, model.memory, plus=False)  # (B, 2)
+        loss = (model.margin + found[:, 0] - found[:, 1]).relu().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        for table in (model.user_embedding.weight, model.item_embedding.weight):
+            with torch.no_grad():
+                table.mul_(1 / table.norm(dim=1, keepdim=True).clamp(min=1))
+
+    return step
+
+
+def our_step(parts: Any) -> Callable[[Interaction], None]:
+    """Return a training step as `MetricTrainer` takes it."""
+    model, optimizer = parts.model, parts.trainer.optimizer
+
+    def step(batch: Interaction) -> None:
+        optimizer.zero_grad()
+        model.calculate_loss(batch).backward()
+        optimizer.step()
+
+    return step
+
+
+def step_line(folder: Path, size: str, repeats: int) -> Line:
+    """One training step of HLR against the plain equations."""
+    parts = experiment("HLR", size, folder, compile="on", use_gpu=False)
+    parts.model.train()
+    batch = next(iter(parts.train_data))
+    ours, theirs = our_step(parts), plain_step(parts)
+    for _ in range(3):  # compiles
+        ours(batch)
+    times = medians([lambda: ours(batch), lambda: theirs(batch)], repeats)
+    milliseconds = [1e3 * value for value in times]
+    return Line(f"HLR, one training step on {size}", "plain, default Adam", *milliseconds, "ms", 4)
+
+
+def epoch_line(folder: Path, model: str, size: str, steps: int, bar: float, at_most: bool) -> Line:
+    """Training with its loader, against RecBole's BPR with its own, scaled to one epoch of equal size."""
+    seconds = []
+    for name in (model, "BPR"):
+        parts = experiment(name, size, folder, compile="on", use_gpu=False)
+        parts.model.train()
+        step = our_step(parts)
+        for n, batch in enumerate(parts.train_data):  # compiles
+            step(batch)
+            if n == 3:
+                break
+        turns = []
+        for _ in range(2):
+            done, started = 0, time.perf_counter()
+            for batch in parts.train_data:
+                step(batch)
+                done += 1
+                if done == steps:
+                    break
+            turns.append((time.perf_counter() - started) / done * -(-SIZES[size].interactions // BATCH))
+        seconds.append(min(turns))
+        del parts
+    return Line(f"{model}, one training epoch on {size}", "RecBole's BPR", *seconds, "s", bar, at_most)
+
+
+SETUP = """
+import resource, time
+from recbole_hlr import compat; compat.quiet_host()
+import torch
+started = time.perf_counter()
+import recbole_hlr
+imported = time.perf_counter() - started
+from recbole_hlr import prepare
+started = time.perf_counter()
+parts = prepare("HLR", "{size}", data_path="{folder}", load_col={{"inter": ["user_id", "item_id"]}})
+next(iter(parts.train_data))
+seconds = time.perf_counter() - started
+print(imported, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+MEMORY = """
+import resource, sys, torch
+sys.path[:0] = ["{here}", "{root}"]
+from performance import large_catalogue
+model = large_catalogue("{name}", {items})
+users = torch.arange(1, 257)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for rows in users.split(64):
+    model.score_all(rows)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+"""
+
+
+def large_catalogue(name: str, items: int) -> Any:
+    """Return a model of `name` for a large catalogue, untrained."""
+    from recbole_hlr.config import HLRConfig
+    from recbole_hlr.data.stored import StoredData
+
+    users, found = interactions(Size(300, items, 30_000))
+    pairs = torch.unique(torch.stack([torch.from_numpy(users) + 1, torch.from_numpy(found) + 1]), dim=1)
+    counts = torch.bincount(pairs[0], minlength=301)
+    data = {
+        "user_field": "user_id",
+        "item_field": "item_id",
+        "user_tokens": [str(n) for n in range(301)],
+        "item_tokens": [str(n) for n in range(items + 1)],
+        "indptr": torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(dim=0)]),
+        "items": pairs[1],
+    }
+    options = {"max_history": H, "num_memories": N, "embedding_size": 100}
+    config = HLRConfig(name, "large", options=options)
+    return config.model_class(config, StoredData(data)).eval()
+
+
+def measured_apart(program: str) -> list[float]:
+    """Return the numbers that a program prints, run in a process of its own."""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return [float(word) for word in found.stdout.split()]
+
+
+def fixed_lines(folder: Path, size: str) -> list[list[str]]:
+    """Import, set-up and the memory of ranking: rows of the table."""
+    imported, seconds, peak = measured_apart(SETUP.format(size=size, folder=folder))
+    rows = [
+        [
+            "import recbole_hlr after torch",
+            "",
+            f"{imported:.2f} s",
+            "1 s",
+            "",
+            "yes" if imported < 1 else "NO",
+        ],
+        [f"set-up on {size}", "", f"{seconds:.0f} s", "60 s", "", "yes" if seconds < 60 else "NO"],
+        [f"peak memory of set-up on {size}", "", f"{peak:.1f} GiB", "4 GiB", "", "yes" if peak < 4 else "NO"],
+    ]
+    here = Path(__file__).parent
+    for name in ("HLR", "HLR++"):
+        program = MEMORY.format(here=here, root=here.parent, name=name, items=100_000)
+        (grown,) = measured_apart(program)
+        met = "yes" if grown < 2 else "NO"
+        rows.append([f"{name}, memory of ranking 100,000 items", "", f"{grown:.2f} GiB", "2 GiB", "", met])
+    return rows
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--full", action="store_true", help="sizes M and L instead of S and M")
+    parser.add_argument("--data", type=Path, default=Path("dataset"), help="where generated data are kept")
+    parser.add_argument("--out", type=Path, help="write the table there too, as Markdown")
+    given = parser.parse_args()
+    compat.quiet_host()
+    small, large = ("M", "L") if given.full else ("S", "M")
+    repeats = 5 if given.full else 3
+    for size in (small, large):
+        write_data(size, given.data)
+    lines = ranking_lines(given.data, small, repeats)
+    lines.append(step_line(given.data, large, repeats))
+    lines.append(epoch_line(given.data, "HLR", small, 200, 3, True))
+    lines.append(epoch_line(given.data, "CML", large, 200, 3, False))
+    rows = [line.row() for line in lines] + fixed_lines(given.data, large)
+    headers = ["what", "against", "ours", "theirs", "ratio and bar", "met"]
+    table = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    text = f"{machine}, Python {platform.python_version()}\n\n{table}\n"
+    print(text)
+    if given.out:
+        given.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
