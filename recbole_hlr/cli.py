@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 USAGE = """usage: recbole-hlr train --model=HLR --dataset=ml-100k [--key=value ...]
        recbole-hlr train --resume=RUN_DIR
+       recbole-hlr convert movielens|echonest|yelp|amazon SOURCE --out=FOLDER [--name=NAME]
+       recbole-hlr convert table FILE --user=COLUMN --item=COLUMN --name=NAME --out=FOLDER
        recbole-hlr models
 
 train    train, validate and test one model; `python run_recbole_hlr.py` is the same
+convert  write RecBole's atomic files from a download or a table; `convert --help` says more
 models   list the models
 
 Every option of RecBole and of the model is given as --key=value or --key value, several
@@ -31,6 +34,13 @@ def train(arguments: list[str]) -> None:
 
     console_logging()
     print(describe(run(arguments=arguments)))
+
+
+def convert(arguments: list[str]) -> None:
+    """Convert raw data and print what was made of them."""
+    from recbole_hlr.convert.command import run
+
+    run(arguments)
 
 
 def models(arguments: list[str]) -> None:
@@ -66,13 +76,14 @@ def describe(result: RunResult) -> str:
     )
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {"train": train, "models": models}
+VERBS: dict[str, Callable[[list[str]], None]] = {"train": train, "convert": convert, "models": models}
+OWN_HELP = {"convert"}  # verbs that answer --help themselves
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; return 0, 2 for wrong input (told in one sentence), 130 after Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or {"-h", "--help"} & set(words):
+    if not words or ({"-h", "--help"} & set(words) and words[0] not in OWN_HELP):
         print(USAGE, end="")
         return 0
     verb, *rest = words
@@ -90,6 +101,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\ninterrupted; continue with --resume={stop.run_dir}", file=sys.stderr)
         return 130
     except KeyboardInterrupt:
-        print("\ninterrupted before the run began; nothing was written", file=sys.stderr)
+        print("\ninterrupted; nothing was written", file=sys.stderr)
         return 130
     return 0

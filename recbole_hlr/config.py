@@ -95,6 +95,8 @@ class HLRConfig(Config):
         self.ours = is_ours(model_class)
         host = Path(recbole.config.__file__).parents[1] / "properties"
         self.internal_config_dict: dict[str, Any] = {}
+        ours = shipped("datasets", f"{dataset}.yaml")
+        self.dataset_source: dict[str, Any] | None = None  # where to get the data set; no option
         for file in (
             host / "overall.yaml",
             shipped("properties", "overall.yaml"),
@@ -102,10 +104,12 @@ class HLRConfig(Config):
             shipped("properties", "model", f"{model}.yaml"),
             host / "dataset" / "sample.yaml",
             host / "dataset" / f"{dataset}.yaml",
-            shipped("datasets", f"{dataset}.yaml"),
+            ours,
         ):
             if file.is_file():
                 values = load_yaml(file)
+                if file == ours:
+                    self.dataset_source = values.pop("source", None)
                 for key in values:
                     self.sources.setdefault(key, f"{file.parent.name}/{file.name}")
                 self.internal_config_dict.update(values)
