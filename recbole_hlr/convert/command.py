@@ -7,7 +7,7 @@ import codecs
 from typing import NoReturn
 
 from recbole_hlr.convert.check import ITEM, PLAYS, RATING, TIME, USER
-from recbole_hlr.convert.convert import Report, convert
+from recbole_hlr.convert.conversion import Report, convert
 from recbole_hlr.convert.summary import Counts
 from recbole_hlr.errors import InputError
 from recbole_hlr.values import COMMAND_LINE
@@ -111,7 +111,7 @@ def sizes(report: Report) -> tuple[list[list[str]], list[str]]:
     if report.config:
         columns["after filtering"] = figures(report.after)
     if published := report.config.get("source", {}).get("table_1"):
-        columns["paper, Table 1"] = figures(Counts(*published, float("nan")))
+        columns["paper, Table 1"] = figures(Counts._make([*published, float("nan")]))
     names = ("users", "items", "interactions", "density", "median interactions per user")
     return [list(row) for row in zip(names, *columns.values(), strict=True)], ["", *columns]
 

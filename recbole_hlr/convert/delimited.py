@@ -104,7 +104,7 @@ def without_blank(parsed: Parsed, data: bytes, first: int) -> Parsed:
     texts = data.split(b"\n")
     keep = ~empty
     for row in empty.nonzero()[0]:
-        keep[row] = texts[parsed.lines[row] - first].strip() != b""
+        keep[row] = texts[parsed.lines[row] - first].strip(b"\r") != b""
     return Parsed(
         {field: column.filter(pa.array(keep)) for field, column in parsed.columns.items()},
         parsed.lines[keep],
