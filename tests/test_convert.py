@@ -22,6 +22,8 @@ from recbole_hlr.cli import main
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.convert import conversion, convert, delimited, json_lines, source, summary
 from recbole_hlr.convert.check import MISSING
+from recbole_hlr.convert.command import SOURCES, arguments_parser
+from recbole_hlr.convert.formats import FORMATS
 from recbole_hlr.convert.summary import within
 from recbole_hlr.data.build import load_dataset
 from recbole_hlr.errors import InputError
@@ -327,6 +329,25 @@ def test_a_table_with_line_breaks_in_values(tmp_path, monkeypatch):
         ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "kept", "where"),
+    [
+        ('uid;sku;note\nx\n1;a;"two\nli,nes"\n2;b\n', [["1", "a"]], [2, 5]),
+        ('uid\tsku\tnote\n1\ta\t"two\nlines"\n2\tb\n', [["1", "a"]], [4]),
+        ('uid,sku\n1,2\n3,"a\n4,b\n', [["1", "2"]], [3]),  # a quote that is not closed
+        ('uid,sku\n1,2\n3,5" pipe\n4,5\n6\n', [["1", "2"], ["3", '5" pipe'], ["4", "5"]], [5]),
+        (f'uid,sku,note\n1,2,"{"x" * 200_000}\n"\n3,4\n5,6,\n', [["1", "2"], ["5", "6"]], [3]),
+        ("uid,sku\r1,2\r3\r4,5", [["1", "2"], ["4", "5"]], [3]),  # line breaks of old
+        ('"uid\nx",uid,sku\n,1,2\n,3\n', [["1", "2"]], [4]),
+    ],
+)
+def test_odd_tables(tmp_path, text, kept, where):
+    """They are read, or refused in a sentence; a line number may be a row's where a row cannot be placed."""
+    report = shop(tmp_path, text)
+    assert [row[:2] for row in lines_of(tmp_path / "out", "shop")[1:]] == kept
+    assert [int(re.search(r"csv, line (\d+)", line)[1]) for line in report.first_malformed] == where
+
+
 def test_blocks_change_nothing(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     rows = [f"{u},{i}" for u, i in rng.integers(1, 50, (500, 2))]
@@ -441,6 +462,17 @@ def test_malformed_json(tmp_path, line, reason):
     assert report.malformed == 1
     assert f"line 3: {reason}" in report.first_malformed[0]
     assert (report.before.interactions, report.repeated) == (2, 1)
+
+
+def test_wrong_calls_from_python(tmp_path):
+    path = csv_file(tmp_path, "uid,sku\n1,2\n")
+    for kind, columns, pattern in [
+        ("netflix", COLUMNS, "format netflix: must be one of movielens"),
+        ("table", None, "must name user_id and item_id"),
+        ("table", {**COLUMNS, "colour": "sku"}, "no other than"),
+    ]:
+        with pytest.raises(InputError, match=pattern):
+            convert(kind, path, tmp_path / "out", name="shop", columns=columns)
 
 
 def test_only_the_first_malformed_lines_are_shown(tmp_path, capsys):
@@ -594,6 +626,14 @@ def test_other_wrong_words(capsys, tmp_path):
     assert "--user COLUMN" in capsys.readouterr().out
 
 
+def test_the_commands_of_the_documentation_are_understood():
+    text = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
+    found = re.findall(r"^recbole-hlr convert (.*)$", text, re.M)
+    assert (
+        {arguments_parser().parse_args(line.split()).kind for line in found} == set(FORMATS) == set(SOURCES)
+    )
+
+
 def test_encodings(tmp_path):
     path = tmp_path / "my.csv"
     path.write_bytes("uid,sku\nÄ,ß\n".encode("latin-1"))
@@ -633,10 +673,10 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_a_conversion_that_is_stopped_leaves_no_data_set(tmp_path, sign):
-    """The fifo is never closed, so the conversion waits in the middle of its input."""
-    fifo, out = tmp_path / "train_triplets.txt", tmp_path / "out"
-    fifo.write_text("a\tb\t1\n" * 4_000_000)
-    words = [sys.executable, "-m", "recbole_hlr", "convert", "echonest", str(fifo), "--out", str(out)]
+    """Neither Ctrl-C nor a kill; only the killed one leaves its hidden folder, which is in nobody's way."""
+    path, out = tmp_path / "train_triplets.txt", tmp_path / "out"
+    path.write_text("a\tb\t1\n" * 4_000_000)
+    words = [sys.executable, "-m", "recbole_hlr", "convert", "echonest", str(path), "--out", str(out)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not list(out.glob(".echonest.*/echonest.inter")):
@@ -647,6 +687,8 @@ def test_a_conversion_that_is_stopped_leaves_no_data_set(tmp_path, sign):
     if sign == signal.SIGINT:
         assert (process.returncode, err.strip()) == (130, "interrupted; nothing was written")
         assert not list(out.iterdir())
+    path.write_text("a\tb\t1\n")
+    assert convert("echonest", path, out).before.interactions == 1
 
 
 # --- sizes ----------------------------------------------------------------------------------------------------

@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_hlr.convert.check import ITEM, PLAYS, RATING, TIME, USER, Rows, check
+from recbole_hlr.convert.check import ITEM, PLAYS, RATING, TIME, USER, Rows, Rule, check
 from recbole_hlr.convert.formats import FORMATS, MOVIE_FILES, data_set_name, rows
-from recbole_hlr.convert.rows import Malformed
+from recbole_hlr.convert.rows import Malformed, Parsed
 from recbole_hlr.convert.source import Entry, beside, choose
 from recbole_hlr.convert.summary import Counts, Tally, summarize
 from recbole_hlr.convert.titles import read_movies, write_movies
@@ -69,35 +69,50 @@ def convert(
     field (user_id, item_id and, if any, rating or play_count, timestamp). A malformed line is left out and
     counted or, with `strict`, an `InputError`, as is input that cannot be read. Nothing is written then.
     """
+    columns = columns or {}
+    if kind not in FORMATS:
+        raise InputError(f"format {kind}: must be one of {', '.join(FORMATS)}")
+    if kind == "table" and not {USER, ITEM} <= set(columns) <= set(KINDS):
+        raise InputError(
+            f"columns={dict(columns)}: must name {USER} and {ITEM}, and no other than {list(KINDS)}"
+        )
     entry = choose(Path(source), FORMATS[kind].patterns)
     name = name or data_set_name(kind, Path(source), entry)
     with new_folder(Path(out), name, overwrite) as folder:
         shipped_config = shipped("datasets", f"{name}.yaml")
         report = Report(Path(out) / name, name)
         report.config = load_yaml(shipped_config) if shipped_config.is_file() else {}
-        tally = Tally(folder / ".rows")
-        delimiter, parts = rows(kind, entry, encoding or "utf-8", columns or {})
-        with (folder / f"{name}.inter").open("wb") as file:
-            for parsed in parts:
-                kept, malformed = check(parsed, FORMATS[kind].rule)
-                report.leave_out(entry, malformed, strict)
-                if not report.columns:
-                    report.columns = list(kept.columns)
-                    refuse_missing_columns(report)
-                    file.write(("\t".join(f"{name}:{KINDS[name]}" for name in kept.columns) + "\n").encode())
-                write_rows(file, kept)
-                tally.add(kept)
-        tally.close()
+        delimiter, parts = rows(kind, entry, encoding or "utf-8", columns)
+        tally = write_interactions(folder, parts, entry, FORMATS[kind].rule, report, strict)
         if not tally.interactions:
-            first = f"; {report.first_malformed[0]}" if report.malformed else ""
-            raise InputError(f"{entry}: no line of it could be read{first}")
+            raise InputError(
+                "; ".join([f"{entry}: no line of it could be read", *report.first_malformed[:1]])
+            )
         if kind == "movielens":
             titles(folder / f"{name}.item", entry, delimiter, encoding, tally, report, strict)
         value = PLAYS if PLAYS in report.columns else RATING
         report.before, report.after, report.repeated = summarize(tally, report.config, value)
-        for scratch in folder.glob(".rows*"):
-            scratch.unlink()
+        for file_of_rows in folder.glob(".rows*"):
+            file_of_rows.unlink()
     return report
+
+
+def write_interactions(
+    folder: Path, parts: Iterator[Parsed], entry: Entry, rule: Rule, report: Report, strict: bool
+) -> Tally:
+    """Write the `.inter` file, block by block; return what was counted."""
+    path = folder / f"{report.name}.inter"
+    with path.open("wb") as file, contextlib.closing(Tally(folder / ".rows")) as tally:
+        for parsed in parts:
+            kept, malformed = check(parsed, rule)
+            report.leave_out(entry, malformed, strict)
+            if not report.columns:
+                report.columns = list(kept.columns)
+                refuse_missing_columns(report)
+                file.write(("\t".join(f"{name}:{KINDS[name]}" for name in kept.columns) + "\n").encode())
+            write_rows(file, kept)
+            tally.add(kept)
+    return tally
 
 
 def write_rows(file: Any, kept: Rows) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from typing import Any, NamedTuple
@@ -28,13 +29,14 @@ class Delimited(NamedTuple):
         """Return the rows of a block; a line with more or fewer columns is malformed."""
         data, first = block
         if self.header and first == 1:
-            data, first = data[len(header_record(data, self.quoted)) :], 1 + header_lines(data, self.quoted)
+            count = header_lines(data, self.delimiter)
+            data, first = b"".join(data.splitlines(keepends=True)[count:]), 1 + count
         delimiter = self.delimiter
         if len(delimiter) > 1:  # pyarrow takes one character
             data, delimiter = data.replace(delimiter.encode(), b"\t"), "\t"
         table, refused = self._read(data, delimiter)
         count = len(table) + len(refused)
-        lines = record_lines(data, first, count, self.quoted)
+        lines = record_lines(data, first, count, delimiter)
         malformed = [
             Malformed(int(lines[row]), f"has {found} columns; must have {self.width}")
             for row, found in refused
@@ -71,28 +73,27 @@ class Delimited(NamedTuple):
         return table, refused
 
 
-def header_record(data: bytes, quoted: bool) -> bytes:
-    """Return the header line with its line break, which may hold line breaks between quotes."""
-    return b"".join(data.splitlines(keepends=True)[: header_lines(data, quoted)])
-
-
-def header_lines(data: bytes, quoted: bool) -> int:
+def header_lines(data: bytes, delimiter: str) -> int:
     """Return over how many lines the header goes."""
-    if not quoted:
-        return 1
-    reader = csv.reader(io.StringIO(data[: 2**16].decode(errors="replace"), newline=""))
+    reader = csv.reader(io.StringIO(data[: 2**16].decode(errors="replace"), newline=""), delimiter=delimiter)
     next(reader, None)
     return reader.line_num
 
 
-def record_lines(data: bytes, first: int, count: int, quoted: bool) -> np.ndarray:
-    """Return the line `(count,)` on which each record begins; the first is `first`."""
-    lines = data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
-    if not quoted or lines == count:
-        return np.arange(first, first + count)
-    reader = csv.reader(io.StringIO(data.decode(), newline=""))
-    ends = [reader.line_num for _ in reader]
-    return first + np.array([0, *ends[:-1]])
+def record_lines(data: bytes, first: int, count: int, delimiter: str) -> np.ndarray:
+    """Return the line `(count,)` on which each record begins; the first is `first`.
+
+    Where it cannot be told, for a value of more than 128 KiB or a line break of another kind, records
+    are counted instead.
+    """
+    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    if lines != count:
+        reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter)
+        with contextlib.suppress(csv.Error):
+            ends = [reader.line_num for _ in reader]
+            if len(ends) == count:
+                return first + np.array([0, *ends][:count], dtype=np.int64)
+    return first + np.minimum(np.arange(count), max(lines - 1, 0))
 
 
 def without_blank(parsed: Parsed, data: bytes, first: int) -> Parsed:

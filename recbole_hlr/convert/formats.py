@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -71,7 +72,7 @@ def first_text(entry: Entry, encoding: str) -> str:
 
 def movielens(entry: Entry, text: str) -> Delimited:
     """Return the layout of ratings.csv (20M and later), ratings.dat (1M, 10M) or u.data (100K)."""
-    first = text.splitlines()[0]
+    first = text.strip().splitlines()[0]
     delimiter = next((d for d in ("::", "\t") if d in first), ",")
     fields = {USER: 0, ITEM: 1, RATING: 2, TIME: 3}
     if delimiter == ",":
@@ -84,7 +85,7 @@ def movielens(entry: Entry, text: str) -> Delimited:
 
 def echonest(entry: Entry, text: str) -> Delimited:
     """Return the layout of train_triplets.txt: user, song, play count, separated by tabs."""
-    first = text.splitlines()[0]
+    first = text.strip("\r\n").splitlines()[0]
     if first.count("\t") != 2:
         raise InputError(
             f"{entry}, line 1: {first[:60]!r} must be user, song and play count, separated by tabs"
@@ -106,7 +107,7 @@ def reviews(entry: Entry, text: str) -> Json:
         known = "; ".join(", ".join(keys.values()) for keys in JSON_KEYS)
         raise InputError(f"{entry}: a line has {names[:200]}; must have one of {known}")
     raise InputError(
-        f"{entry}: must hold a JSON object on each line; the first is {text.splitlines()[0][:60]!r}"
+        f"{entry}: must hold a JSON object on each line; the first is {text.strip().splitlines()[0][:60]!r}"
     )
 
 
@@ -116,7 +117,7 @@ def amazon(entry: Entry, text: str) -> Delimited | Json:
     The ratings of 2014 are user, item, rating, time; those of 2018 item, user, rating, time, which an
     item's ten characters tell; those of 2023 have a header.
     """
-    lines = [line.split(",") for line in text.splitlines()[:1000]]
+    lines = [line.split(",") for line in text.strip().splitlines()[:1000]]
     if lines[0][0].lstrip().startswith(("{", "[")):
         return reviews(entry, text)
     names = header(text, ",")
@@ -125,8 +126,10 @@ def amazon(entry: Entry, text: str) -> Delimited | Json:
         return Delimited(
             ",", len(names), {field: names.index(name) for field, name in at.items()}, True, True
         )
-    if len(names) != 4:
-        raise InputError(f"{entry}, line 1: has {len(names)} columns; must have user, item, rating and time")
+    if len(lines[0]) != 4:
+        raise InputError(
+            f"{entry}, line 1: has {len(lines[0])} columns; must have user, item, rating and time"
+        )
     whole = [line for line in lines if len(line) == 4]
     ten = [sum(len(line[at]) == 10 for line in whole) for at in (0, 1)]
     user, item = (1, 0) if ten[0] > ten[1] else (0, 1)
@@ -146,7 +149,7 @@ def table(entry: Entry, text: str, columns: Mapping[str, str]) -> Delimited:
 def header(text: str, delimiter: str) -> list[str]:
     """Return the names in the first line."""
     try:
-        return next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter), [])
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
     except csv.Error:
         return []
 

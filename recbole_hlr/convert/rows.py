@@ -62,7 +62,11 @@ def as_text(column: pa.Array) -> pa.Array:
 def parsed_lines(entry: Entry, encoding: str, layout: Layout) -> Iterator[Parsed]:
     """Yield the rows of a text file."""
     for block in blocks(entry, encoding, layout.quoted):
-        yield layout.parse(block)
+        try:
+            yield layout.parse(block)
+        except pa.ArrowInvalid as error:
+            where = f"{entry}, from line {block.first_line} on"
+            raise InputError(f"{where}: cannot be parsed ({str(error).splitlines()[0]})") from None
 
 
 def parsed_parquet(entry: Entry, fields: Callable[[list[str]], dict[str, str]]) -> Iterator[Parsed]:
