@@ -1,14 +1,18 @@
 """Converters: round trips through the loader, malformed lines, damaged input, whole output or none."""
 
+import fcntl
 import gzip
 import json
 import logging
 import lzma
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 import zipfile
 from pathlib import Path
@@ -464,6 +468,23 @@ def test_malformed_json(tmp_path, line, reason):
     assert (report.before.interactions, report.repeated) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "first", "good"),
+    [
+        ("movielens", "u.data", "junk", ML_100K[0]),
+        ("echonest", "train_triplets.txt", "junk", "a\tb\t1"),
+        ("yelp", "review.json", '{"stars": 3}', json.dumps(REVIEW)),
+        ("amazon", "ratings_Books.csv", "junk", "A1,0000000116,4,1019865600"),
+        ("amazon", "reviews_Books.json", '{"asin": "x"', AMAZON["reviews_Books.json.gz"][0]),
+    ],
+)
+def test_a_damaged_first_line_is_one_malformed_line(tmp_path, kind, name, first, good):
+    (tmp_path / name).write_text(f"{first}\n{good}\n")
+    report = convert(kind, tmp_path / name, tmp_path / "out", name="set")
+    assert (report.malformed, report.before.interactions) == (1, 1)
+    assert f"{name}, line 1: " in report.first_malformed[0]
+
+
 def test_wrong_calls_from_python(tmp_path):
     path = csv_file(tmp_path, "uid,sku\n1,2\n")
     for kind, columns, pattern in [
@@ -564,11 +585,11 @@ def test_several_files_that_fit(capsys, tmp_path):
         ("movielens", "u.data", b"1\t2\t3\t4\n\xff\t2\t3\t4\n", r"line 2: is not utf-8 text .*set --encoding"),
         ("movielens", "u.data", "1\t2\t3\t4\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8"),
         ("echonest", "train_triplets.txt", b"a,b,1\n", "line 1: 'a,b,1' must be user, song and play count"),
-        ("yelp", "review.json", b'{"stars": 4}\n', "a line has stars; must have one of user_id, business_id"),
-        ("yelp", "review.json", b"user,item\n1,2\n", "must hold a JSON object on each line"),
-        ("yelp", "review.json", b"[1]\n", "a line has .1.; must have"),
+        ("yelp", "review.json", b'{"stars": 4}\n', r"line 1: '.*stars.*' must be a JSON object with user_id, business_id"),
+        ("yelp", "review.json", b"user,item\n1,2\n", "line 1: 'user,item' must be a JSON object with"),
+        ("yelp", "review.json", b"[1]\n", "must be a JSON object with"),
         ("yelp", "review.json", b"PK\x03\x04junk", "is cut off or damaged"),
-        ("amazon", "ratings_Books.csv", b"a,b\n", "line 1: has 2 columns; must have user, item, rating"),
+        ("amazon", "ratings_Books.csv", b"a,b\n", "line 1: 'a,b' must be user, item, rating and time"),
         ("movielens", "u.data", b"1\t2\t3\t4" * 100, "no line of it could be read"),
     ],
 )  # fmt: skip
@@ -689,6 +710,25 @@ def test_a_conversion_that_is_stopped_leaves_no_data_set(tmp_path, sign):
         assert not list(out.iterdir())
     path.write_text("a\tb\t1\n")
     assert convert("echonest", path, out).before.interactions == 1
+
+
+def test_a_progress_bar_by_bytes_on_a_terminal(tmp_path):
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    (tmp_path / "u.data").write_text("\n".join(ML_100K) + "\n")
+    words = [sys.executable, "-m", "recbole_hlr", "convert", "movielens", str(tmp_path / "u.data")]
+    done = subprocess.run(
+        [*words, f"--out={tmp_path / 'out'}", "--name=films"],
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        timeout=60,
+    )
+    os.close(follower)
+    seen = os.read(leader, 2**16)
+    os.close(leader)
+    assert done.returncode == 0
+    assert re.search(rb"u\.data:.*/60\.0.*B/s", seen), seen
+    assert b"films.inter" in done.stdout
 
 
 # --- sizes ----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import math
 from typing import NoReturn
 
 from recbole_hlr.convert.check import ITEM, PLAYS, RATING, TIME, USER
@@ -88,13 +89,9 @@ def describe(report: Report) -> str:
         lines += [f"  {line}" for line in report.first_malformed]
         lines += ["  ..."] if report.malformed > len(report.first_malformed) else []
     if report.repeated:
-        keep = report.config.get("rm_dup_inter")
-        then = (
-            f"with datasets/{report.name}.yaml RecBole drops them"
-            if keep
-            else "RecBole's rm_dup_inter drops them"
-        )
-        lines.append(f"lines that repeat a user and an item, kept: {report.repeated:,}; {then}")
+        given = f" in datasets/{report.name}.yaml" if report.config.get("rm_dup_inter") else ""
+        lines.append(f"lines that repeat a user and an item: {report.repeated:,}, kept")
+        lines.append(f"  rm_dup_inter{given} drops them when the data set is loaded")
     if report.name == "ml-100k":
         lines.append(
             "RecBole reads the name ml-100k from its own copy, not from here; --name gives another one"
@@ -118,7 +115,7 @@ def sizes(report: Report) -> tuple[list[list[str]], list[str]]:
 
 def figures(counts: Counts) -> list[str]:
     """Return counts as they are shown."""
-    median = "" if counts.median != counts.median else f"{counts.median:g}"
+    median = "" if math.isnan(counts.median) else f"{counts.median:g}"
     sizes = [f"{count:,}" for count in (counts.users, counts.items, counts.interactions)]
     return [*sizes, f"{100 * counts.density:.3f} %", median]
 

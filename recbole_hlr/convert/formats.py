@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -72,43 +73,35 @@ def first_text(entry: Entry, encoding: str) -> str:
 
 def movielens(entry: Entry, text: str) -> Delimited:
     """Return the layout of ratings.csv (20M and later), ratings.dat (1M, 10M) or u.data (100K)."""
-    first = text.strip().splitlines()[0]
-    delimiter = next((d for d in ("::", "\t") if d in first), ",")
-    fields = {USER: 0, ITEM: 1, RATING: 2, TIME: 3}
-    if delimiter == ",":
-        names = ["userId", "movieId", "rating", "timestamp"]
-        at = pick(entry, header(text, ","), dict(zip(fields, names, strict=True)))
-        width = len(header(text, ","))
-        return Delimited(",", width, {f: header(text, ",").index(n) for f, n in at.items()}, True, True)
-    return Delimited(delimiter, 4, fields)
+    for delimiter in ("::", "\t"):
+        if delimiter in text:
+            return Delimited(delimiter, 4, {USER: 0, ITEM: 1, RATING: 2, TIME: 3})
+    return with_header(
+        entry, text, ",", {USER: "userId", ITEM: "movieId", RATING: "rating", TIME: "timestamp"}
+    )
 
 
 def echonest(entry: Entry, text: str) -> Delimited:
     """Return the layout of train_triplets.txt: user, song, play count, separated by tabs."""
-    first = text.strip("\r\n").splitlines()[0]
-    if first.count("\t") != 2:
-        raise InputError(
-            f"{entry}, line 1: {first[:60]!r} must be user, song and play count, separated by tabs"
-        )
+    lines = text.strip("\r\n").splitlines()
+    if not any(line.count("\t") == 2 for line in lines):
+        what = f"{lines[0][:60]!r} must be user, song and play count, separated by tabs"
+        raise InputError(f"{entry}, line 1: {what}")
     return Delimited("\t", 3, {USER: 0, ITEM: 1, PLAYS: 2})
 
 
 def reviews(entry: Entry, text: str) -> Json:
     """Return the layout of reviews, a JSON object on each line, by the keys of the first that is one."""
-    for line in text.splitlines():
-        try:
+    lines = text.strip().splitlines()
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
             record = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        for keys in JSON_KEYS if isinstance(record, dict) else ():
-            if set(keys.values()) <= set(record):
-                return Json(keys, frozenset({RATING, TIME} if keys[TIME] != "date" else {RATING}))
-        names = ", ".join(record) if isinstance(record, dict) else line[:60]
-        known = "; ".join(", ".join(keys.values()) for keys in JSON_KEYS)
-        raise InputError(f"{entry}: a line has {names[:200]}; must have one of {known}")
-    raise InputError(
-        f"{entry}: must hold a JSON object on each line; the first is {text.strip().splitlines()[0][:60]!r}"
-    )
+            for keys in JSON_KEYS:
+                if isinstance(record, dict) and set(keys.values()) <= set(record):
+                    return Json(keys, frozenset({RATING, TIME} if keys[TIME] != "date" else {RATING}))
+    known = " or ".join(", ".join(keys.values()) for keys in JSON_KEYS)
+    what = f"{lines[0][:60]!r} must be a JSON object with {known}"
+    raise InputError(f"{entry}, line 1: {what}")
 
 
 def amazon(entry: Entry, text: str) -> Delimited | Json:
@@ -117,33 +110,34 @@ def amazon(entry: Entry, text: str) -> Delimited | Json:
     The ratings of 2014 are user, item, rating, time; those of 2018 item, user, rating, time, which an
     item's ten characters tell; those of 2023 have a header.
     """
-    lines = [line.split(",") for line in text.strip().splitlines()[:1000]]
-    if lines[0][0].lstrip().startswith(("{", "[")):
+    if text.lstrip().startswith(("{", "[")):
         return reviews(entry, text)
-    names = header(text, ",")
-    if "rating" in names:
-        at = pick(entry, names, {USER: "user_id", ITEM: "parent_asin", RATING: "rating", TIME: "timestamp"})
-        return Delimited(
-            ",", len(names), {field: names.index(name) for field, name in at.items()}, True, True
+    if "rating" in header(text, ","):
+        names = {USER: "user_id", ITEM: "parent_asin", RATING: "rating", TIME: "timestamp"}
+        return with_header(entry, text, ",", names)
+    lines = [line.split(",") for line in text.splitlines() if line.count(",") == 3]
+    if not lines:
+        what = (
+            f"{text.strip().splitlines()[0][:60]!r} must be user, item, rating and time, with commas between"
         )
-    if len(lines[0]) != 4:
-        raise InputError(
-            f"{entry}, line 1: has {len(lines[0])} columns; must have user, item, rating and time"
-        )
-    whole = [line for line in lines if len(line) == 4]
-    ten = [sum(len(line[at]) == 10 for line in whole) for at in (0, 1)]
+        raise InputError(f"{entry}, line 1: {what}")
+    ten = [sum(len(line[at]) == 10 for line in lines) for at in (0, 1)]
     user, item = (1, 0) if ten[0] > ten[1] else (0, 1)
     return Delimited(",", 4, {USER: user, ITEM: item, RATING: 2, TIME: 3})
 
 
 def table(entry: Entry, text: str, columns: Mapping[str, str]) -> Delimited:
     """Return the layout of a table, whose delimiter is the one that splits its header as asked for."""
-    best = max(
-        ",\t;|", key=lambda d: (sum(c in header(text, d) for c in columns.values()), len(header(text, d)))
-    )
-    names = header(text, best)
-    at = pick(entry, names, columns)
-    return Delimited(best, len(names), {field: names.index(name) for field, name in at.items()}, True, True)
+    split = {delimiter: header(text, delimiter) for delimiter in ",\t;|"}
+    best = max(split, key=lambda d: (sum(name in split[d] for name in columns.values()), len(split[d])))
+    return with_header(entry, text, best, columns)
+
+
+def with_header(entry: Entry, text: str, delimiter: str, columns: Mapping[str, str]) -> Delimited:
+    """Return the layout of a file whose first line names its columns."""
+    names = header(text, delimiter)
+    fields = {field: names.index(name) for field, name in pick(entry, names, columns).items()}
+    return Delimited(delimiter, len(names), fields, header=True, quoted=True)
 
 
 def header(text: str, delimiter: str) -> list[str]:
