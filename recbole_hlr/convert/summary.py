@@ -19,7 +19,7 @@ import pyarrow as pa
 from recbole_hlr.convert.check import Rows
 
 ROW = np.dtype([("user", "<i4"), ("item", "<i4"), ("value", "<f8"), ("time", "<f8")])
-PART = 2**22  # interactions that are in memory at a time
+PART = 2**21  # interactions that are in memory at a time
 
 
 class Counts(NamedTuple):
