@@ -95,7 +95,7 @@ class HLRConfig(Config):
         self.ours = is_ours(model_class)
         host = Path(recbole.config.__file__).parents[1] / "properties"
         self.internal_config_dict: dict[str, Any] = {}
-        ours = shipped("datasets", f"{dataset}.yaml")
+        dataset_file = shipped("datasets", f"{dataset}.yaml")
         self.dataset_source: dict[str, Any] | None = None  # where to get the data set; no option
         for file in (
             host / "overall.yaml",
@@ -104,11 +104,11 @@ class HLRConfig(Config):
             shipped("properties", "model", f"{model}.yaml"),
             host / "dataset" / "sample.yaml",
             host / "dataset" / f"{dataset}.yaml",
-            ours,
+            dataset_file,
         ):
             if file.is_file():
                 values = load_yaml(file)
-                if file == ours:
+                if file == dataset_file:
                     self.dataset_source = values.pop("source", None)
                 for key in values:
                     self.sources.setdefault(key, f"{file.parent.name}/{file.name}")
