@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 USAGE = """usage: recbole-hlr train --model=HLR --dataset=ml-100k [--key=value ...]
        recbole-hlr train --resume=RUN_DIR
        recbole-hlr evaluate RUN_DIR [--key=value ...]
+       recbole-hlr convert movielens|echonest|yelp|amazon SOURCE --out=FOLDER [--name=NAME]
+       recbole-hlr convert table FILE --user=COLUMN --item=COLUMN --name=NAME --out=FOLDER
        recbole-hlr models
 
 train    train, validate and test one model; `python run_recbole_hlr.py` is the same
 evaluate validate and test the best state of a run, with other metrics or cuts where they are given
+convert  write RecBole's atomic files from a download or a table; `convert --help` says more
 models   list the models
 
 Every option of RecBole and of the model is given as --key=value or --key value, several
@@ -44,6 +47,13 @@ def evaluate(arguments: list[str]) -> None:
     run_dir, options = take_word(arguments, "RUN_DIR")
     console_logging()
     print(describe(evaluate(run_dir, arguments=options)))
+
+
+def convert(arguments: list[str]) -> None:
+    """Convert raw data and print what was made of them."""
+    from recbole_hlr.convert.command import run
+
+    run(arguments)
 
 
 def models(arguments: list[str]) -> None:
@@ -83,13 +93,19 @@ def describe(result: RunResult) -> str:
     )
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {"train": train, "evaluate": evaluate, "models": models}
+VERBS: dict[str, Callable[[list[str]], None]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "convert": convert,
+    "models": models,
+}
+OWN_HELP = {"convert"}  # verbs that answer --help themselves
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; return 0, 2 for wrong input (told in one sentence), 130 after Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or {"-h", "--help"} & set(words):
+    if not words or ({"-h", "--help"} & set(words) and words[0] not in OWN_HELP):
         print(USAGE, end="")
         return 0
     verb, *rest = words
@@ -107,6 +123,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\ninterrupted; continue with --resume={stop.run_dir}", file=sys.stderr)
         return 130
     except KeyboardInterrupt:
-        print("\ninterrupted before the run began; nothing was written", file=sys.stderr)
+        print("\ninterrupted; nothing was written", file=sys.stderr)
         return 130
     return 0

@@ -105,10 +105,12 @@ class HLRConfig(Config):
             raise InputError(f"model={model}: is not a general recommender, and only those run here")
         self.ours = is_ours(model_class)
         self.internal_config_dict: dict[str, Any] = {}
+        self.dataset_source: dict[str, Any] | None = None  # where to get the data set; no option
         sources: dict[str, str] = {}
         for folder, name in self._internal_files(model, dataset):
             if (folder / name).is_file():
                 values = load_yaml(folder / name)
+                self.dataset_source = values.pop("source", None) or self.dataset_source
                 if values.get("valid_metric") == LOSS and not issubclass(model_class, MetricRecommender):
                     del values["valid_metric"]  # the paper's preset; this model has no such loss
                 sources.update(dict.fromkeys(values, name if "/" in name else f"{folder.name}/{name}"))

@@ -87,10 +87,7 @@ def load_dataset(config: HLRConfig) -> Dataset:
     wanted = [f"{part}." for part in config["benchmark_filename"] or []] or [""]
     for file in [folder / f"{name}.{part}inter" for part in wanted]:
         if not file.is_file():
-            raise InputError(
-                f"dataset={name}: there is no file {file}; put {name}'s atomic files into a folder "
-                f"{name} and name its parent with --data_path=FOLDER (ml-100k needs neither)"
-            )
+            raise InputError(f"dataset={name}: there is no file {file}; {where_to_get(config, file)}")
     try:
         return AtomicDataset(config)
     except InputError:
@@ -108,6 +105,22 @@ def load_dataset(config: HLRConfig) -> Dataset:
             f"dataset={name} in {folder}: RecBole cannot load it "
             f"with these columns and options ({type(error).__name__}: {error})"
         ) from error
+
+
+def where_to_get(config: HLRConfig, file: Path) -> str:
+    """Return what to do about an atomic file that is not there."""
+    name, source = config["dataset"], config.dataset_source
+    elsewhere = f"or, if there is a folder {name} elsewhere, name its parent with --data_path=FOLDER"
+    for packed in (file.with_name(file.name + suffix) for suffix in (".xz", ".gz")):
+        if packed.is_file():
+            return f"unpack {packed}"
+    if config["benchmark_filename"]:
+        return f"put the parts that benchmark_filename names there, {elsewhere}"
+    command = f"table FILE --user COLUMN --item COLUMN --name {name}"
+    begin = "have its interactions in a table"
+    if source:
+        begin, command = f"get {source['publisher']} from {source['url']}", source["convert"]
+    return f"{begin} and run `recbole-hlr convert {command} --out {file.parent.parent}`, {elsewhere}"
 
 
 def interactions(dataset: Any) -> tuple[torch.Tensor, torch.Tensor]:
