@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recbole_hlr.experiment import Experiment, RunResult, prepare, run
     from recbole_hlr.fitted import FittedRecommender, load
     from recbole_hlr.model import MODELS
+    from recbole_hlr.search.search import SearchResult, tune
 
 _HOMES = {
     "MODELS": "model",
@@ -26,6 +27,8 @@ _HOMES = {
     "run": "experiment",
     "FittedRecommender": "fitted",
     "load": "fitted",
+    "SearchResult": "search.search",
+    "tune": "search.search",
 }
 
 __all__ = [
@@ -34,10 +37,12 @@ __all__ = [
     "FittedRecommender",
     "InputError",
     "RunResult",
+    "SearchResult",
     "__version__",
     "load",
     "prepare",
     "run",
+    "tune",
 ]
 
 

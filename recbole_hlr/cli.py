@@ -10,12 +10,16 @@ from recbole_hlr.errors import InputError, RunInterrupted
 
 if TYPE_CHECKING:
     from recbole_hlr.experiment import RunResult
+    from recbole_hlr.search.search import SearchResult
 
 USAGE = """usage: recbole-hlr train --model=HLR --dataset=ml-100k [--key=value ...]
        recbole-hlr train --resume=RUN_DIR
+       recbole-hlr tune --model=HLR --dataset=ml-100k [--space=SPACE] [--algorithm=optuna] [--key=value ...]
+       recbole-hlr tune --resume=RUN_DIR
        recbole-hlr models
 
 train    train, validate and test one model; `python run_recbole_hlr.py` is the same
+tune     search for options on Ray Tune; docs/search.md lists what it takes
 models   list the models
 
 Every option of RecBole and of the model is given as --key=value or --key value, several
@@ -31,6 +35,15 @@ def train(arguments: list[str]) -> None:
 
     console_logging()
     print(describe(run(arguments=arguments)))
+
+
+def tune(arguments: list[str]) -> None:
+    """Run a search and print its winner."""
+    from recbole_hlr.rundir import console_logging
+    from recbole_hlr.search.search import tune
+
+    console_logging()
+    print(describe_search(tune(arguments=arguments)))
 
 
 def models(arguments: list[str]) -> None:
@@ -66,7 +79,22 @@ def describe(result: RunResult) -> str:
     )
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {"train": train, "models": models}
+def describe_search(result: SearchResult) -> str:
+    """Return what a search ends with: the winner's table and how to repeat it."""
+    from recbole_hlr.search.report import counts, show
+
+    values = ", ".join(f"{key}={show(value)}" for key, value in result.best.values.items())
+    return (
+        f"{describe(result.run)}\n\n"
+        f"trials         {counts(result.trials)}\n"
+        f"winner         trial {result.best.number}, by validation {result.metric} "
+        f"{result.best.score:.4f}: {values}\n"
+        f"to repeat it   {result.command}\n"
+        f"search         {result.run_dir} (trials.csv, best.yaml, report.html)"
+    )
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {"train": train, "tune": tune, "models": models}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
