@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -57,6 +58,8 @@ def start(address: str | None, folder: str | None) -> None:
     """Start Ray with its files in `folder`, or join the cluster at `address`; raises `InputError`."""
     import ray
 
+    if address not in (None, "auto"):
+        check_reachable(str(address))
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
         if address:
@@ -67,6 +70,17 @@ def start(address: str | None, folder: str | None) -> None:
         reason = " ".join(str(error).split())
         what = f"ray_address={address}: no Ray cluster was found there" if address else "Ray cannot start"
         raise InputError(f"{what} ({reason})") from error
+
+
+def check_reachable(address: str) -> None:
+    """Raise `InputError` where nothing listens at `address`; Ray would end the process there."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"ray_address={address}: no Ray cluster was found there ({error}); must be auto or HOST:PORT"
+        ) from None
 
 
 def default_gpus(uses_gpu: bool) -> float:

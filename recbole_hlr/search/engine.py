@@ -55,6 +55,7 @@ def run_trials(
                 num_samples=-1,
                 max_concurrent_trials=options.max_concurrent,
                 time_budget_s=left,
+                reuse_actors=True,  # a process takes seconds to import torch
             ),
             run_config=tune.RunConfig(
                 name="tune",
@@ -235,7 +236,6 @@ def reason_of_loss(error_file: str | None) -> str:
     text = Path(error_file).read_text(encoding="utf-8", errors="replace") if error_file else ""
     if "OutOfMemory" in text or "low on memory" in text:
         return "its machine ran out of memory"
-    if "node" in text and ("died" in text or "dead" in text) and "worker process" not in text:
+    if "node has died" in text or "node was dead" in text or "NodeDied" in text:
         return "its machine died"
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f"its process died ({lines[-1]})" if lines else "its process died"
+    return f"its process died {RETRIES + 1} times (killed, out of memory, or crashed)"

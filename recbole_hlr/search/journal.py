@@ -119,7 +119,7 @@ class Journal:
             self.ended.append(trial)
         else:
             trial.curve, trial.epochs = [], []  # it will report them again
-            trial.status = OPEN
+            trial.status, trial.reason = OPEN, ""
 
     def _lock(self) -> None:
         try:

@@ -123,12 +123,16 @@ def make_plan(
 ) -> Plan:
     """Return the plan of a new search, checked as far as it can be before the data are loaded."""
     chosen = search_options.make_options(given, source)
-    config = HLRConfig(model, dataset, config_files, options, command)
+    try:
+        config = HLRConfig(model, dataset, config_files, options, command)
+    except InputError as error:  # perhaps a misspelt option of the search
+        hint = nearest(str(error).split()[0], NAMES) if "is no option of" in str(error) else ""
+        raise InputError(str(error).partition(" (did you mean")[0] + hint if hint else str(error)) from None
     if isinstance(lines, Mapping):
         tried = space.make_space(lines, KEYWORDS)
     else:
         tried = space.find_space(lines, config.model)
-    fixed = [d.key for d in tried if config.sources.get(d.key.partition(".")[0]) in (COMMAND_LINE, KEYWORDS)]
+    fixed = [d.key for d in tried if is_given(config, d.key)]
     if fixed:
         log.info("not searched, because given: %s", ", ".join(fixed))
         tried = tuple(dimension for dimension in tried if dimension.key not in fixed)
@@ -161,6 +165,14 @@ def open_plan(folder: Path, rest: dict[str, Any], given: dict[str, Any], source:
     model = rest.get("model", base["model"])
     config = HLRConfig(model, base["dataset"], options={k: v for k, v in base.items() if k != "model"})
     return Plan(model, config, own, tried, options)
+
+
+def is_given(config: HLRConfig, key: str) -> bool:
+    """Say whether the user set an option otherwise than in a file; such an option is not searched."""
+    outer, dot, inner = key.partition(".")
+    if config.sources.get(outer) not in (COMMAND_LINE, KEYWORDS):
+        return False
+    return not dot or inner in config.external_config_dict[outer]
 
 
 def check_space(tried: Space, config: HLRConfig) -> None:
@@ -217,7 +229,7 @@ def search(plan: Plan, folder: Path) -> SearchResult:
         log.info("run directory: %s", folder)
         journal = Journal(folder / "journal.jsonl")
         try:
-            job = make_job(plan, folder)
+            job, test = make_job(plan, folder)
             progress = Progress(config["valid_metric"].lower(), larger, config["show_progress"])
 
             def keep_the_best(ended: Trial) -> None:
@@ -233,14 +245,14 @@ def search(plan: Plan, folder: Path) -> SearchResult:
                     job.train, suggestions_of(plan), journal, options, larger,
                     -(-config["epochs"] // config["eval_step"]), progress, keep_the_best,
                 )  # fmt: skip
-            return conclude(plan, folder, job, journal.trials)
+            return conclude(plan, folder, job, test, journal.trials)
         finally:
             report.write_table(folder / "trials.csv", journal.trials)
             journal.close()
 
 
-def make_job(plan: Plan, folder: Path) -> Job:
-    """Load and split the data, once for all trials."""
+def make_job(plan: Plan, folder: Path) -> tuple[Job, Any]:
+    """Load and split the data, once for all trials; return the test part apart, for they do without."""
     config, options = plan.config, plan.options
     init_seed(config["seed"], config["reproducibility"])
     data = load_split(config)
@@ -248,18 +260,21 @@ def make_job(plan: Plan, folder: Path) -> Job:
         raise InputError(
             f"dataset={config.dataset}: the validation part is empty, and a search selects on it"
         )
-    return Job(
+    training, validation, test = data.parts
+    without = data._replace(parts=[training, validation, test.copy(test.inter_feat[:0])])
+    job = Job(
         model=plan.model,
         options={**config.requested, "show_progress": False, "tensorboard": False},
-        data=data,
+        data=without,
         folder=str(folder.absolute() / "trials"),
         threads=max(int(options.cpus_per_trial), 1),
         uses_gpu=bool(options.gpus_per_trial),
         directory=os.getcwd(),
     )
+    return job, test
 
 
-def conclude(plan: Plan, folder: Path, job: Job, trials: list[Trial]) -> SearchResult:
+def conclude(plan: Plan, folder: Path, job: Job, test: Any, trials: list[Trial]) -> SearchResult:
     """Test the winner and write `best.yaml` and `report.html`; `InputError` where there is none."""
     config = plan.config
     metric, larger = config["valid_metric"].lower(), config["valid_metric_bigger"]
@@ -269,7 +284,7 @@ def conclude(plan: Plan, folder: Path, job: Job, trials: list[Trial]) -> SearchR
         if failed:
             raise InputError(f"no trial came to a score; trial {failed[0].number}: {failed[0].reason}")
         raise InputError(f"no epoch was validated within the time budget; see tune --resume={folder}")
-    run = job.evaluate(best.number, best.values)
+    run = job.evaluate(best.number, best.values, test)
     chosen = space.put(plan.given, best.values)
     if best.status != DONE:  # it would have gone on
         chosen["epochs"] = best.epochs[-1] + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,11 @@ class Dimension:
         if self.kind == "randint":
             return IntDistribution(low, high - 1)
         if self.kind == "quniform":
-            step = self.numbers[2]
-            high = low + step * math.floor((high - low) / step + 1e-9)
-            whole = all(isinstance(number, int) for number in self.numbers)
-            return (IntDistribution if whole else FloatDistribution)(low, high, step=step)
+            low, high, step = (Decimal(str(number)) for number in self.numbers)  # 0.9 is 3 * 0.3
+            high = low + step * ((high - low) // step)
+            if all(isinstance(number, int) for number in self.numbers):
+                return IntDistribution(int(low), int(high), step=int(step))
+            return FloatDistribution(float(low), float(high), step=float(step))
         return FloatDistribution(low, high, log=self.kind == "loguniform")
 
     def decode(self, drawn: Any) -> Any:
@@ -146,7 +148,8 @@ def make_space(content: Mapping[str, Any], source: str) -> Space:
     space = []
     for key, line in content.items():
         if not isinstance(line, dict) or len(line) != 1 or next(iter(line)) not in KINDS:
-            hint = nearest(str(next(iter(line), "")), KINDS) if isinstance(line, dict) else ""
+            known = isinstance(line, dict) and set(line) & set(KINDS)
+            hint = nearest(str(next(iter(line), "")), KINDS) if isinstance(line, dict) and not known else ""
             raise InputError(
                 f"{key}: {line} ({source}): must be {{kind: [...]}}, "
                 f"with kind one of {', '.join(KINDS)}{hint}"
@@ -173,11 +176,11 @@ def check_numbers(key: str, kind: str, numbers: Any, source: str) -> None:
     if kind == "randint" and not all(isinstance(n, int) for n in numbers):
         raise InputError(f"{where}: must hold integers")
     if numbers[0] >= numbers[1]:
-        raise InputError(f"{where}: the first number must be below the second")
+        raise InputError(f"{where}: must have its first number below the second")
     if kind == "loguniform" and numbers[0] <= 0:
-        raise InputError(f"{where}: both numbers must be > 0")
+        raise InputError(f"{where}: must have both numbers > 0")
     if kind == "quniform" and not 0 < numbers[2] <= numbers[1] - numbers[0]:
-        raise InputError(f"{where}: the step must be > 0 and at most the width")
+        raise InputError(f"{where}: must have a step > 0 and at most the width")
 
 
 def read_lines(file: str) -> Space:

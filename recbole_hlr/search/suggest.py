@@ -36,7 +36,8 @@ class Suggestions:
     ) -> None:
         self.space, self.algorithm, self.seed, self.defaults = space, algorithm, seed, defaults
         self._distributions = {d.key: d.distribution() for d in space}
-        self._study = optuna.create_study(direction="maximize" if larger_is_better else "minimize")
+        self._direction = "maximize" if larger_is_better else "minimize"
+        self._told: list[optuna.trial.FrozenTrial] = []
         self._grid = self._combinations() if algorithm == "grid" else []
         self.total = min(samples, 1 + len(self._grid)) if self._grid else samples
         self._seen = {key_of(defaults)}
@@ -69,7 +70,7 @@ class Suggestions:
             return
         if not trial.curve or any(value is None for value in drawn.values()):
             return  # the defaults may lie outside of the space
-        self._study.add_trial(
+        self._told.append(
             optuna.trial.create_trial(
                 state=TrialState.COMPLETE if trial.status == DONE else TrialState.PRUNED,
                 params=drawn,
@@ -83,8 +84,9 @@ class Suggestions:
         return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
 
     def _draw(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Any]:
-        self._study.sampler = sampler
-        params = self._study.ask(self._distributions).params
+        study = optuna.create_study(direction=self._direction, sampler=sampler)
+        study.add_trials(self._told)
+        params = study.ask(self._distributions).params
         return {d.key: d.decode(params[d.key]) for d in self.space}
 
     def _unseen(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Any] | None:

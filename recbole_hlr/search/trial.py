@@ -25,6 +25,7 @@ from recbole_hlr.search.space import put
 class Job:
     """What all trials of a search share; Ray keeps one copy of it on every machine.
 
+    The test part of `data` is empty: no trial can look at it.
     `options` are complete, model and data set included; `folder` holds a run directory per trial.
     """
 
@@ -36,22 +37,24 @@ class Job:
     uses_gpu: bool
     directory: str  # relative paths in options start here
 
-    def prepared(self, number: int, values: dict[str, Any], **options: Any) -> tuple[Experiment, RunDir]:
+    def prepared(
+        self, number: int, values: dict[str, Any], data: SplitData, **options: Any
+    ) -> tuple[Experiment, RunDir]:
         """Return trial `number` as it was left, with its folder."""
         given = {**put(self.options, values), "checkpoint_dir": self.folder, **options}
         names = {key: given.pop(key) for key in ("model", "dataset")}
-        experiment = prepare(self.model, names["dataset"], data=self.data, **given)
+        experiment = prepare(self.model, names["dataset"], data=data, **given)
         run_dir = RunDir(Path(self.folder) / f"{number:04d}")
-        data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
+        stored = stored_data(experiment.train_data.dataset, experiment.config.dataset)
         if run_dir.checkpoint.exists():
             state = checkpoint.load(run_dir.checkpoint)
-            refuse_other_data(state["data"], data, run_dir.path)
+            refuse_other_data(state["data"], stored, run_dir.path)
             experiment.trainer.load_state(state, experiment.train_data)
         else:
             run_dir.path.mkdir(parents=True, exist_ok=True)
             text = str(experiment.config)
             checkpoint.write_whole(run_dir.config, lambda file: file.write(text), "w")
-        experiment.trainer.on_epoch_end = saver(run_dir, experiment.config, data)
+        experiment.trainer.on_epoch_end = saver(run_dir, experiment.config, stored)
         return experiment, run_dir
 
     def train(self, number: int, values: dict[str, Any], report: Callable[[int, float], None]) -> None:
@@ -63,7 +66,7 @@ class Job:
         torch.set_num_threads(self.threads)
         with contextlib.suppress(OSError):
             os.chdir(self.directory)
-        experiment, run_dir = self.prepared(number, values, use_gpu=self.uses_gpu, gpu_id=0)
+        experiment, run_dir = self.prepared(number, values, self.data, use_gpu=self.uses_gpu, gpu_id=0)
         trainer = experiment.trainer
         better = max if trainer.valid_metric_bigger else min
         best: float | None = None
@@ -88,11 +91,12 @@ class Job:
         with run_dir.logging():
             trainer.fit(experiment.train_data, experiment.valid_data)
 
-    def evaluate(self, number: int, values: dict[str, Any]) -> RunResult:
-        """Restore a trial's best state and evaluate it on the test part; its training does not go on."""
+    def evaluate(self, number: int, values: dict[str, Any], test: Any) -> RunResult:
+        """Restore a trial's best state and evaluate it on `test`, the test part that trials do without."""
         started = time.perf_counter()
-        experiment, run_dir = self.prepared(number, values)
-        experiment.trainer.stopped = True
+        data = self.data._replace(parts=[*self.data.parts[:2], test])
+        experiment, run_dir = self.prepared(number, values, data)
+        experiment.trainer.stopped = True  # its training does not go on
         with run_dir.logging():
             return finish(experiment, run_dir, time.perf_counter() - started)
 
