@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import shutil
 import time
@@ -45,26 +47,29 @@ def run_trials(
     left = None if options.time_budget is None else options.time_budget - journal.seconds
     if left is not None and left <= 0:
         return
+    shutil.rmtree(storage, ignore_errors=True)  # of a search that was killed
     resources = {"cpu": options.cpus_per_trial, "gpu": options.gpus_per_trial or 0}
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(trainable, objective=objective), resources),
+        tune_config=tune.TuneConfig(
+            search_alg=Source(conductor),
+            scheduler=make_scheduler(options, larger_is_better, longest, journal),
+            num_samples=-1,
+            max_concurrent_trials=options.max_concurrent,
+            time_budget_s=left,
+            reuse_actors=True,  # a process takes seconds to import torch
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(storage),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=[conductor],
+        ),
+    )
     try:
-        tune.Tuner(
-            tune.with_resources(tune.with_parameters(trainable, objective=objective), resources),
-            tune_config=tune.TuneConfig(
-                search_alg=Source(conductor),
-                scheduler=make_scheduler(options, larger_is_better, longest, journal),
-                num_samples=-1,
-                max_concurrent_trials=options.max_concurrent,
-                time_budget_s=left,
-                reuse_actors=True,  # a process takes seconds to import torch
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=str(storage),
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=RETRIES),
-                callbacks=[conductor],
-            ),
-        ).fit()
+        with contextlib.redirect_stdout(io.StringIO()):  # Ray's own account of a lost process: pages of it
+            tuner.fit()
         conductor.cut()
     finally:
         progress.close()

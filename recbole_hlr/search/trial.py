@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from recbole_hlr.experiment import Experiment, RunResult, finish, prepare, saver
 from recbole_hlr.resumable import RunTrainer
 from recbole_hlr.rundir import RunDir
 from recbole_hlr.search.space import put
+
+log = logging.getLogger("recbole_hlr")
 
 
 @dataclass
@@ -78,8 +81,6 @@ class Job:
                 best = score if best is None else better(best, score)
                 report(record["epoch"], best)
 
-        for record in trainer.epoch_records:
-            tell(record)
         save = trainer.on_epoch_end
         assert save is not None
 
@@ -89,6 +90,10 @@ class Job:
 
         trainer.on_epoch_end = save_and_tell
         with run_dir.logging():
+            if trainer.epoch_records:
+                log.info("resumed after epoch %d", trainer.epoch_records[-1]["epoch"])
+            for record in trainer.epoch_records:
+                tell(record)
             trainer.fit(experiment.train_data, experiment.valid_data)
 
     def evaluate(self, number: int, values: dict[str, Any], test: Any) -> RunResult:
