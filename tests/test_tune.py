@@ -18,6 +18,9 @@ from recbole_hlr.cli import main
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.errors import RunInterrupted
 from recbole_hlr.search.cluster import ray_cluster
+from recbole_hlr.search.options import NAMES
+from recbole_hlr.search.search import check_space
+from recbole_hlr.search.space import KINDS, find_space
 from recbole_hlr.values import load_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -105,6 +108,38 @@ def test_trials_get_no_test_part(tmp_path):
     job, test = whole.make_job(plan, tmp_path / "run")
     assert [len(part) > 0 for part in job.data.parts] == [True, True, False]
     assert len(test) == 24
+    assert job.uses_gpu is False  # where there is none
+    plan.options.gpus_per_trial = 0.5
+    assert whole.make_job(plan, tmp_path / "run")[0].uses_gpu
+
+
+def test_a_trial_takes_the_gpu_that_ray_gave_it(tmp_path, monkeypatch):
+    """Ray shows a trial its own GPU alone, as number 0, whatever `gpu_id` the search was given."""
+    from recbole_hlr.search import search as whole
+    from recbole_hlr.search.trial import Job
+
+    asked: list = []
+    monkeypatch.setattr(Job, "prepared", lambda self, *args, **options: asked.append(options) or 1 / 0)
+    plan = whole.make_plan("CML", None, (), {**planted(tmp_path), "gpu_id": 3}, {}, RATES, {}, "here")
+    plan.options.gpus_per_trial = 0.5
+    with pytest.raises(ZeroDivisionError):
+        whole.make_job(plan, tmp_path / "run")[0].train(1, {}, print)
+    assert asked == [{"use_gpu": True, "gpu_id": 0}]
+
+
+def test_the_docs_name_every_option_and_no_other():
+    text = (ROOT / "docs" / "search.md").read_text()
+    table = set(re.findall(r"^\| `--([a-z_-]+)`", text, re.M))
+    assert {name.replace("-", "_") for name in table} == {*NAMES, "space", "params_file", "resume"}
+
+
+def test_the_yaml_of_the_docs_is_a_space_of_hlr(tmp_path):
+    text = (ROOT / "docs" / "search.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S)
+    (tmp_path / "space.yaml").write_text(block)
+    found = find_space(tmp_path / "space.yaml", "HLR")
+    check_space(found, HLRConfig("HLR", "ml-100k"))
+    assert {dimension.kind for dimension in found} == set(KINDS)
 
 
 def test_a_resumed_search_runs_more_trials_and_nothing_twice(ray_up, tmp_path, toy):
