@@ -10,7 +10,7 @@ from recbole_hlr.config import HLRConfig
 from recbole_hlr.resources import shipped
 from recbole_hlr.search import options, space
 from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, Trial, best_of
-from recbole_hlr.search.search import check_space, tunable
+from recbole_hlr.search.plan import check_space, tunable
 from recbole_hlr.search.suggest import Suggestions, default_algorithm
 from recbole_hlr.values import load_yaml
 

@@ -19,7 +19,7 @@ from recbole_hlr.config import HLRConfig
 from recbole_hlr.errors import RunInterrupted
 from recbole_hlr.search.cluster import ray_cluster
 from recbole_hlr.search.options import NAMES
-from recbole_hlr.search.search import check_space
+from recbole_hlr.search.plan import check_space
 from recbole_hlr.search.space import KINDS, find_space
 from recbole_hlr.values import load_yaml
 
@@ -337,7 +337,7 @@ def kill():
     while len([f for f in parent.glob("tune-*/trials/*/metrics.jsonl") if f.read_text().count("\\n") > 3]) < 2:
         time.sleep(0.05)
     cluster.remove_node(second, allow_graceful=False)
-    print("killed", flush=True)
+    print("killed", file=sys.__stderr__, flush=True)
 
 threading.Thread(target=kill, daemon=True).start()
 from recbole_hlr.cli import main
@@ -362,7 +362,7 @@ def test_a_search_on_two_machines_survives_the_loss_of_one(tmp_path, toy):
         timeout=500, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "killed" in done.stdout
+    assert "killed" in done.stderr
     (run_dir,) = (tmp_path / "runs").glob("tune-*")
     table = pd.read_csv(run_dir / "trials.csv")
     assert table["status"].tolist() == ["done"] * 4
