@@ -68,6 +68,7 @@ def by_x(journal):
     return {trial.values["x"]: trial for trial in journal.trials}
 
 
+@pytest.mark.slow
 def test_a_failing_trial_is_shown_with_its_reason_and_stops_no_other(ray_up, tmp_path):
     journal, ended = search(tmp_path, scheduler="none")
     trials = by_x(journal)
@@ -82,8 +83,7 @@ def test_a_failing_trial_is_shown_with_its_reason_and_stops_no_other(ray_up, tmp
     assert not (tmp_path / ".ray").exists()
 
 
-@pytest.mark.parametrize("algorithm", ["random", "grid", "optuna"])
-@pytest.mark.parametrize("larger", [True, False])
+@pytest.mark.parametrize(("algorithm", "larger"), [("random", True), ("grid", False), ("optuna", True)])
 def test_every_algorithm_ends_and_asha_stops_the_hopeless(ray_up, tmp_path, algorithm, larger):
     def objective(number, values, report):
         for epoch in range(EPOCHS):
@@ -105,6 +105,7 @@ def test_every_algorithm_ends_and_asha_stops_the_hopeless(ray_up, tmp_path, algo
     assert best_of(journal.trials, larger).values == {"x": 4}
 
 
+@pytest.mark.slow
 def test_a_search_broken_off_goes_on_as_if_it_never_was(ray_up, tmp_path):
     """One trial at a time: after any of its lines, the journal leads to the same trials and scores."""
     lines = {"x": {"uniform": [0.0, 9.0]}}
@@ -128,6 +129,7 @@ def test_a_search_broken_off_goes_on_as_if_it_never_was(ray_up, tmp_path):
         ]
 
 
+@pytest.mark.slow
 def test_lost_trials_are_tried_again_by_a_resume_and_failed_ones_are_not(ray_up, tmp_path):
     search(tmp_path, scheduler="none", samples=6)
 
@@ -141,6 +143,7 @@ def test_lost_trials_are_tried_again_by_a_resume_and_failed_ones_are_not(ray_up,
     assert ended == [trials[6].number]
 
 
+@pytest.mark.slow
 def test_the_time_budget_cuts_and_a_larger_one_goes_on(ray_up, tmp_path):
     def slow(number, values, report):
         for epoch in range(EPOCHS):

@@ -142,6 +142,7 @@ def test_the_yaml_of_the_docs_is_a_space_of_hlr(tmp_path):
     assert {dimension.kind for dimension in found} == set(KINDS)
 
 
+@pytest.mark.slow
 def test_a_resumed_search_runs_more_trials_and_nothing_twice(ray_up, tmp_path, toy):
     lines = {"learning_rate": {"loguniform": [1e-3, 1e-1]}}
     first = tune("HLR", space=lines, num_samples=2, cpus_per_trial=0.5, **toy)
@@ -164,6 +165,7 @@ def test_a_resumed_search_runs_more_trials_and_nothing_twice(ray_up, tmp_path, t
             tune(resume=first.run_dir, **wrong)
 
 
+@pytest.mark.slow
 def test_an_option_that_is_given_is_not_searched(ray_up, toy):
     lines = {"margin": {"choice": [1.0, 2.0]}, "num_memories": {"choice": [3, 4]}}
     result = tune("HLR", space=lines, num_samples=2, cpus_per_trial=0.5, margin=0.7, **toy)
@@ -171,6 +173,7 @@ def test_an_option_that_is_given_is_not_searched(ray_up, toy):
     assert load_yaml(Path(result.run_dir, "best.yaml"))["margin"] == 0.7
 
 
+@pytest.mark.slow
 def test_a_search_on_which_every_trial_fails_ends_in_one_sentence(ray_up, toy):
     lines = {"direct_memory": {"choice": [True, False]}}
     with pytest.raises(InputError, match="direct_memory"):  # it needs attend_user
@@ -398,6 +401,7 @@ def test_ctrl_c_before_the_first_trial(toy, monkeypatch):
     assert Path(caught.value.run_dir, "search.yaml").is_file()
 
 
+@pytest.mark.slow
 def test_recbole_s_habit(ray_up, tmp_path, arguments):
     """`run_hyper_hlr.py` reads `hyper.test`; options may stand with dashes or underscores."""
     (tmp_path / "hyper.test").write_text("margin choice [0.5,1.5]\nnum_memories choice [3]\n")
