@@ -234,5 +234,6 @@ def test_ray_imported_too_early_is_refused():
         "import ray\nfrom recbole_hlr.search.cluster import ray_cluster\nfrom recbole_hlr import InputError\n"
         "try:\n    with ray_cluster(): pass\nexcept InputError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=env)
     assert "call ray.init() yourself first" in done.stdout, done.stderr
