@@ -114,6 +114,11 @@ def test_a_grid_is_every_combination_once_and_the_defaults():
     assert Suggestions(found.space, "grid", 1, 5, found.defaults).total == 5
 
 
+def test_a_grid_of_the_defaults_alone_is_one_trial():
+    found = Suggestions(space.make_space({"x": {"grid": [2]}}, "here"), "grid", 1, 10**6, {"x": 2})
+    assert [found.ask(number) for number in (1, 2)] == [{"x": 2}, None]
+
+
 def test_random_draws_nothing_twice_and_ends_with_its_space():
     lines = {"x": {"choice": [1, 2, 3]}, "y": {"choice": [1, 2]}}
     found = Suggestions(space.make_space(lines, "here"), "random", 3, 100, {"x": 1, "y": 1})

@@ -1,5 +1,6 @@
 """Whole searches: selection, outputs, repetition, kills, Ctrl-C, clusters."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -66,8 +68,9 @@ def ray_up():
         yield
 
 
-def test_the_validation_part_chooses_where_the_test_part_disagrees(ray_up, tmp_path, monkeypatch, capsys):
-    given = planted(tmp_path)
+def test_the_validation_part_chooses_where_the_test_part_disagrees(ray_up, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = {**planted(tmp_path), "checkpoint_dir": "runs"}
     result = tune("CML", space=RATES, num_samples=3, cpus_per_trial=0.5, **given)
     assert result.best.values == {"learning_rate": 0.05}
     other = run("CML", **given, learning_rate=1e-9)
@@ -77,10 +80,10 @@ def test_the_validation_part_chooses_where_the_test_part_disagrees(ray_up, tmp_p
     assert {file.name for file in folder.iterdir()} == OUTPUTS
     assert [file.parent.name for file in folder.glob("trials/*/result.json")] == [f"{result.best.number:04d}"]
     assert [file.parent.name for file in folder.glob("trials/*/model.pth")] == [f"{result.best.number:04d}"]
-    check_outputs(result, folder, given, capsys, monkeypatch, tmp_path)
+    check_outputs(result, folder)
 
 
-def check_outputs(result, folder, given, capsys, monkeypatch, tmp_path):
+def check_outputs(result, folder):
     table = pd.read_csv(folder / "trials.csv")
     assert table["learning_rate"].tolist() == [0.002, *[t.values["learning_rate"] for t in result.trials[1:]]]
     assert table["score"].max() == result.best.score
@@ -92,8 +95,6 @@ def check_outputs(result, folder, given, capsys, monkeypatch, tmp_path):
     best = load_yaml(folder / "best.yaml")
     assert best["learning_rate"] == 0.05
     assert "model" not in best
-    monkeypatch.chdir(tmp_path)
-    capsys.readouterr()
     verb, *words = shlex.split(result.command)[1:]
     assert verb == "train"
     again = run(arguments=words)
@@ -111,6 +112,42 @@ def test_trials_get_no_test_part(tmp_path):
     assert job.uses_gpu is False  # where there is none
     plan.options.gpus_per_trial = 0.5
     assert whole.make_job(plan, tmp_path / "run")[0].uses_gpu
+
+
+def test_a_winner_without_its_checkpoint_is_not_tested_untrained(tmp_path):
+    from recbole_hlr.search import search as whole
+
+    plan = whole.make_plan("CML", None, (), planted(tmp_path), {}, RATES, {}, "here")
+    job, test = whole.make_job(plan, tmp_path / "run")
+    with pytest.raises(InputError, match=r"model\.pth: is missing"):
+        job.evaluate(1, {"learning_rate": 0.05}, test)
+
+
+def test_the_checkpoint_of_the_best_ended_trial_stays_while_a_better_one_runs(tmp_path, monkeypatch):
+    """The better one may fail, and the best that ended then wins."""
+    from recbole_hlr.search import search as whole
+    from recbole_hlr.search.journal import DONE, Trial
+    from recbole_hlr.search.trial import Job
+
+    forgotten: list = []
+    monkeypatch.setattr(Job, "forget", lambda self, number: forgotten.append(number))
+    monkeypatch.setattr(whole, "ray_cluster", contextlib.nullcontext)
+    monkeypatch.setattr(whole, "conclude", lambda plan, folder, job, test, trials: None)
+
+    def run_trials(objective, suggestions, journal, options, larger, longest, progress, ended):
+        journal.trials += [
+            Trial(1, {}, DONE, [0.1], [0]),
+            Trial(2, {}, DONE, [0.2], [0]),
+            Trial(3, {}, curve=[0.9], epochs=[0]),
+        ]
+        journal.ended += journal.trials[:2]
+        ended(journal.trials[1])
+
+    monkeypatch.setitem(sys.modules, "recbole_hlr.search.engine", SimpleNamespace(run_trials=run_trials))
+    plan = whole.make_plan("CML", None, (), planted(tmp_path), {}, RATES, {}, "here")
+    (tmp_path / "run").mkdir()
+    whole.search(plan, tmp_path / "run")
+    assert forgotten == [1]
 
 
 def test_a_trial_takes_the_gpu_that_ray_gave_it(tmp_path, monkeypatch):
@@ -329,6 +366,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path, toy):
 CLUSTER = """
 import sys, threading, time
 from pathlib import Path
+from types import SimpleNamespace
 import ray
 from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

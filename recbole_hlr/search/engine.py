@@ -40,7 +40,7 @@ def run_trials(
     Ray must be up. Ray's own notes are kept beside the journal, and deleted; the journal has it all.
     """
     conductor = Conductor(suggestions, journal, longest, progress, ended)
-    storage = journal.path.parent / ".ray"
+    storage = journal.path.parent.absolute() / ".ray"
     left = None if options.time_budget is None else options.time_budget - journal.seconds
     if left is not None and left <= 0:
         return

@@ -21,7 +21,7 @@ from recbole_hlr.experiment import RunResult
 from recbole_hlr.rundir import RunDir, set_console_level
 from recbole_hlr.search import report, space
 from recbole_hlr.search.cluster import ray_cluster
-from recbole_hlr.search.journal import DONE, ENDED, Journal, Trial, best_of
+from recbole_hlr.search.journal import DONE, Journal, Trial, best_of
 from recbole_hlr.search.options import NAMES
 from recbole_hlr.search.plan import SEARCH_FILE, Plan, make_plan, open_plan, suggestions_of
 from recbole_hlr.search.progress import Progress
@@ -97,9 +97,9 @@ def search(plan: Plan, folder: Path) -> SearchResult:
             progress = Progress(config["valid_metric"].lower(), larger, config["show_progress"])
 
             def keep_the_best(ended: Trial) -> None:
-                best = best_of(journal.trials, larger)
+                best = best_of(journal.ended, larger)  # a better one that still runs may yet fail
                 for trial in journal.ended:
-                    if trial.status in ENDED and trial is not best:
+                    if trial is not best:
                         job.forget(trial.number)
 
             with ray_cluster(options.ray_address):

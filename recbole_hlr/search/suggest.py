@@ -39,7 +39,7 @@ class Suggestions:
         self._direction = "maximize" if larger_is_better else "minimize"
         self._told: list[optuna.trial.FrozenTrial] = []
         self._grid = self._combinations() if algorithm == "grid" else []
-        self.total = min(samples, 1 + len(self._grid)) if self._grid else samples
+        self.total = min(samples, 1 + len(self._grid)) if algorithm == "grid" else samples
         self._seen = {key_of(defaults)}
 
     def ask(self, number: int) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ import torch
 from recbole_hlr import checkpoint, compat
 from recbole_hlr.data.build import SplitData
 from recbole_hlr.data.stored import refuse_other_data, stored_data
+from recbole_hlr.errors import InputError
 from recbole_hlr.experiment import Experiment, RunResult, finish, prepare, saver
 from recbole_hlr.resumable import RunTrainer
 from recbole_hlr.rundir import RunDir
@@ -101,6 +102,8 @@ class Job:
         started = time.perf_counter()
         data = self.data._replace(parts=[*self.data.parts[:2], test])
         experiment, run_dir = self.prepared(number, values, data)
+        if not experiment.trainer.epoch_records:
+            raise InputError(f"{run_dir.checkpoint}: is missing; the winner cannot be tested without it")
         experiment.trainer.stopped = True  # its training does not go on
         with run_dir.logging():
             return finish(experiment, run_dir, time.perf_counter() - started)
