@@ -10,16 +10,20 @@ from recbole_hlr.errors import InputError, RunInterrupted
 
 if TYPE_CHECKING:
     from recbole_hlr.result import RunResult
+    from recbole_hlr.search.search import SearchResult
 
 USAGE = """usage: recbole-hlr train --model=HLR --dataset=ml-100k [--key=value ...]
        recbole-hlr train --resume=RUN_DIR
        recbole-hlr evaluate RUN_DIR [--key=value ...]
+       recbole-hlr tune --model=HLR --dataset=ml-100k [--space=SPACE] [--algorithm=optuna] [--key=value ...]
+       recbole-hlr tune --resume=RUN_DIR
        recbole-hlr convert movielens|echonest|yelp|amazon SOURCE --out=FOLDER [--name=NAME]
        recbole-hlr convert table FILE --user=COLUMN --item=COLUMN --name=NAME --out=FOLDER
        recbole-hlr models
 
 train    train, validate and test one model; `python run_recbole_hlr.py` is the same
 evaluate validate and test the best state of a run, with other metrics or cuts where they are given
+tune     search for options on Ray Tune; docs/search.md lists what it takes
 convert  write RecBole's atomic files from a download or a table; `convert --help` says more
 models   list the models
 
@@ -54,6 +58,15 @@ def convert(arguments: list[str]) -> None:
     from recbole_hlr.convert.command import run
 
     run(arguments)
+
+
+def tune(arguments: list[str]) -> None:
+    """Run a search and print its winner."""
+    from recbole_hlr.rundir import console_logging
+    from recbole_hlr.search.search import tune
+
+    console_logging()
+    print(describe_search(tune(arguments=arguments)))
 
 
 def models(arguments: list[str]) -> None:
@@ -93,9 +106,25 @@ def describe(result: RunResult) -> str:
     )
 
 
+def describe_search(result: SearchResult) -> str:
+    """Return what a search ends with: the winner's table and how to repeat it."""
+    from recbole_hlr.search.report import counts, show
+
+    values = ", ".join(f"{key}={show(value)}" for key, value in result.best.values.items())
+    return (
+        f"{describe(result.run)}\n\n"
+        f"trials         {counts(result.trials)}\n"
+        f"winner         trial {result.best.number}, by validation {result.metric} "
+        f"{result.best.score:.4f}: {values}\n"
+        f"to repeat it   {result.command}\n"
+        f"search         {result.run_dir} (trials.csv, best.yaml, report.html)"
+    )
+
+
 VERBS: dict[str, Callable[[list[str]], None]] = {
     "train": train,
     "evaluate": evaluate,
+    "tune": tune,
     "convert": convert,
     "models": models,
 }

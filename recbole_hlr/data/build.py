@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -175,17 +175,31 @@ def check_columns(config: HLRConfig, dataset: Dataset) -> None:
         log.warning("%d interactions are given twice and may stand in two parts; see rm_dup_inter", repeated)
 
 
-def build_loaders(config: HLRConfig, dataset: Dataset) -> tuple[Any, Any, Any]:
-    """Split the data set and return the loaders of its training, validation and test part.
+class SplitData(NamedTuple):
+    """A loaded data set and its training, validation and test part: what runs on the same data share."""
 
-    The metric models get a `TripletLoader` where negatives are uniform; everything else is the
-    host's. A part without interactions gives None. Users per evaluation batch follow `eval_memory`.
-    """
+    dataset: Any
+    parts: list[Any]
+
+
+def load_split(config: HLRConfig) -> SplitData:
+    """Load and split the data set; the global seed decides on the split. Raises `InputError`."""
+    dataset = load_dataset(config)
     check_columns(config, dataset)
     parts = dataset.build()
     if len(parts[0]) == 0:
         raise InputError(f"dataset={config['dataset']}: the training part is empty; check eval_args")
     refuse_saturated_users(parts)
+    return SplitData(dataset, parts)
+
+
+def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
+    """Return the loaders of the training, validation and test part.
+
+    The metric models get a `TripletLoader` where negatives are uniform; everything else is the
+    host's. A part without interactions gives None. Users per evaluation batch follow `eval_memory`.
+    """
+    dataset, parts = data
     if "eval_batch_size" not in config.external_config_dict:
         budget = config["eval_memory"] * 2**30 / 2  # the other half is the model's
         users = int(budget // (SCORE_BYTES * dataset.item_num))
