@@ -17,7 +17,7 @@ from recbole.utils import EvaluatorType, ModelType
 from recbole_hlr import compat
 from recbole_hlr.errors import InputError
 from recbole_hlr.options import check_values, nearest, refuse
-from recbole_hlr.registry import find_model, is_ours
+from recbole_hlr.registry import find_model, is_metric, is_ours
 from recbole_hlr.resources import shipped
 from recbole_hlr.schedule import check_schedule
 from recbole_hlr.values import COMMAND_LINE, ConfigLoader, load_yaml, parse_arguments, parse_scalar, plain
@@ -92,7 +92,7 @@ class HLRConfig(Config):
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         if model_class.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):  # type: ignore[attr-defined]
             raise InputError(f"model={model}: is not a general recommender, and only those run here")
-        self.ours = is_ours(model_class)
+        self.ours, self.metric = is_ours(model_class), is_metric(model_class)
         host = Path(recbole.config.__file__).parents[1] / "properties"
         self.internal_config_dict: dict[str, Any] = {}
         for file in (
@@ -118,6 +118,8 @@ class HLRConfig(Config):
             if isinstance(values.get(key), dict):
                 values[key] = {**(self.internal_config_dict.get(key) or {}), **values[key]}
         self._check_values(values)
+        if self.ours and not self.metric:
+            values["train_neg_sample_args"] = None  # whatever was given: nothing is drawn
         self.requested = {k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS}
         self.requested.update(model=self.model, dataset=self.dataset)
         if "eval_batch_size" not in self.external_config_dict:
@@ -165,7 +167,7 @@ class HLRConfig(Config):
         if values.get("direct_memory") and not values["attend_user"]:
             wrong["direct_memory"] = "false unless attend_user=true"
         negatives = values["train_neg_sample_args"] or {}
-        if self.ours and negatives.get("distribution") not in ("uniform", "popularity"):
+        if self.metric and negatives.get("distribution") not in ("uniform", "popularity"):
             wrong["train_neg_sample_args"] = f"with a distribution, for {self.model} learns from negatives"
         for key, allowed in wrong.items():
             raise refuse(key, values[key], self.sources[key], allowed)
@@ -182,7 +184,7 @@ class HLRConfig(Config):
         for name in (str(metric).lower() for metric in metrics):
             has_cut = metric_types[name] == EvaluatorType.RANKING and name != "gauc"
             known += [f"{name}@{k}" for k in cuts] if has_cut else [name]
-        known += [LOSS] if self.ours else []
+        known += [LOSS] if self.metric else []
         valid = values["valid_metric"]
         if not isinstance(valid, str) or valid.lower() not in known:
             raise refuse("valid_metric", valid, self.sources["valid_metric"], "one of " + ", ".join(known))

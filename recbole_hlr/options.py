@@ -124,6 +124,10 @@ MODEL_OPTIONS: dict[str, Option] = {
     "clip_memories": _BOOL,
     "direct_memory": _BOOL,
     "max_memory_norm": _or_null(_POSITIVE),
+    "regularization": _POSITIVE,
+    "regularization_scaling": _number("in [0, 2]", lambda v: 0 <= v <= 2),
+    "confidence_weight": _POSITIVE,
+    "cg_steps": _integer(1),
 }
 
 RUN_OPTIONS: dict[str, Option] = {

@@ -1,7 +1,12 @@
-"""The models of the paper, by name."""
+"""The models of the paper, by name; where Python cannot spell a name, the class is an alias."""
+
+from recbole.model.abstract_recommender import GeneralRecommender
 
 from recbole_hlr.model.base import MetricRecommender
 from recbole_hlr.model.cml import CML
 from recbole_hlr.model.hlr import HLR
+from recbole_hlr.model.mfals import MFALS
 
-MODELS: dict[str, type[MetricRecommender]] = {"CML": CML, "HLR": HLR}
+__all__ = ["MODELS", "MetricRecommender"]
+
+MODELS: dict[str, type[GeneralRecommender]] = {"CML": CML, "HLR": HLR, "MF-ALS": MFALS, "MFALS": MFALS}
