@@ -128,14 +128,20 @@ def build_model(config: HLRConfig, data: Any) -> Any:
 
 
 def missing_package(model: str, error: ImportError) -> InputError:
-    """Return the error of a host's model that needs a package of its own."""
+    """Return the error of a model that needs a package of its own."""
     return InputError(f"model={model}: needs the package {error.name}, which is not installed")
 
 
 def trainer_class(config: HLRConfig) -> type[RunTrainer]:
     """Return the trainer of a model; the host's own, made resumable, for the host's models."""
-    if config.ours:
+    if config.metric:
         return MetricTrainer
+    if config.ours:
+        try:
+            from recbole_hlr.alternating import AlternatingTrainer
+        except ImportError as error:
+            raise missing_package(config.model, error) from error
+        return AlternatingTrainer
     host = get_trainer(config["MODEL_TYPE"], config["model"])
     return type(f"Run{host.__name__}", (RunTrainer, host), {})
 

@@ -210,7 +210,7 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
             config, parts[0], seen_in(parts[0]), config["train_batch_size"], config["shuffle"]
         )
     else:
-        if config.ours:  # the host counts triplets, the models' files count positives
+        if config.metric:  # the host counts triplets, the models' files count positives
             config["train_batch_size"] *= config["train_neg_sample_args"]["sample_num"]
         train = get_dataloader(config, "train")(config, parts[0], samplers[0], shuffle=config["shuffle"])
     valid, test = (
@@ -223,4 +223,4 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
 def uses_triplets(config: HLRConfig) -> bool:
     """Say whether a run draws its training triplets in whole batches."""
     negatives = config["train_neg_sample_args"]
-    return config.ours and negatives["distribution"] == "uniform" and not negatives["dynamic"]
+    return config.metric and negatives["distribution"] == "uniform" and not negatives["dynamic"]
