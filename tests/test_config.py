@@ -8,11 +8,12 @@ import pytest
 import torch
 import yaml
 
-from recbole_hlr import InputError
+from recbole_hlr import MODELS, InputError
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.options import MODEL_OPTIONS, RUN_OPTIONS
 from recbole_hlr.resources import shipped
 from recbole_hlr.values import load_yaml, parse_arguments, parse_scalar
+from tests.toys import defaults
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_effective_configuration_is_complete_yaml_and_gives_itself(tmp_path, toy
     (tmp_path / "effective.yaml").write_text(str(config))
     again = HLRConfig(config_files=[tmp_path / "effective.yaml"])
     assert str(again) == str(config)
-    assert set(MODEL_OPTIONS) <= set(yaml.safe_load(str(config)))
+    assert set(defaults("HLR")) <= set(yaml.safe_load(str(config)))
 
 
 def test_device_is_chosen_without_touching_the_environment(monkeypatch, toy):
@@ -151,6 +152,10 @@ WRONG = {
     "clip_memories": [0],
     "direct_memory": [2, True],
     "max_memory_norm": [0, "x"],
+    "regularization": [0, -1, "x", None],
+    "regularization_scaling": [-0.1, 2.1, "x"],
+    "confidence_weight": [0, -1, "x"],
+    "cg_steps": [0, 2.5],
     "epochs": [0, -3, 1.5],
     "train_batch_size": [0],
     "eval_batch_size": [0],
@@ -190,6 +195,11 @@ WRONG = {
 }  # fmt: skip
 
 
+def model_with(option: str) -> str:
+    """HLR or, where it has no such option, the first model that has."""
+    return next((name for name in ("HLR", *MODELS) if option in defaults(name)), "HLR")
+
+
 def test_every_checked_option_has_wrong_values_here():
     assert set(MODEL_OPTIONS) | set(RUN_OPTIONS) <= set(WRONG)
 
@@ -199,7 +209,7 @@ def test_every_checked_option_has_wrong_values_here():
 )
 def test_wrong_values_are_refused_with_name_place_and_range(toy, key, value):
     with pytest.raises(InputError) as caught:
-        HLRConfig("HLR", options={**toy, key: value})
+        HLRConfig(model_with(key), options={**toy, key: value})
     text = str(caught.value)
     assert key in text
     assert "keyword argument" in text

@@ -16,7 +16,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_hlr.data.history import HistoryBatch
-from recbole_hlr.model import MODELS
+from recbole_hlr.model import MODELS, MetricRecommender
 from recbole_hlr.resources import shipped
 from recbole_hlr.values import load_yaml
 from tests import reference
@@ -43,7 +43,9 @@ CHOICES: dict[str, list[Any]] = {
 SCORING = ("attend_user", "attend_target", "item_attention", "direct_memory", "attention_smoothing")
 TRAINING = (*SCORING, "share_negative_relation")
 
-NAMES = {model.__name__: name for name, model in reversed(MODELS.items())}  # one name for each class
+NAMES = {  # one name for each metric model
+    model.__name__: name for name, model in reversed(MODELS.items()) if issubclass(model, MetricRecommender)
+}
 
 
 def defaults(name: str) -> dict[str, Any]:

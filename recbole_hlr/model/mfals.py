@@ -57,13 +57,12 @@ class MFALS(GeneralRecommender):
     def _regularization_of(self, counts: Tensor, columns: int) -> Tensor:
         """Return lambda_u `(R,)` of rows with `counts (R,)` interactions out of `columns`, float64.
 
-        lambda_u = lambda w_u^nu / mean(w^nu), w_u = (c - 1) |I_u| + |I|: all the weight of row u in J.
-        Deviation: Rendle et al. write lambda (|I_u| + alpha_0 |I|)^nu, which is the same with
-        alpha_0 = 1 / (c - 1) but for a constant; here lambda is the mean over the rows whatever nu is.
+        lambda_u = lambda (sum_v c_uv)^nu = lambda ((c - 1) |I_u| + |I|)^nu. Rendle et al.
+        write lambda (|I_u| + alpha_0 |I|)^nu: with alpha_0 = 1 / (c - 1) the same but for a constant,
+        for their pairs weigh 1 + alpha_0 and alpha_0 where these weigh c and 1.
         """
         weight = (self.confidence_weight - 1) * counts.double() + columns  # (R,)
-        share = weight**self.regularization_scaling  # (R,)
-        return self.regularization * share / share.mean()
+        return self.regularization * weight**self.regularization_scaling
 
     @torch.no_grad()
     def objective(self) -> Tensor:
