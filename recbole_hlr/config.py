@@ -140,7 +140,7 @@ class HLRConfig(Config):
                 values[key] = {**(self.internal_config_dict.get(key) or {}), **values[key]}
         self._check_values(values)
         if self.ours and not self.metric:
-            values["train_neg_sample_args"] = None  # whatever was given: nothing is drawn
+            values.update(train_neg_sample_args=None, lr_scheduler=None)  # nothing is drawn, no step taken
         self.requested = {k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS}
         self.requested.update(model=self.model, dataset=self.dataset)
         if "eval_batch_size" not in self.external_config_dict:

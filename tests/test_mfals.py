@@ -384,6 +384,13 @@ def test_nothing_is_drawn_whatever_is_said_of_negatives(toy, given, monkeypatch)
     assert load_yaml(Path(result.run_dir, "config.yaml"))["train_neg_sample_args"] is None
 
 
+def test_a_learning_rate_schedule_is_not_read(toy):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*lr_scheduler")
+        result = run("MF-ALS", **toy, lr_scheduler={"name": "exponential", "gamma": 0.5})
+    assert result.test == run("MF-ALS", **toy).test
+
+
 def test_the_triplet_loss_is_no_metric_of_it(toy):
     with pytest.raises(InputError, match=r"valid_metric=loss \(keyword argument\): must be one of recall@10"):
         HLRConfig("MF-ALS", options={**toy, "valid_metric": "loss"})
