@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -36,7 +36,7 @@ class Suggestions:
     ) -> None:
         self.space, self.algorithm, self.seed, self.defaults = space, algorithm, seed, defaults
         self._distributions = {d.key: d.distribution() for d in space}
-        self._direction = "maximize" if larger_is_better else "minimize"
+        self._direction: Literal["maximize", "minimize"] = "maximize" if larger_is_better else "minimize"
         self._told: list[optuna.trial.FrozenTrial] = []
         self._grid = self._combinations() if algorithm == "grid" else []
         self.total = min(samples, 1 + len(self._grid)) if algorithm == "grid" else samples
