@@ -29,7 +29,8 @@ class Side:
     one lambda for all rows. A lambda_u of its own for each row comes from the data that they are given:
     below Q stand d rows sqrt(lambda) e_k, whose pairs with u have y = 0 and c = lambda_u / lambda. They
     add sum_k lambda_u e_k e_k^T = lambda_u I on the left and nothing on the right. A value of -w means
-    y = 0, c = w to `implicit`. Caveat: it keeps values as float32, so that lambda_u is exact to 6e-8.
+    y = 0, c = w to `implicit`. Cost: R d more entries, as many as the rows have. Caveat: values are kept
+    as float32, so that lambda_u is exact to 6e-8; `tests/test_mfals.py` compares with plain loops.
     """
 
     def __init__(self, weights: sparse.csr_matrix, regularization: Tensor, size: int) -> None:

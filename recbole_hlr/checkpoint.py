@@ -18,7 +18,7 @@ from scipy import sparse
 from torch import nn
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.model import MODELS
+from recbole_hlr.registry import is_ours
 
 FORMAT = 1
 
@@ -63,7 +63,7 @@ def model_state(model: nn.Module) -> dict[str, Any]:
 
     Counters are plain attributes, such as MultiVAE's count of updates; the plugin's models have none.
     """
-    counted = {} if isinstance(model, tuple(MODELS.values())) else vars(model)
+    counted = {} if is_ours(type(model)) else vars(model)
     counters = {key: value for key, value in counted.items() if type(value) in (bool, int, float)}
     return {
         "state_dict": to_plain(dict(model.state_dict())),

@@ -57,9 +57,9 @@ class MFALS(GeneralRecommender):
     def _regularization_of(self, counts: Tensor, columns: int) -> Tensor:
         """Return lambda_u `(R,)` of rows with `counts (R,)` interactions out of `columns`, float64.
 
-        lambda_u = lambda (sum_v c_uv)^nu = lambda ((c - 1) |I_u| + |I|)^nu. Rendle et al.
-        write lambda (|I_u| + alpha_0 |I|)^nu: with alpha_0 = 1 / (c - 1) the same but for a constant,
-        for their pairs weigh 1 + alpha_0 and alpha_0 where these weigh c and 1.
+        lambda_u = lambda (sum_v c_uv)^nu = lambda ((c - 1) |I_u| + |I|)^nu. Rendle et al. write
+        lambda (|I_u| + alpha_0 |I|)^nu: the same, with alpha_0 = 1 / (c - 1), but for a constant, for
+        their pairs weigh 1 + alpha_0 and alpha_0 where these weigh c and 1.
         """
         weight = (self.confidence_weight - 1) * counts.double() + columns  # (R,)
         return self.regularization * weight**self.regularization_scaling
