@@ -265,6 +265,17 @@ def test_threads_do_not_change_a_bit(scaling):
     assert torch.equal(*found)
 
 
+def test_the_solver_gets_torch_s_number_of_threads():
+    given = []
+    torch.set_num_threads(2)
+    try:
+        side = Alternation(build("MF-ALS")).users
+        side.solve(lambda *_, num_threads: given.append(num_threads), np.zeros((8, 6)), np.zeros((12, 6)))
+    finally:
+        torch.set_num_threads(1)
+    assert given == [2]
+
+
 def test_training_leaves_generators_threads_and_warnings_alone(monkeypatch):
     monkeypatch.setattr(implicit.utils, "_checked_blas_config", False)  # as in a new process
     model = build("MF-ALS")
