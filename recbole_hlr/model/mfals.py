@@ -45,7 +45,7 @@ class MFALS(GeneralRecommender):
             pairs[self.USER_ID], pairs[self.ITEM_ID], self.n_users, self.n_items
         ).to(self.device)
         audience = torch.bincount(self.history.items, minlength=self.n_items)  # (I,)
-        self.user_regularization = self._regularization_of(self.history.lengths[1:], self.n_items)
+        self.user_regularization = self._regularization_of(self.history.lengths[1:], self.n_items - 1)
         self.item_regularization = self._regularization_of(audience[1:], self.n_users - 1)
         self.user_embedding = nn.Embedding(self.n_users, config["embedding_size"], padding_idx=0)
         self.item_embedding = nn.Embedding(self.n_items, config["embedding_size"], padding_idx=0)
