@@ -9,6 +9,7 @@ The table that it led to stands in docs/defaults.md. What follows `--` goes to e
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from typing import Any
@@ -17,6 +18,7 @@ from recbole_hlr import compat, prepare
 
 SOFT = {"negative_reduction": "soft", "margin": 2.5}
 SMALL = {"max_history": 20, "num_memories": 5}
+LAMBDAS = {0.0: (10, 20, 30, 50, 80), 0.5: (0.3, 0.6, 0.9, 1.2, 2.0), 1.0: (0.01, 0.02, 0.03, 0.05, 0.1)}
 GRID: dict[str, list[dict[str, Any]]] = {
     "CML": [
         {"K": 1, "negative_reduction": "mean", "margin": 0.5, "learning_rate": 0.001},
@@ -55,10 +57,20 @@ GRID: dict[str, list[dict[str, Any]]] = {
         {"K": 20, **SOFT, **SMALL, "max_memory_norm": 0.15},
         {"K": 20, **SOFT, **SMALL, "max_memory_norm": 0.3},
     ],
+    "MF-ALS": [
+        *(
+            {"confidence_weight": weight, "regularization_scaling": scaling, "regularization": value}
+            for scaling, values in LAMBDAS.items()
+            for weight, value in itertools.product((1.0, 2.0, 4.0, 8.0, 16.0), values)
+        ),
+        *({"embedding_size": size} for size in (20, 50, 200)),
+        *({"cg_steps": steps} for steps in (1, 10, 100)),
+    ],
 }  # fmt: skip
 BASE: dict[str, dict[str, Any]] = {
     "CML": {"learning_rate": 0.002, "negative_temperature": 0.4},
     "HLR": {"learning_rate": 0.002, "negative_temperature": 0.4, "max_memory_norm": None, "max_history": 20},
+    "MF-ALS": {"K": 1},  # which it does not read
 }
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recbole_hlr.fitted import FittedRecommender, load
     from recbole_hlr.model import MODELS
     from recbole_hlr.result import RunResult
+    from recbole_hlr.search.search import SearchResult, tune
 
 _HOMES = {
     "MODELS": "model",
@@ -29,6 +30,8 @@ _HOMES = {
     "run": "experiment",
     "FittedRecommender": "fitted",
     "load": "fitted",
+    "SearchResult": "search.search",
+    "tune": "search.search",
 }
 
 __all__ = [
@@ -37,11 +40,13 @@ __all__ = [
     "FittedRecommender",
     "InputError",
     "RunResult",
+    "SearchResult",
     "__version__",
     "evaluate",
     "load",
     "prepare",
     "run",
+    "tune",
 ]
 
 

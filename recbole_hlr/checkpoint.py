@@ -18,7 +18,7 @@ from scipy import sparse
 from torch import nn
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.model import MetricRecommender
+from recbole_hlr.registry import is_ours
 
 FORMAT = 1
 
@@ -61,9 +61,9 @@ def from_plain(value: Any) -> Any:
 def model_state(model: nn.Module) -> dict[str, Any]:
     """Return what a model has learned: parameters, the host's `other_parameter`, its counters.
 
-    Counters are plain attributes, such as MultiVAE's count of updates; the metric models have none.
+    Counters are plain attributes, such as MultiVAE's count of updates; the plugin's models have none.
     """
-    counted = {} if isinstance(model, MetricRecommender) else vars(model)
+    counted = {} if is_ours(type(model)) else vars(model)
     counters = {key: value for key, value in counted.items() if type(value) in (bool, int, float)}
     return {
         "state_dict": to_plain(dict(model.state_dict())),

@@ -10,14 +10,21 @@ from recbole_hlr.errors import InputError, RunInterrupted
 
 if TYPE_CHECKING:
     from recbole_hlr.result import RunResult
+    from recbole_hlr.search.search import SearchResult
 
 USAGE = """usage: recbole-hlr train --model=HLR --dataset=ml-100k [--key=value ...]
        recbole-hlr train --resume=RUN_DIR
        recbole-hlr evaluate RUN_DIR [--key=value ...]
+       recbole-hlr tune --model=HLR --dataset=ml-100k [--space=SPACE] [--algorithm=optuna] [--key=value ...]
+       recbole-hlr tune --resume=RUN_DIR
+       recbole-hlr convert movielens|echonest|yelp|amazon SOURCE --out=FOLDER [--name=NAME]
+       recbole-hlr convert table FILE --user=COLUMN --item=COLUMN --name=NAME --out=FOLDER
        recbole-hlr models
 
 train    train, validate and test one model; `python run_recbole_hlr.py` is the same
 evaluate validate and test the best state of a run, with other metrics or cuts where they are given
+tune     search for options on Ray Tune; docs/search.md lists what it takes
+convert  write RecBole's atomic files from a download or a table; `convert --help` says more
 models   list the models
 
 Every option of RecBole and of the model is given as --key=value or --key value, several
@@ -44,6 +51,22 @@ def evaluate(arguments: list[str]) -> None:
     run_dir, options = take_word(arguments, "RUN_DIR")
     console_logging()
     print(describe(evaluate(run_dir, arguments=options)))
+
+
+def convert(arguments: list[str]) -> None:
+    """Convert raw data and print what was made of them."""
+    from recbole_hlr.convert.command import run
+
+    run(arguments)
+
+
+def tune(arguments: list[str]) -> None:
+    """Run a search and print its winner."""
+    from recbole_hlr.rundir import console_logging
+    from recbole_hlr.search.search import tune
+
+    console_logging()
+    print(describe_search(tune(arguments=arguments)))
 
 
 def models(arguments: list[str]) -> None:
@@ -83,13 +106,35 @@ def describe(result: RunResult) -> str:
     )
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {"train": train, "evaluate": evaluate, "models": models}
+def describe_search(result: SearchResult) -> str:
+    """Return what a search ends with: the winner's table and how to repeat it."""
+    from recbole_hlr.search.report import counts, show
+
+    values = ", ".join(f"{key}={show(value)}" for key, value in result.best.values.items())
+    return (
+        f"{describe(result.run)}\n\n"
+        f"trials         {counts(result.trials)}\n"
+        f"winner         trial {result.best.number}, by validation {result.metric} "
+        f"{result.best.score:.4f}: {values}\n"
+        f"to repeat it   {result.command}\n"
+        f"search         {result.run_dir} (trials.csv, best.yaml, report.html)"
+    )
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "tune": tune,
+    "convert": convert,
+    "models": models,
+}
+OWN_HELP = {"convert"}  # verbs that answer --help themselves
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; return 0, 2 for wrong input (told in one sentence), 130 after Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or {"-h", "--help"} & set(words):
+    if not words or ({"-h", "--help"} & set(words) and words[0] not in OWN_HELP):
         print(USAGE, end="")
         return 0
     verb, *rest = words
@@ -107,6 +152,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\ninterrupted; continue with --resume={stop.run_dir}", file=sys.stderr)
         return 130
     except KeyboardInterrupt:
-        print("\ninterrupted before the run began; nothing was written", file=sys.stderr)
+        print("\ninterrupted; nothing was written", file=sys.stderr)
         return 130
     return 0

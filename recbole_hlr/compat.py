@@ -1,18 +1,22 @@
 """Everything that exists only because of a version of the host or of its needs, with the reason.
 
-Hosts: RecBole 1.2.0 and 1.2.1, torch >= 2.6, numpy 2, scipy >= 1.13.
+Hosts: RecBole 1.2.0 and 1.2.1, torch >= 2.6, numpy 2, scipy >= 1.13, Ray 2.60.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
+from recbole_hlr.errors import InputError
 
 # RecBole 1.2 reads these keys but gives them no default in its YAML files.
 KEYS_WITHOUT_DEFAULT = frozenset(
@@ -42,6 +46,16 @@ DERIVED_KEYS = frozenset(
         "valid_metric_bigger", "valid_neg_sample_args", "test_neg_sample_args",
     }
 )  # fmt: skip
+
+# Ray 2.60: what a search sets before Ray is imported.
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # else Ctrl-C ends the search as if it were complete
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the search keeps its own journal
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+_TOKEN = secrets.token_hex(32)
 
 
 def set_numpy_aliases() -> None:
@@ -96,3 +110,28 @@ def quiet_host() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     warnings.filterwarnings("ignore", category=UserWarning, module=r"recbole\.model")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"tensorboard")
+
+
+def ray_local() -> dict[str, str]:
+    """Return the environment in which Ray 2.60 listens on the loopback interface alone, with a token.
+
+    On Linux it listens on all interfaces, whatever address it is given, unless it is told to behave as
+    on Windows and macOS. A token that it makes itself would be written below the home directory.
+    """
+    return {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": _TOKEN,
+    }
+
+
+def check_ray_is_local() -> None:
+    """Raise `InputError` where Ray was imported before `ray_local` could be set, and is not yet running."""
+    import ray
+
+    constants = sys.modules.get("ray._private.ray_constants")
+    if not ray.is_initialized() and getattr(constants, "ENABLE_RAY_CLUSTER", True):
+        raise InputError(
+            "Ray was imported before the search, and would listen on all interfaces: call ray.init() "
+            "yourself first, or import ray after the search"
+        )

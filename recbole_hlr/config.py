@@ -16,10 +16,9 @@ from recbole.utils import EvaluatorType, ModelType
 from recbole_hlr import compat
 from recbole_hlr.errors import InputError
 from recbole_hlr.metrics import metric_types, reported
-from recbole_hlr.model import MetricRecommender
 from recbole_hlr.options import check_values, nearest, refuse
 from recbole_hlr.protocol import protocol_files
-from recbole_hlr.registry import find_model, is_ours
+from recbole_hlr.registry import find_model, is_metric, is_ours
 from recbole_hlr.resources import shipped
 from recbole_hlr.schedule import check_schedule
 from recbole_hlr.values import (
@@ -103,13 +102,15 @@ class HLRConfig(Config):
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         if model_class.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):  # type: ignore[attr-defined]
             raise InputError(f"model={model}: is not a general recommender, and only those run here")
-        self.ours = is_ours(model_class)
+        self.ours, self.metric = is_ours(model_class), is_metric(model_class)
         self.internal_config_dict: dict[str, Any] = {}
+        self.dataset_source: dict[str, Any] | None = None  # where to get the data set; no option
         sources: dict[str, str] = {}
         for folder, name in self._internal_files(model, dataset):
             if (folder / name).is_file():
                 values = load_yaml(folder / name)
-                if values.get("valid_metric") == LOSS and not issubclass(model_class, MetricRecommender):
+                self.dataset_source = values.pop("source", None) or self.dataset_source
+                if values.get("valid_metric") == LOSS and not self.metric:
                     del values["valid_metric"]  # the paper's preset; this model has no such loss
                 sources.update(dict.fromkeys(values, name if "/" in name else f"{folder.name}/{name}"))
                 self.internal_config_dict.update(values)
@@ -138,6 +139,8 @@ class HLRConfig(Config):
             if isinstance(values.get(key), dict):
                 values[key] = {**(self.internal_config_dict.get(key) or {}), **values[key]}
         self._check_values(values)
+        if self.ours and not self.metric:
+            values.update(train_neg_sample_args=None, lr_scheduler=None)  # nothing is drawn, no step taken
         self.requested = {k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS}
         self.requested.update(model=self.model, dataset=self.dataset)
         if "eval_batch_size" not in self.external_config_dict:
@@ -193,7 +196,7 @@ class HLRConfig(Config):
         if values["cohorts"] and rated:
             wrong["cohorts"] = f"0 with {rated[0]}, which has no value per user"
         negatives = values["train_neg_sample_args"] or {}
-        if self.ours and negatives.get("distribution") not in ("uniform", "popularity"):
+        if self.metric and negatives.get("distribution") not in ("uniform", "popularity"):
             wrong["train_neg_sample_args"] = f"with a distribution, for {self.model} learns from negatives"
         for key, allowed in wrong.items():
             raise refuse(key, values[key], self.sources[key], allowed)
@@ -205,7 +208,7 @@ class HLRConfig(Config):
             if str(metric).lower() not in metric_types:
                 hint = nearest(str(metric), metric_types)
                 raise refuse("metrics", metric, self.sources["metrics"], f"one of {listed}{hint}")
-        known = reported(metrics, values["topk"]) + ([LOSS] if self.ours else [])
+        known = reported(metrics, values["topk"]) + ([LOSS] if self.metric else [])
         valid = values["valid_metric"]
         if not isinstance(valid, str) or valid.lower() not in known:
             raise refuse("valid_metric", valid, self.sources["valid_metric"], "one of " + ", ".join(known))

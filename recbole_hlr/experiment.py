@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from recbole.utils import get_trainer, init_seed
 
 from recbole_hlr import checkpoint, compat
 from recbole_hlr.config import LOSS, HLRConfig
-from recbole_hlr.data.build import build_loaders, interactions, load_dataset, seen_in
+from recbole_hlr.data.build import SplitData, build_loaders, interactions, load_split, seen_in
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, RunInterrupted
@@ -64,14 +64,16 @@ def prepare(
     *,
     config_files: Sequence[str | Path] = (),
     arguments: Sequence[str] | Mapping[str, Any] = (),
+    data: SplitData | None = None,
     **options: Any,
 ) -> Experiment:
     """Return everything a run needs, before its first step. Nothing is written.
 
-    `options` are keyword arguments in place of a configuration file, `arguments` a command line.
+    `options` are keyword arguments in place of a configuration file, `arguments` a command line;
+    `data` is what `load_split` returned for the same data options, and spares doing it again.
     Raises `InputError` for wrong input.
     """
-    experiment = assemble(model, dataset, config_files, arguments, options)
+    experiment = assemble(model, dataset, config_files, arguments, options, data)
     start_from_pretrained(experiment)
     return experiment
 
@@ -82,11 +84,12 @@ def assemble(
     config_files: Sequence[str | Path],
     arguments: Sequence[str] | Mapping[str, Any],
     options: dict[str, Any],
+    data: SplitData | None = None,
 ) -> Experiment:
     """Return what `prepare` returns, without the tables of `pretrained_embeddings`."""
     config = HLRConfig(model, dataset, config_files, options, arguments)
     init_seed(config["seed"], config["reproducibility"])
-    data = load_dataset(config)
+    data = data or load_split(config)
     train_data, valid_data, test_data = build_loaders(config, data)
     refuse_empty_cohorts(config, test_data)
     init_seed(config["seed"], config["reproducibility"])
@@ -98,7 +101,7 @@ def assemble(
         trainer.valid_triplets = TripletLoader(
             config, valid_data.dataset, seen, config["train_batch_size"], shuffle=False
         )
-    return Experiment(config, data, train_data, valid_data, test_data, built, trainer)
+    return Experiment(config, data.dataset, train_data, valid_data, test_data, built, trainer)
 
 
 def start_from_pretrained(experiment: Experiment) -> None:
@@ -125,14 +128,20 @@ def build_model(config: HLRConfig, data: Any) -> Any:
 
 
 def missing_package(model: str, error: ImportError) -> InputError:
-    """Return the error of a host's model that needs a package of its own."""
+    """Return the error of a model that needs a package of its own."""
     return InputError(f"model={model}: needs the package {error.name}, which is not installed")
 
 
 def trainer_class(config: HLRConfig) -> type[RunTrainer]:
     """Return the trainer of a model; the host's own, made resumable, for the host's models."""
-    if config.ours:
+    if config.metric:
         return MetricTrainer
+    if config.ours:
+        try:
+            from recbole_hlr.alternating import AlternatingTrainer
+        except ImportError as error:
+            raise missing_package(config.model, error) from error
+        return AlternatingTrainer
     host = get_trainer(config["MODEL_TYPE"], config["model"])
     return type(f"Run{host.__name__}", (RunTrainer, host), {})
 
@@ -217,11 +226,32 @@ def _run(
         checkpoint.write_whole(run_dir.config, lambda file: file.write(text), "w")
     else:
         run_dir = RunDir.create(config["checkpoint_dir"], f"{config.model}-{config.dataset}", str(config))
-    folder = run_dir  # of one type from here on, also for the closure
     if config["tensorboard"]:
         from torch.utils.tensorboard import SummaryWriter
 
-        trainer.tensorboard = SummaryWriter(str(folder.path / "tensorboard"))
+        trainer.tensorboard = SummaryWriter(str(run_dir.path / "tensorboard"))
+
+    trainer.on_epoch_end = saver(run_dir, config, data)
+    with run_dir.logging():
+        log.info("run directory: %s", run_dir.path)
+        log.info("%s", describe_data(experiment))
+        if config["protocol"] == PAPER:
+            log.info("%s", describe_settings(config.model, config.dataset))
+        if state is not None:
+            run_dir.write_metrics(trainer.epoch_records)
+            log.info("resumed after epoch %d", state["epoch"])
+        try:
+            return finish(experiment, run_dir, time.perf_counter() - started)
+        except ImportError as error:  # some of the host's models import at their first step
+            raise missing_package(config.model, error) from error
+        except KeyboardInterrupt:
+            raise RunInterrupted(str(run_dir.path)) from None
+        finally:
+            trainer.tensorboard.close()
+
+
+def saver(run_dir: RunDir, config: HLRConfig, data: dict[str, Any]) -> Callable[[RunTrainer], None]:
+    """Return what writes a run's checkpoint and metrics after an epoch; `data` is of `stored_data`."""
 
     def save(trainer: RunTrainer) -> None:
         content = {
@@ -230,26 +260,10 @@ def _run(
             "data": data,
             **trainer.state(),
         }
-        checkpoint.save(folder.checkpoint, content)
-        folder.write_metrics(trainer.epoch_records)
+        checkpoint.save(run_dir.checkpoint, content)
+        run_dir.write_metrics(trainer.epoch_records)
 
-    trainer.on_epoch_end = save
-    with folder.logging():
-        log.info("run directory: %s", folder.path)
-        log.info("%s", describe_data(experiment))
-        if config["protocol"] == PAPER:
-            log.info("%s", describe_settings(config.model, config.dataset))
-        if state is not None:
-            folder.write_metrics(trainer.epoch_records)
-            log.info("resumed after epoch %d", state["epoch"])
-        try:
-            return finish(experiment, folder, time.perf_counter() - started)
-        except ImportError as error:  # some of the host's models import at their first step
-            raise missing_package(config.model, error) from error
-        except KeyboardInterrupt:
-            raise RunInterrupted(str(folder.path)) from None
-        finally:
-            trainer.tensorboard.close()
+    return save
 
 
 def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResult:

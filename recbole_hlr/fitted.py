@@ -8,19 +8,19 @@ from typing import Any
 
 import pandas as pd
 import torch
+from recbole.model.abstract_recommender import GeneralRecommender
 
 from recbole_hlr import checkpoint
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.data.stored import StoredData
 from recbole_hlr.errors import InputError
-from recbole_hlr.model import MetricRecommender
 from recbole_hlr.rundir import RunDir
 
 
 class FittedRecommender:
     """The best state of a run: `model`, its `config`, and the data set's own user and item ids."""
 
-    def __init__(self, model: MetricRecommender, config: HLRConfig, data: StoredData) -> None:
+    def __init__(self, model: GeneralRecommender, config: HLRConfig, data: StoredData) -> None:
         self.model, self.config, self.data = model, config, data
         self._user_ids = {token: i for i, token in enumerate(data.user_tokens)}
 

@@ -132,6 +132,10 @@ MODEL_OPTIONS: dict[str, Option] = {
     "neighbour_refresh": _choice("batch", "epoch"),
     "pretrained_embeddings": _or_null(_TEXT),
     "freeze_embeddings": _BOOL,
+    "regularization": _POSITIVE,
+    "regularization_scaling": _number("in [0, 2]", lambda v: 0 <= v <= 2),
+    "confidence_weight": _POSITIVE,
+    "cg_steps": _integer(1),
 }
 
 RUN_OPTIONS: dict[str, Option] = {

@@ -9,7 +9,7 @@ from recbole.utils import ModelType
 
 from recbole_hlr import compat
 from recbole_hlr.errors import InputError
-from recbole_hlr.model import MODELS
+from recbole_hlr.model import MODELS, MetricRecommender
 from recbole_hlr.options import nearest
 
 
@@ -28,6 +28,11 @@ def host_models() -> dict[str, type]:
 def is_ours(model_class: type) -> bool:
     """Say whether a class is one of the plugin's models, or derives from one."""
     return issubclass(model_class, tuple(set(MODELS.values())))
+
+
+def is_metric(model_class: type) -> bool:
+    """Say whether a class is a metric model, which learns from triplets; MF-ALS is none."""
+    return issubclass(model_class, MetricRecommender)
 
 
 def find_model(name: Any) -> type:

@@ -33,8 +33,8 @@ class RunDir:
         self.log = self.path / "log.txt"
 
     @classmethod
-    def create(cls, parent: str | Path, name: str, config: str) -> RunDir:
-        """Make a new folder `parent/name-time`, which appears with its `config.yaml` in it."""
+    def create(cls, parent: str | Path, name: str, config: str, file: str = "config.yaml") -> RunDir:
+        """Make a new folder `parent/name-time`, which appears with its `file` in it."""
         try:
             Path(parent).mkdir(parents=True, exist_ok=True)
             hidden = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
@@ -44,7 +44,7 @@ class RunDir:
             ) from None
         try:
             hidden.chmod(0o755)
-            checkpoint.write_whole(hidden / "config.yaml", lambda file: file.write(config), "w")
+            checkpoint.write_whole(hidden / file, lambda out: out.write(config), "w")
             stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
             for number in range(1, 10_000):
                 path = Path(parent) / (stem if number == 1 else f"{stem}-{number}")

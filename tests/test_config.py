@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from recbole_hlr import InputError
+from recbole_hlr import MODELS, InputError
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.options import MODEL_OPTIONS, RUN_OPTIONS
 from recbole_hlr.resources import shipped
@@ -129,7 +129,7 @@ def test_effective_configuration_is_complete_yaml_and_gives_itself(tmp_path, toy
 
 
 def test_every_option_of_a_model_is_one_that_some_model_has():
-    assert set(MODEL_OPTIONS) <= {key for model in NAMES.values() for key in defaults(model)}
+    assert set(MODEL_OPTIONS) <= {key for model in MODELS for key in defaults(model)}
 
 
 def test_device_is_chosen_without_touching_the_environment(monkeypatch, toy):
@@ -166,6 +166,10 @@ WRONG = {
     "neighbour_refresh": ["step", 1, None],
     "pretrained_embeddings": [5, ""],
     "freeze_embeddings": ["x", 1, True],
+    "regularization": [0, -1, "x", None],
+    "regularization_scaling": [-0.1, 2.1, "x"],
+    "confidence_weight": [0, -1, "x"],
+    "cg_steps": [0, 2.5],
     "epochs": [0, -3, 1.5],
     "train_batch_size": [0],
     "eval_batch_size": [0],
@@ -206,6 +210,11 @@ WRONG = {
 }  # fmt: skip
 
 
+def model_with(option: str) -> str:
+    """HLR or, where it has no such option, the first model that has."""
+    return next((name for name in ("HLR", *MODELS) if option in defaults(name)), "HLR")
+
+
 def test_every_checked_option_has_wrong_values_here():
     assert set(MODEL_OPTIONS) | set(RUN_OPTIONS) <= set(WRONG)
 
@@ -214,7 +223,7 @@ def test_every_checked_option_has_wrong_values_here():
     ("key", "value"), [(key, value) for key, values in WRONG.items() for value in values]
 )
 def test_wrong_values_are_refused_with_name_place_and_range(toy, key, value):
-    model = next((name for name in ("HLR", *NAMES.values()) if key in defaults(name)), "HLR")
+    model = model_with(key)
     with pytest.raises(InputError) as caught:
         HLRConfig(model, options={**toy, key: value})
     text = str(caught.value)

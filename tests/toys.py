@@ -18,8 +18,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_hlr.data.history import HistoryBatch
-from recbole_hlr.model import MODELS
-from recbole_hlr.model.base import MetricRecommender
+from recbole_hlr.model import MODELS, MetricRecommender
 from recbole_hlr.model.relation import RelationMemory
 from recbole_hlr.resources import shipped
 from recbole_hlr.values import load_yaml

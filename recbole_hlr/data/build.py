@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from recbole.data.dataset import Dataset
@@ -28,10 +28,7 @@ def load_dataset(config: HLRConfig) -> Dataset:
     wanted = [f"{part}." for part in config["benchmark_filename"] or []] or [""]
     for file in [folder / f"{name}.{part}inter" for part in wanted]:
         if not file.is_file():
-            raise InputError(
-                f"dataset={name}: there is no file {file}; put {name}'s atomic files into a folder "
-                f"{name} and name its parent with --data_path=FOLDER (ml-100k needs neither)"
-            )
+            raise InputError(f"dataset={name}: there is no file {file}; {where_to_get(config, file)}")
     try:
         return AtomicDataset(config)
     except InputError:
@@ -49,6 +46,22 @@ def load_dataset(config: HLRConfig) -> Dataset:
             f"dataset={name} in {folder}: RecBole cannot load it "
             f"with these columns and options ({type(error).__name__}: {error})"
         ) from error
+
+
+def where_to_get(config: HLRConfig, file: Path) -> str:
+    """Return what to do about an atomic file that is not there."""
+    name, source = config["dataset"], config.dataset_source
+    elsewhere = f"or, if there is a folder {name} elsewhere, name its parent with --data_path=FOLDER"
+    for packed in (file.with_name(file.name + suffix) for suffix in (".xz", ".gz")):
+        if packed.is_file():
+            return f"unpack {packed}"
+    if config["benchmark_filename"]:
+        return f"put the parts that benchmark_filename names there, {elsewhere}"
+    command = f"table FILE --user COLUMN --item COLUMN --name {name}"
+    begin = "have its interactions in a table"
+    if source:
+        begin, command = f"get {source['publisher']} from {source['url']}", source["convert"]
+    return f"{begin} and run `recbole-hlr convert {command} --out {file.parent.parent}`, {elsewhere}"
 
 
 def interactions(dataset: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -103,17 +116,31 @@ def check_columns(config: HLRConfig, dataset: Dataset) -> None:
         log.warning("%d interactions are given twice and may stand in two parts; see rm_dup_inter", repeated)
 
 
-def build_loaders(config: HLRConfig, dataset: Dataset) -> tuple[Any, Any, Any]:
-    """Split the data set and return the loaders of its training, validation and test part.
+class SplitData(NamedTuple):
+    """A loaded data set and its training, validation and test part: what runs on the same data share."""
 
-    The metric models get a `TripletLoader` where negatives are uniform; everything else is the
-    host's. A part without interactions gives None. Users per evaluation batch follow `eval_memory`.
-    """
+    dataset: Any
+    parts: list[Any]
+
+
+def load_split(config: HLRConfig) -> SplitData:
+    """Load and split the data set; the global seed decides on the split. Raises `InputError`."""
+    dataset = load_dataset(config)
     check_columns(config, dataset)
     parts = dataset.build()
     if len(parts[0]) == 0:
         raise InputError(f"dataset={config['dataset']}: the training part is empty; check eval_args")
     refuse_saturated_users(parts)
+    return SplitData(dataset, parts)
+
+
+def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
+    """Return the loaders of the training, validation and test part.
+
+    The metric models get a `TripletLoader` where negatives are uniform; everything else is the
+    host's. A part without interactions gives None. Users per evaluation batch follow `eval_memory`.
+    """
+    dataset, parts = data
     if "eval_batch_size" not in config.external_config_dict:
         budget = config["eval_memory"] * 2**30 / 2  # the other half is the model's
         users = int(budget // (SCORE_BYTES * dataset.item_num))
@@ -128,7 +155,7 @@ def build_loaders(config: HLRConfig, dataset: Dataset) -> tuple[Any, Any, Any]:
             config, parts[0], seen_in(parts[0]), config["train_batch_size"], config["shuffle"]
         )
     else:
-        if config.ours:  # the host counts triplets, the models' files count positives
+        if config.metric:  # the host counts triplets, the models' files count positives
             config["train_batch_size"] *= config["train_neg_sample_args"]["sample_num"]
         train = get_dataloader(config, "train")(config, parts[0], samplers[0], shuffle=config["shuffle"])
     loaders = [train, None, None]
@@ -143,4 +170,4 @@ def build_loaders(config: HLRConfig, dataset: Dataset) -> tuple[Any, Any, Any]:
 def uses_triplets(config: HLRConfig) -> bool:
     """Say whether a run draws its training triplets in whole batches."""
     negatives = config["train_neg_sample_args"]
-    return config.ours and negatives["distribution"] == "uniform" and not negatives["dynamic"]
+    return config.metric and negatives["distribution"] == "uniform" and not negatives["dynamic"]

@@ -60,8 +60,9 @@ def attention_weights(logits: Tensor, smoothing: float, dim: int) -> Tensor:
     """Return exp(l_j) / (sum_k exp(l_k))^smoothing along `dim`; a logit of -inf takes no part.
 
     With smoothing 1 this is a softmax (Eq. 6), but with nothing to attend to it gives zeros, not NaN.
-    No maximum is subtracted: a logit is a convex combination of the entries of M p, which the norm
-    balls, where they are on, keep far from the 88 at which exp overflows in float32.
+    No maximum is subtracted: a logit is a convex combination of the entries of M p, or q_j . q_v in
+    AdaCML. The norm balls, where they are on, keep both far from the 88 at which exp overflows in
+    float32; with `max_norm: null` vectors would have to grow beyond a length of 9.
     """
     exp = logits.exp()
     total = exp.sum(dim=dim, keepdim=True).clamp(min=torch.finfo(exp.dtype).tiny)

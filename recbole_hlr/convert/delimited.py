@@ -1,0 +1,113 @@
+"""Lines of values between delimiters, parsed by pyarrow; a line with too few or too many is set aside."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.csv
+
+from recbole_hlr.convert.rows import Malformed, Parsed
+from recbole_hlr.convert.source import Block
+
+
+class Delimited(NamedTuple):
+    """Lines of values between delimiters; `fields` says which column holds what."""
+
+    delimiter: str
+    width: int
+    fields: dict[str, int]
+    header: bool = False
+    quoted: bool = False
+
+    def parse(self, block: Block) -> Parsed:
+        """Return the rows of a block; a line with more or fewer columns is malformed."""
+        data, first = block
+        if self.header and first == 1:
+            count = header_lines(data, self.delimiter)
+            data, first = b"".join(data.splitlines(keepends=True)[count:]), 1 + count
+        delimiter = self.delimiter
+        if len(delimiter) > 1:  # pyarrow takes one character
+            data, delimiter = data.replace(delimiter.encode(), b"\t"), "\t"
+        table, refused = self._read(data, delimiter)
+        count = len(table) + len(refused)
+        lines = record_lines(data, first, count, delimiter)
+        malformed = [
+            Malformed(int(lines[row]), f"has {found} columns; must have {self.width}")
+            for row, found in refused
+        ]
+        columns = {field: table.column(str(at)).combine_chunks() for field, at in self.fields.items()}
+        lines = np.delete(lines, [row for row, _ in refused])
+        return without_blank(Parsed(columns, lines, malformed), data, first)
+
+    def _read(self, data: bytes, delimiter: str) -> tuple[pa.Table, list[tuple[int, int]]]:
+        refused: list[tuple[int, int]] = []
+
+        def set_aside(row: Any) -> str:
+            refused.append((row.number - 1, row.actual_columns))
+            return "skip"
+
+        names = [str(at) for at in range(self.width)]
+        wanted = [str(at) for at in self.fields.values()]
+        if not data:
+            return pa.table({name: pa.array([], pa.string()) for name in wanted}), []
+        table = pa.csv.read_csv(
+            pa.BufferReader(data),
+            pa.csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
+            pa.csv.ParseOptions(
+                delimiter=delimiter,
+                quote_char='"' if self.quoted else False,
+                newlines_in_values=self.quoted,
+                ignore_empty_lines=False,
+                invalid_row_handler=set_aside,
+            ),
+            pa.csv.ConvertOptions(
+                check_utf8=False, column_types=dict.fromkeys(names, pa.string()), include_columns=wanted
+            ),
+        )
+        return table, refused
+
+
+def header_lines(data: bytes, delimiter: str) -> int:
+    """Return over how many lines the header goes."""
+    reader = csv.reader(io.StringIO(data[: 2**16].decode(errors="replace"), newline=""), delimiter=delimiter)
+    next(reader, None)
+    return reader.line_num
+
+
+def record_lines(data: bytes, first: int, count: int, delimiter: str) -> np.ndarray:
+    """Return the line `(count,)` on which each record begins; the first is `first`.
+
+    Where it cannot be told, for a value of more than 128 KiB or a line break of another kind, records
+    are counted instead.
+    """
+    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    if lines != count:
+        reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter)
+        with contextlib.suppress(csv.Error):
+            ends = [reader.line_num for _ in reader]
+            if len(ends) == count:
+                return first + np.array([0, *ends][:count], dtype=np.int64)
+    return first + np.minimum(np.arange(count), max(lines - 1, 0))
+
+
+def without_blank(parsed: Parsed, data: bytes, first: int) -> Parsed:
+    """Drop lines that hold nothing: they are no rows and not malformed."""
+    columns = parsed.columns.values()
+    empty = np.logical_and.reduce([pa.compute.equal(c, "").to_numpy(zero_copy_only=False) for c in columns])
+    if not empty.any():
+        return parsed
+    texts = data.split(b"\n")
+    keep = ~empty
+    for row in empty.nonzero()[0]:
+        keep[row] = texts[parsed.lines[row] - first].strip(b"\r") != b""
+    return Parsed(
+        {field: column.filter(pa.array(keep)) for field, column in parsed.columns.items()},
+        parsed.lines[keep],
+        parsed.malformed,
+    )

@@ -1,0 +1,170 @@
+"""Where lines come from: a file, a folder or an archive, packed or plain, read block by block."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import gzip
+import lzma
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple, cast
+
+from tqdm import tqdm
+
+from recbole_hlr.errors import InputError
+
+BLOCK = 2**24  # bytes that are parsed at a time, and the longest line
+PACKED = re.compile(r"\.(gz|xz|zip)$", re.IGNORECASE)
+DAMAGE = (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile)
+
+
+class Entry(NamedTuple):
+    """A file, or a member of a zip archive."""
+
+    path: Path
+    member: str | None = None
+
+    def __str__(self) -> str:
+        return str(self.path) if self.member is None else f"{self.path}, {self.member}"
+
+    @property
+    def plain_name(self) -> str:
+        """The file's name without folders and without the suffix of a packer."""
+        return PACKED.sub("", PurePosixPath(self.member).name if self.member else self.path.name)
+
+
+class Block(NamedTuple):
+    """Whole lines as UTF-8, and the number in the file of the first of them."""
+
+    data: bytes
+    first_line: int
+
+
+def entries(path: Path) -> list[Entry]:
+    """Return the files of a folder, the members of a zip archive, or the file itself."""
+    try:
+        if path.is_dir():
+            return [Entry(file) for file in sorted(path.iterdir()) if file.is_file()]
+        with path.open("rb") as file:
+            if not file.read(4).startswith(b"PK"):
+                return [Entry(path)]
+            members = zipfile.ZipFile(file).infolist()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except DAMAGE as error:
+        raise InputError(f"{path}: is cut off or damaged ({error})") from None
+    names = [info.filename for info in members if not info.is_dir()]
+    return [Entry(path, name) for name in names if not name.startswith("__MACOSX/")]
+
+
+def choose(path: Path, patterns: tuple[str, ...]) -> Entry:
+    """Return the file at `path` or, in a folder or archive, the one whose name fits the first pattern."""
+    listed = entries(path)
+    if not path.is_dir() and len(listed) == 1:
+        return listed[0]
+    for pattern in patterns:
+        found = [entry for entry in listed if fnmatch.fnmatch(entry.plain_name, pattern)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(entry.member or entry.path.name for entry in found)
+            raise InputError(f"{path}: holds several files {pattern}: {names}; name one of them")
+    names = ", ".join(entry.member or entry.path.name for entry in listed[:5]) or "nothing"
+    raise InputError(f"{path}: must hold a file {' or '.join(patterns)}; it holds {names}")
+
+
+def beside(entry: Entry, name: str) -> Entry | None:
+    """Return the file called `name` (or so and packed) in the folder of `entry`, if there is one."""
+    if entry.member is None:
+        files = [entry.path.with_name(name + suffix) for suffix in ("", ".gz", ".xz", ".zip")]
+        return next((choose(file, (name,)) for file in files if file.is_file()), None)
+    wanted = str(PurePosixPath(entry.member).with_name(name))
+    return next((other for other in entries(entry.path) if other.member == wanted), None)
+
+
+@contextlib.contextmanager
+def opened(entry: Entry) -> Iterator[tuple[IO[bytes], int, Callable[[], int]]]:
+    """Yield the unpacked stream, the bytes to go through, and how to ask for those done.
+
+    What packs a file is told by its first bytes. `InputError` says what is wrong with it.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            raw: IO[bytes] = stack.enter_context(entry.path.open("rb"))
+            total = entry.path.stat().st_size
+            if entry.member is not None:
+                archive = stack.enter_context(zipfile.ZipFile(raw))
+                total = archive.getinfo(entry.member).file_size
+                try:
+                    raw = stack.enter_context(archive.open(entry.member))
+                except (RuntimeError, NotImplementedError) as error:  # a password, an unknown method
+                    raise InputError(f"{entry}: cannot be unpacked ({error})") from None
+            start = raw.read(6)
+            raw.seek(0)
+            stream = raw
+            if start.startswith(b"\x1f\x8b"):
+                stream = cast(IO[bytes], stack.enter_context(gzip.open(raw)))
+            elif start == b"\xfd7zXZ\x00":
+                stream = cast(IO[bytes], stack.enter_context(lzma.open(raw)))
+            yield stream, total, raw.tell
+    except DAMAGE as error:
+        raise InputError(f"{entry}: is cut off or damaged ({error})") from None
+    except OSError as error:
+        raise InputError(f"{entry}: cannot be read ({error.strerror or error})") from None
+
+
+def blocks(entry: Entry, encoding: str, quoted: bool = False) -> Iterator[Block]:
+    """Yield the text of a file in blocks of whole lines, with a progress bar by bytes on a terminal.
+
+    With `quoted` a line break between double quotes does not end a line.
+    """
+    line = 1
+    with opened(entry) as (stream, total, position), progress(entry, total) as bar:
+        while data := stream.read(BLOCK):
+            data += rest_of_line(stream, data, quoted, f"{entry}, after line {line}")
+            bar.update(position() - bar.n)
+            lines = data.count(b"\n")
+            text = as_utf8(data, line, entry, encoding)
+            if line == 1:
+                text = text.removeprefix(b"\xef\xbb\xbf")
+            yield Block(text, line)
+            line += lines
+
+
+def rest_of_line(stream: IO[bytes], data: bytes, quoted: bool, where: str) -> bytes:
+    """Return what follows `data` up to the end of its last line."""
+    parts, size = [data[-1:]], 0
+    inside = quoted and data.count(b'"') % 2 == 1
+    while inside or not parts[-1].endswith(b"\n"):
+        more = stream.readline(BLOCK)
+        size += len(more)
+        if size >= BLOCK:
+            raise InputError(f"{where}: a line, or a value between quotes, is longer than 16 MiB")
+        if not more:
+            break
+        parts.append(more)
+        inside ^= quoted and more.count(b'"') % 2 == 1
+    return b"".join(parts[1:])
+
+
+def as_utf8(data: bytes, first_line: int, entry: Entry, encoding: str) -> bytes:
+    """Return `data` as UTF-8; `InputError` names the line that is not `encoding` text."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) and first_line == 1:
+        raise InputError(f"{entry}: is UTF-16 text; save it as UTF-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = first_line + data.count(b"\n", 0, error.start)
+        raise InputError(
+            f"{entry}, line {line}: is not {encoding} text ({error.reason}); set --encoding"
+        ) from None
+    return data if encoding == "utf-8" else text.encode()
+
+
+def progress(entry: Entry, total: int) -> tqdm:
+    """Return a bar that counts bytes; it is silent where standard error is no terminal."""
+    return tqdm(total=total, desc=entry.plain_name, unit="B", unit_scale=True, leave=False, disable=None)

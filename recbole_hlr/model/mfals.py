@@ -1,0 +1,92 @@
+"""MF-ALS: matrix factorisation of implicit feedback by alternating least squares.
+
+Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM 2008
+(doi 10.1109/ICDM.2008.22), with the regularisation of Rendle et al., Revisiting the Performance of iALS
+on Item Recommendation Benchmarks, RecSys 2022 (doi 10.1145/3523227.3548486). Letters: those of
+`model/base.py`; c: `confidence_weight`, lambda: `regularization`, nu: `regularization_scaling`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import InputType
+from torch import Tensor, nn
+
+from recbole_hlr.data.history import History, generator_for
+
+_INIT = 5  # stream of random numbers: the tables before the first iteration
+_PAIRS = 2**16  # interactions whose scores are held at once
+
+
+class MFALS(GeneralRecommender):
+    """score(u, v) = p_u . q_v, with the tables that minimise J over all users and items (Hu et al., Eq. 3).
+
+        J = sum_uv c_uv (y_uv - p_u . q_v)^2 + sum_u lambda_u ||p_u||^2 + sum_v lambda_v ||q_v||^2
+
+    y = 1 and c_uv = c for training interactions, y = 0 and c_uv = 1 for all other pairs; another weight
+    of those is the same model with another c and lambda. No metric model: nothing is drawn, and no
+    gradient is followed; `alternating.py` trains it.
+    """
+
+    input_type = InputType.POINTWISE
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.confidence_weight = config["confidence_weight"]
+        self.regularization = config["regularization"]
+        self.regularization_scaling = config["regularization_scaling"]
+        self.cg_steps = config["cg_steps"]
+        pairs = dataset.inter_feat
+        self.history = History.from_pairs(
+            pairs[self.USER_ID], pairs[self.ITEM_ID], self.n_users, self.n_items
+        ).to(self.device)
+        audience = torch.bincount(self.history.items, minlength=self.n_items)  # (I,)
+        self.user_regularization = self._regularization_of(self.history.lengths[1:], self.n_items - 1)
+        self.item_regularization = self._regularization_of(audience[1:], self.n_users - 1)
+        self.user_embedding = nn.Embedding(self.n_users, config["embedding_size"], padding_idx=0)
+        self.item_embedding = nn.Embedding(self.n_items, config["embedding_size"], padding_idx=0)
+        generator = generator_for(config["seed"], _INIT)
+        with torch.no_grad():
+            for table in (self.user_embedding, self.item_embedding):
+                table.weight[1:].uniform_(0, 0.01, generator=generator)  # as `implicit` begins
+
+    def _regularization_of(self, counts: Tensor, columns: int) -> Tensor:
+        """Return lambda_u `(R,)` of rows with `counts (R,)` interactions out of `columns`, float64.
+
+        lambda_u = lambda (sum_v c_uv)^nu = lambda ((c - 1) |I_u| + |I|)^nu. Rendle et al. write
+        lambda (|I_u| + alpha_0 |I|)^nu: the same, with alpha_0 = 1 / (c - 1), but for a constant, for
+        their pairs weigh 1 + alpha_0 and alpha_0 where these weigh c and 1.
+        """
+        weight = (self.confidence_weight - 1) * counts.double() + columns  # (R,)
+        return self.regularization * weight**self.regularization_scaling
+
+    @torch.no_grad()
+    def objective(self) -> Tensor:
+        """Return J, float64.
+
+        J's sum over all pairs with weight 1 and y = 0 is the sum of (P^T P) * (Q^T Q), elementwise, so
+        that no (U, I) is built; what interactions add to it is c (1 - s)^2 - s^2 with s = p_u . q_v.
+        """
+        user_e, item_e = self.user_embedding.weight, self.item_embedding.weight  # (U, d), (I, d)
+        users, items = user_e.double(), item_e.double()
+        total = ((users.T @ users) * (items.T @ items)).sum()
+        for u, v in zip(self.history.users().split(_PAIRS), self.history.items.split(_PAIRS), strict=True):
+            s = (user_e[u] * item_e[v]).sum(dim=1).double()  # (nnz,)
+            total += (self.confidence_weight * (1 - s).square() - s.square()).sum()
+        total += self.user_regularization @ users[1:].square().sum(dim=1)
+        return total + self.item_regularization @ items[1:].square().sum(dim=1)
+
+    @torch.no_grad()
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Return the scores `(B,)` of pairs, larger is better (host interface)."""
+        user_e = self.user_embedding(interaction[self.USER_ID])  # (B, d)
+        return (user_e * self.item_embedding(interaction[self.ITEM_ID])).sum(dim=1)
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """Return the scores `(B, I)` of users with all items, larger is better (host interface)."""
+        return self.user_embedding(interaction[self.USER_ID]) @ self.item_embedding.weight.T

@@ -1,0 +1,1 @@
+"""Hyper-parameter search: spaces, algorithms, trials on Ray, and what a search leaves."""

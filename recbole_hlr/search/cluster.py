@@ -1,0 +1,88 @@
+"""Ray, started for one search on this machine, or a running cluster joined."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from recbole_hlr import compat
+from recbole_hlr.errors import InputError
+
+
+@contextlib.contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment, and put them back; what the user has set stays."""
+    added = {key: value for key, value in values.items() if key not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key in added:
+            os.environ.pop(key, None)
+
+
+@contextlib.contextmanager
+def ray_cluster(address: str | None = None) -> Iterator[None]:
+    """Run with Ray: the one that is already up in this process, the cluster at `address`, or a new one.
+
+    A new one has no dashboard, listens on the loopback interface alone, asks for a token that only
+    its own processes know, keeps its files in a temporary folder, and ends with the search.
+    """
+    with environment(compat.RAY_ENVIRONMENT if address else {**compat.RAY_ENVIRONMENT, **compat.ray_local()}):
+        if not address and "ray" in sys.modules:
+            compat.check_ray_is_local()
+        import ray
+
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        if ray.is_initialized():
+            yield
+            return
+        folder = None if address else tempfile.mkdtemp(prefix="hlr-")
+        try:
+            start(address, folder)
+            yield
+        finally:
+            ray.shutdown()
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def start(address: str | None, folder: str | None) -> None:
+    """Start Ray with its files in `folder`, or join the cluster at `address`; raises `InputError`."""
+    import ray
+
+    if address not in (None, "auto"):
+        check_reachable(str(address))
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    try:
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(address="local", include_dashboard=False, _temp_dir=folder, **quiet)
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        what = f"ray_address={address}: no Ray cluster was found there" if address else "Ray cannot start"
+        raise InputError(f"{what} ({reason})") from error
+
+
+def check_reachable(address: str) -> None:
+    """Raise `InputError` where nothing listens at `address`; Ray would end the process there."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"ray_address={address}: no Ray cluster was found there ({error}); must be auto or HOST:PORT"
+        ) from None
+
+
+def default_gpus(uses_gpu: bool) -> float:
+    """Return the GPUs of a trial where none are asked for: one where the run would use one."""
+    return 1.0 if uses_gpu else 0.0

@@ -1,0 +1,115 @@
+"""Trials on Ray Tune: what is suggested, what is reported, what is stopped, and who failed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import shutil
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+
+from recbole_hlr.search.conductor import RETRIES, SCORE, Conductor, Source
+from recbole_hlr.search.journal import Journal, Trial
+from recbole_hlr.search.options import SearchOptions
+from recbole_hlr.search.progress import Progress
+from recbole_hlr.search.suggest import Suggestions
+
+Report = Callable[[int, float], None]  # (epoch, best validation score up to it)
+Objective = Callable[[int, dict[str, Any], Report], None]  # (trial's number, its values, report)
+STEP = "step"
+
+
+def run_trials(
+    objective: Objective,
+    suggestions: Suggestions,
+    journal: Journal,
+    options: SearchOptions,
+    larger_is_better: bool,
+    longest: int,
+    progress: Progress,
+    ended: Callable[[Trial], None] = lambda trial: None,
+) -> None:
+    """Run trials until there are no more suggestions, or the time budget ends.
+
+    `longest` is the most reports that a trial may make, `ended` is called with every ended trial.
+    Ray must be up. Ray's own notes are kept beside the journal, and deleted; the journal has it all.
+    """
+    conductor = Conductor(suggestions, journal, longest, progress, ended)
+    storage = journal.path.parent.absolute() / ".ray"
+    left = None if options.time_budget is None else options.time_budget - journal.seconds
+    if left is not None and left <= 0:
+        return
+    shutil.rmtree(storage, ignore_errors=True)  # of a search that was killed
+    resources = {"cpu": options.cpus_per_trial, "gpu": options.gpus_per_trial or 0}
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(trainable, objective=objective), resources),
+        tune_config=tune.TuneConfig(
+            search_alg=Source(conductor),
+            scheduler=make_scheduler(options, larger_is_better, longest, journal),
+            num_samples=-1,
+            max_concurrent_trials=options.max_concurrent,
+            time_budget_s=left,
+            reuse_actors=True,  # a process takes seconds to import torch
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(storage),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=[conductor],
+        ),
+    )
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # Ray's own account of a lost process: pages of it
+            tuner.fit()
+        conductor.cut()
+    finally:
+        progress.close()
+        shutil.rmtree(storage, ignore_errors=True)
+
+
+def trainable(config: dict[str, Any], objective: Objective) -> None:
+    """Run one trial in a process of Ray; an error of its own ends it at once, with the reason."""
+    steps = 0
+
+    def report(epoch: int, score: float) -> None:
+        nonlocal steps
+        steps += 1
+        tune.report({SCORE: score, STEP: steps, "epoch": epoch})
+
+    end: dict[str, Any] = {SCORE: math.nan, STEP: 0}
+    try:
+        objective(config["number"], config["values"], report)
+    except Exception as error:
+        tune.report({**end, "failure": f"{type(error).__name__}: {' '.join(str(error).split())}"})
+    else:
+        tune.report({**end, "complete": True})
+
+
+def make_scheduler(
+    options: SearchOptions, larger_is_better: bool, longest: int, journal: Journal
+) -> TrialScheduler:
+    """Return what stops trials; ASHA is told of the trials that ended before a resume."""
+    if options.scheduler == "none":
+        return FIFOScheduler()
+    scheduler = ASHAScheduler(
+        time_attr=STEP,
+        metric=SCORE,
+        mode="max" if larger_is_better else "min",
+        max_t=longest + 1,  # it would stop a trial that reaches max_t
+        grace_period=min(options.grace_period, longest),
+        reduction_factor=options.reduction_factor,
+    )
+    nobody: Any = None  # it asks its controller nothing, and of a trial only the id
+    for trial in journal.ended:
+        past: Any = SimpleNamespace(trial_id=f"past-{trial.number}")
+        scheduler.on_trial_add(nobody, past)
+        for step, score in enumerate(trial.curve, start=1):
+            scheduler.on_trial_result(nobody, past, {STEP: step, SCORE: score})
+        scheduler.on_trial_remove(nobody, past)
+    return scheduler

@@ -1,0 +1,114 @@
+"""The options of a search itself, beside those of its runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import pandas as pd
+
+from recbole_hlr.errors import InputError
+from recbole_hlr.options import refuse
+from recbole_hlr.search.suggest import ALGORITHMS
+
+SCHEDULERS = ("asha", "none")
+# A resumed search may change these and no others.
+CHANGEABLE = (
+    "num_samples",
+    "time_budget",
+    "max_concurrent",
+    "cpus_per_trial",
+    "gpus_per_trial",
+    "ray_address",
+)
+DEFAULT_SAMPLES = 32
+
+
+def _number(least: float, above: bool = False) -> Callable[[Any], bool]:
+    def check(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return False
+        return value > least if above else value >= least
+
+    return check
+
+
+def _integer(least: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+@dataclass
+class SearchOptions:
+    """How a search runs; None is for what follows from the space, the model or the machine."""
+
+    algorithm: str | None = None  # random, grid, optuna; grid where the space is one, else random
+    num_samples: int | None = None  # trials, the defaults included; all of a grid, else 32
+    scheduler: str = "asha"  # or none
+    grace_period: int = 10  # validated epochs that every trial gets
+    reduction_factor: int = 3  # one trial in this number goes on at each rung
+    max_concurrent: int | None = None  # trials at a time; as many as there are processors
+    cpus_per_trial: float = 1
+    gpus_per_trial: float | None = None  # one where a single run would use one
+    time_budget: float | None = None  # seconds, resumed parts included
+    ray_address: str | None = None  # of a running cluster, or auto
+
+    def __post_init__(self) -> None:
+        if self.time_budget is not None:
+            self.time_budget = seconds_of(self.time_budget)
+
+
+NAMES = tuple(field.name for field in fields(SearchOptions))
+CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "algorithm": (f"one of {', '.join(ALGORITHMS)}", lambda v: v in (None, *ALGORITHMS)),
+    "num_samples": ("an integer >= 1", lambda v: v is None or _integer(1)(v)),
+    "scheduler": (f"one of {', '.join(SCHEDULERS)}", lambda v: v in SCHEDULERS),
+    "grace_period": ("an integer >= 1", _integer(1)),
+    "reduction_factor": ("an integer >= 2", _integer(2)),
+    "max_concurrent": ("an integer >= 1", lambda v: v is None or _integer(1)(v)),
+    "cpus_per_trial": ("a number > 0", _number(0, above=True)),
+    "gpus_per_trial": ("a number >= 0, below 1 or whole", lambda v: v is None or _is_gpus(v)),
+    "ray_address": ("auto or HOST:PORT", lambda v: v is None or (isinstance(v, str) and v != "")),
+}
+
+
+def _is_gpus(value: Any) -> bool:
+    return _number(0)(value) and (value <= 1 or float(value).is_integer())
+
+
+def make_options(given: dict[str, Any], source: str) -> SearchOptions:
+    """Return checked options of a search; `InputError` names the first wrong one."""
+    values = {**{f.name: f.default for f in fields(SearchOptions)}, **given}
+    for key, (allowed, check) in CHECKS.items():
+        if not check(values[key]):
+            raise refuse(key, values[key], source, allowed)
+    return SearchOptions(**values)
+
+
+def change_options(stored: dict[str, Any], given: dict[str, Any], source: str) -> SearchOptions:
+    """Return a search's options with what a resume changes of them."""
+    for key in given:
+        if key not in CHANGEABLE and given[key] != stored.get(key):
+            raise InputError(
+                f"{key}={given[key]} ({source}): cannot change in a resumed search; "
+                f"only {', '.join(CHANGEABLE)} can"
+            )
+    return make_options({**stored, **given}, source)
+
+
+def as_content(options: SearchOptions) -> dict[str, Any]:
+    """Return the plain mapping that `make_options` makes the options of."""
+    return asdict(options)
+
+
+def seconds_of(text: Any) -> float:
+    """Return the seconds of a time: a number of them, or 90s, 30m, 2h, 1h30m."""
+    try:
+        number = isinstance(text, int | float) and not isinstance(text, bool)
+        seconds = float(text) if number else pd.Timedelta(str(text)).total_seconds()
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise InputError(f"time_budget={text}: must be a time > 0, such as 90s, 30m or 2h")
+    return seconds

@@ -1,0 +1,158 @@
+"""What a search is made of: checked before it starts, kept in `search.yaml`, read back by a resume."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_hlr.config import KEYWORDS, HLRConfig
+from recbole_hlr.errors import InputError
+from recbole_hlr.options import nearest
+from recbole_hlr.resources import shipped
+from recbole_hlr.search import options as search_options
+from recbole_hlr.search import space
+from recbole_hlr.search.cluster import default_gpus
+from recbole_hlr.search.options import DEFAULT_SAMPLES, NAMES, SearchOptions
+from recbole_hlr.search.space import TRAINING_KEYS, Space
+from recbole_hlr.search.suggest import Suggestions, default_algorithm
+from recbole_hlr.values import COMMAND_LINE, load_yaml
+
+log = logging.getLogger("recbole_hlr")
+SEARCH_FILE = "search.yaml"
+
+
+@dataclass
+class Plan:
+    """Everything that a search is made of, as `search.yaml` keeps it."""
+
+    model: str | type
+    config: HLRConfig
+    given: dict[str, Any]  # the user's own options, which best.yaml repeats
+    space: Space
+    options: SearchOptions
+
+    def as_text(self) -> str:
+        """Return the text of `search.yaml`."""
+        base = {**self.config.requested, "data_path": os.path.abspath(self.config.requested["data_path"])}
+        content = {
+            "search": search_options.as_content(self.options),
+            "space": space.as_content(self.space),
+            "given": self.given,
+            "options": base,
+        }
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def make_plan(
+    model: str | type | None,
+    dataset: str | None,
+    config_files: Sequence[str | Path],
+    options: Mapping[str, Any],
+    command: Mapping[str, Any],
+    lines: str | Path | Mapping[str, Any] | None,
+    given: dict[str, Any],
+    source: str,
+) -> Plan:
+    """Return the plan of a new search, checked as far as it can be before the data are loaded."""
+    chosen = search_options.make_options(given, source)
+    try:
+        config = HLRConfig(model, dataset, config_files, options, command)
+    except InputError as error:  # perhaps a misspelt option of the search
+        hint = nearest(str(error).split()[0], NAMES) if "is no option of" in str(error) else ""
+        raise InputError(str(error).partition(" (did you mean")[0] + hint if hint else str(error)) from None
+    if isinstance(lines, Mapping):
+        tried = space.make_space(lines, KEYWORDS)
+    else:
+        tried = space.find_space(lines, config.model)
+    fixed = [d.key for d in tried if is_given(config, d.key)]
+    if fixed:
+        log.info("not searched, because given: %s", ", ".join(fixed))
+        tried = tuple(dimension for dimension in tried if dimension.key not in fixed)
+    check_space(tried, config)
+    if not config["eval_step"]:
+        raise InputError("eval_step=0: a search needs validation scores; must be >= 1")
+    chosen.algorithm = chosen.algorithm or default_algorithm(tried)
+    if chosen.gpus_per_trial is None:
+        chosen.gpus_per_trial = default_gpus(config["device"].type == "cuda")
+    own = {k: v for k, v in config.external_config_dict.items() if k not in ("model", "dataset")}
+    plan = Plan(model if isinstance(model, type) else config.model, config, own, tried, chosen)
+    suggestions_of(plan)  # refuses a grid without a list
+    return plan
+
+
+def open_plan(folder: Path, rest: dict[str, Any], given: dict[str, Any], source: str) -> Plan:
+    """Return the plan of a search that is resumed; `InputError` for what would make it another one."""
+    if not (folder / SEARCH_FILE).is_file():
+        raise InputError(f"{folder}: is no run directory of a search (it has no {SEARCH_FILE})")
+    stored = load_yaml(folder / SEARCH_FILE)
+    try:
+        base = stored["options"]
+        for key in [key for key in rest if rest[key] != base.get(key) and not isinstance(rest[key], type)]:
+            raise InputError(f"{key}={rest[key]} ({source}): cannot change in a resumed search")
+        options = search_options.change_options(stored["search"], given, source)
+        tried = space.make_space(stored["space"], str(folder / SEARCH_FILE))
+        own = stored["given"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / SEARCH_FILE}: is damaged ({error} is missing or wrong)") from None
+    model = rest.get("model", base["model"])
+    config = HLRConfig(model, base["dataset"], options={k: v for k, v in base.items() if k != "model"})
+    return Plan(model, config, own, tried, options)
+
+
+def is_given(config: HLRConfig, key: str) -> bool:
+    """Say whether the user set an option otherwise than in a file; such an option is not searched."""
+    outer, dot, inner = key.partition(".")
+    if config.sources.get(outer) not in (COMMAND_LINE, KEYWORDS):
+        return False
+    return not dot or inner in config.external_config_dict[outer]
+
+
+def check_space(tried: Space, config: HLRConfig) -> None:
+    """Raise `InputError` for an option that is none of the model's, or a value that it may not take."""
+    known = tunable(config.model)
+    if not tried:
+        raise InputError("space: every option of it is given already; nothing is left to search")
+    for dimension in tried:
+        key = dimension.key.partition(".")[0]
+        if key not in known:
+            raise InputError(
+                f"space: {dimension.key}: is no option of {config.model}'s model or training, "
+                f"which a search could try{nearest(key, known)}"
+            )
+        for value in dimension.probes():
+            try:
+                changed = space.put(config.requested, {dimension.key: value})
+                HLRConfig(config.model_class, config.dataset, options=changed)
+            except (InputError, TypeError) as error:
+                raise InputError(f"space: {dimension.key}: {error}") from None
+
+
+def tunable(model: str) -> set[str]:
+    """Return the options that a search may try: those of the model's own file and of training."""
+    import recbole.config
+
+    host = Path(recbole.config.__file__).parents[1] / "properties" / "model" / f"{model}.yaml"
+    files = [file for file in (host, shipped("properties", "model", f"{model}.yaml")) if file.is_file()]
+    return set().union(TRAINING_KEYS, *(load_yaml(file) for file in files))
+
+
+def suggestions_of(plan: Plan) -> Suggestions:
+    """Return what suggests the values of a plan's trials."""
+    defaults = {d.key: space.take(plan.config.requested, d.key) for d in plan.space}
+    algorithm, samples = plan.options.algorithm, plan.options.num_samples
+    if samples is None:
+        samples = 1_000_000 if algorithm == "grid" else DEFAULT_SAMPLES
+    return Suggestions(
+        plan.space,
+        algorithm or "random",
+        plan.config["seed"],
+        samples,
+        defaults,
+        plan.config["valid_metric_bigger"],
+    )

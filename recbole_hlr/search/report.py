@@ -1,0 +1,142 @@
+"""What a search leaves to read: `trials.csv` and `report.html`, which needs no network."""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+
+from recbole_hlr import checkpoint
+from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, STOPPED, Trial
+from recbole_hlr.search.space import Dimension, Space
+
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ font-family: sans-serif; max-width: 75em; margin: 2em auto; }}
+pre {{ background: #eee; padding: 1em; }}
+table {{ border-collapse: collapse; }}
+td, th {{ padding: .2em .7em; border-bottom: 1px solid #ccc; text-align: right; }}
+</style>
+</head><body><h1>{title}</h1>
+<p>The winner again:</p><pre>{command}</pre>
+{figures}
+<h2>Trials, the best first</h2>
+{table}
+</body></html>
+"""
+
+
+def show(value: Any) -> str:
+    """Return a value as people read it: numbers with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def counts(trials: list[Trial]) -> str:
+    """Return how many trials ended in which way."""
+    names = {DONE: "done", STOPPED: "stopped early", FAILED: "failed", LOST: "lost", CUT: "cut off"}
+    found = {name: sum(trial.status == status for trial in trials) for status, name in names.items()}
+    return ", ".join(f"{count} {name}" for name, count in found.items() if count)
+
+
+def table_of(trials: list[Trial]) -> pd.DataFrame:
+    """Return one row per trial: its number, state, best score and epoch, cost, values."""
+    rows = [
+        {
+            "trial": trial.number,
+            "status": trial.status,
+            "score": trial.score,
+            "best_epoch": trial.best_epoch,
+            "last_epoch": trial.epochs[-1] if trial.epochs else None,
+            "seconds": round(trial.seconds, 1),
+            "reason": trial.reason,
+            **{key: json.dumps(v) if isinstance(v, dict | list) else v for key, v in trial.values.items()},
+        }
+        for trial in trials
+    ]
+    table = pd.DataFrame(rows)
+    return table.astype({key: "Int64" for key in ("best_epoch", "last_epoch") if key in table})
+
+
+def write_table(path: Path, trials: list[Trial]) -> None:
+    """Write `trials.csv`."""
+    text = table_of(trials).to_csv(index=False)
+    checkpoint.write_whole(path, lambda file: file.write(text), "w")
+
+
+def study_of(space: Space, trials: list[Trial], larger_is_better: bool) -> optuna.Study:
+    """Return the trials as an Optuna study, whose distributions are as wide as the values tried."""
+    tried = [trial for trial in trials if trial.curve and trial.status != FAILED]
+    varied = [d for d in space if len({json.dumps(trial.values[d.key]) for trial in tried}) > 1]
+    distributions = {d.key: widened(d, [trial.values[d.key] for trial in tried]) for d in varied}
+    study = optuna.create_study(direction="maximize" if larger_is_better else "minimize")
+    for trial in tried:
+        params = {d.key: shown(trial.values[d.key], distributions[d.key]) for d in varied}
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.COMPLETE,
+                value=trial.score,
+                params=params,
+                distributions=distributions,
+                intermediate_values=dict(zip(trial.epochs, trial.curve, strict=True)),
+                user_attrs={"status": trial.status},
+            )
+        )
+    return study
+
+
+def widened(dimension: Dimension, values: list[Any]) -> BaseDistribution:
+    """Return a distribution that holds all of `values`, the defaults among them."""
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    if not numbers:
+        return CategoricalDistribution(tuple(dict.fromkeys(json.dumps(value) for value in values)))
+    low, high = float(min(values)), float(max(values))
+    return FloatDistribution(low, high, log=dimension.kind == "loguniform" and low > 0)
+
+
+def shown(value: Any, distribution: BaseDistribution) -> Any:
+    """Return a value as the report's study has it."""
+    return json.dumps(value) if isinstance(distribution, CategoricalDistribution) else float(value)
+
+
+def figures(space: Space, trials: list[Trial], metric: str, larger_is_better: bool) -> dict[str, Any]:
+    """Return the plotly figures by their headings; those that these trials allow."""
+    from optuna import importance, visualization
+
+    study = study_of(space, trials, larger_is_better)
+    found = {"Best validation score by epoch": visualization.plot_intermediate_values(study)}
+    complete = [trial for trial in study.trials if trial.params]
+    if complete:
+        found["Values and scores"] = visualization.plot_parallel_coordinate(study, target_name=metric)
+    if len(complete) > 2 and len({trial.value for trial in complete}) > 1:
+        evaluator = importance.FanovaImportanceEvaluator(seed=0)
+        found["What mattered"] = visualization.plot_param_importances(
+            study, evaluator=evaluator, target_name=metric
+        )
+    return found
+
+
+def write_report(
+    path: Path, space: Space, trials: list[Trial], metric: str, larger_is_better: bool, command: str
+) -> None:
+    """Write `report.html`: figures and table in one file."""
+    parts: list[str] = []
+    for heading, figure in figures(space, trials, metric, larger_is_better).items():
+        figure.update_layout(title=None)
+        body = figure.to_html(full_html=False, include_plotlyjs=not parts, include_mathjax=False)
+        parts.append(f"<h2>{heading}</h2>\n{body}")
+    table = table_of(trials).sort_values("score", ascending=not larger_is_better, na_position="last")
+    done = sum(trial.status == DONE for trial in trials)
+    text = PAGE.format(
+        title=html.escape(f"{metric} of {len(trials)} trials, {done} of them to their end"),
+        command=html.escape(command),
+        figures="\n".join(parts),
+        table=table.to_html(index=False, na_rep="", float_format="%.4g"),
+    )
+    checkpoint.write_whole(path, lambda file: file.write(text), "w")

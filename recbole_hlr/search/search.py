@@ -1,0 +1,166 @@
+"""A search from its options to its winner; the test part is looked at once, for the winner."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from recbole.utils import init_seed
+
+from recbole_hlr import checkpoint
+from recbole_hlr.config import KEYWORDS
+from recbole_hlr.data.build import load_split
+from recbole_hlr.errors import InputError, RunInterrupted
+from recbole_hlr.result import RunResult
+from recbole_hlr.rundir import RunDir, set_console_level
+from recbole_hlr.search import report, space
+from recbole_hlr.search.cluster import ray_cluster
+from recbole_hlr.search.journal import DONE, Journal, Trial, best_of
+from recbole_hlr.search.options import NAMES
+from recbole_hlr.search.plan import SEARCH_FILE, Plan, make_plan, open_plan, suggestions_of
+from recbole_hlr.search.progress import Progress
+from recbole_hlr.search.trial import Job
+from recbole_hlr.values import COMMAND_LINE, parse_arguments
+
+log = logging.getLogger("recbole_hlr")
+
+
+@dataclass
+class SearchResult:
+    """What a search came to: its trials, the best of them, and that one's test, in `run`."""
+
+    metric: str
+    trials: list[Trial]
+    best: Trial
+    run: RunResult
+    run_dir: str
+    command: str
+
+
+def tune(
+    model: str | type | None = None,
+    dataset: str | None = None,
+    *,
+    space: str | Path | Mapping[str, Any] | None = None,
+    resume: str | Path | None = None,
+    config_files: Sequence[str | Path] = (),
+    arguments: Sequence[str] = (),
+    **options: Any,
+) -> SearchResult:
+    """Search `space` for the options with the best validation score, and test the winner once.
+
+    `space` is a shipped space's name, a file, or its lines as a mapping. `options` are those of a run
+    and of a search (`SearchOptions`), `arguments` a command line with both. `resume` continues the
+    search of a run directory. Raises `InputError`, and `RunInterrupted` after Ctrl-C.
+    """
+    command = {key.replace("-", "_"): value for key, value in parse_arguments(arguments).items()}
+    source = COMMAND_LINE if command else KEYWORDS
+    given = {key: part.pop(key) for part in (options, command) for key in NAMES if key in part}
+    resume = command.pop("resume", resume)
+    lines = command.pop("params_file", None)  # RecBole's name
+    lines = command.pop("space", lines) or space
+    if resume is None:
+        plan = make_plan(model, dataset, config_files, options, command, lines, given, source)
+        parent, name = plan.config["checkpoint_dir"], f"tune-{plan.config.model}-{plan.config.dataset}"
+        folder = RunDir.create(parent, name, plan.as_text(), SEARCH_FILE).path
+    else:
+        folder = Path(resume)
+        rest = {**options, **command, **({"space": lines} if lines else {})}
+        named = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
+        plan = open_plan(folder, {**named, **rest}, given, source)
+        checkpoint.write_whole(folder / SEARCH_FILE, lambda file: file.write(plan.as_text()), "w")
+    set_console_level(plan.config["state"].upper())
+    try:
+        return search(plan, folder)
+    except RunInterrupted:
+        raise
+    except KeyboardInterrupt:
+        raise RunInterrupted(str(folder)) from None
+
+
+def search(plan: Plan, folder: Path) -> SearchResult:
+    """Run what is left of a search in its run directory; then test the winner and write the outputs."""
+    config, options = plan.config, plan.options
+    larger = config["valid_metric_bigger"]
+    log_dir = RunDir(folder)
+    with log_dir.logging():
+        log.info("run directory: %s", folder)
+        journal = Journal(folder / "journal.jsonl")
+        try:
+            job, test = make_job(plan, folder)
+            progress = Progress(config["valid_metric"].lower(), larger, config["show_progress"])
+
+            def keep_the_best(ended: Trial) -> None:
+                best = best_of(journal.ended, larger)  # a better one that still runs may yet fail
+                for trial in journal.ended:
+                    if trial is not best:
+                        job.forget(trial.number)
+
+            with ray_cluster(options.ray_address):
+                from recbole_hlr.search.engine import run_trials  # Ray, whose settings are made by now
+
+                run_trials(
+                    job.train, suggestions_of(plan), journal, options, larger,
+                    -(-config["epochs"] // config["eval_step"]), progress, keep_the_best,
+                )  # fmt: skip
+            return conclude(plan, folder, job, test, journal.trials)
+        finally:
+            report.write_table(folder / "trials.csv", journal.trials)
+            journal.close()
+
+
+def make_job(plan: Plan, folder: Path) -> tuple[Job, Any]:
+    """Load and split the data, once for all trials; return the test part apart, for they do without."""
+    config, options = plan.config, plan.options
+    init_seed(config["seed"], config["reproducibility"])
+    data = load_split(config)
+    if len(data.parts[1]) == 0:
+        raise InputError(
+            f"dataset={config.dataset}: the validation part is empty, and a search selects on it"
+        )
+    training, validation, test = data.parts
+    without = data._replace(parts=[training, validation, test.copy(test.inter_feat[:0])])
+    job = Job(
+        model=plan.model,
+        options={**config.requested, "show_progress": False, "tensorboard": False},
+        data=without,
+        folder=str(folder.absolute() / "trials"),
+        threads=max(int(options.cpus_per_trial), 1),
+        uses_gpu=bool(options.gpus_per_trial),
+        directory=os.getcwd(),
+    )
+    return job, test
+
+
+def conclude(plan: Plan, folder: Path, job: Job, test: Any, trials: list[Trial]) -> SearchResult:
+    """Test the winner and write `best.yaml` and `report.html`; `InputError` where there is none."""
+    config = plan.config
+    metric, larger = config["valid_metric"].lower(), config["valid_metric_bigger"]
+    best = best_of(trials, larger)
+    if best is None:
+        failed = [trial for trial in trials if trial.reason]
+        if failed:
+            raise InputError(f"no trial came to a score; trial {failed[0].number}: {failed[0].reason}")
+        raise InputError(f"no epoch was validated within the time budget; see tune --resume={folder}")
+    run = job.evaluate(best.number, best.values, test)
+    chosen = space.put(plan.given, best.values)
+    if best.status != DONE:  # it would have gone on
+        chosen["epochs"] = best.epochs[-1] + 1
+    command = (
+        f"recbole-hlr train --model={config.model} --dataset={config.dataset} "
+        f"--config_files={shlex.quote(str(folder / 'best.yaml'))}"
+    )
+    heading = (
+        f"# Trial {best.number} of {len(trials)}: validation {metric} {best.score:.4f} at epoch "
+        f"{best.best_epoch}.\n# {command}\n"
+    )
+    text = heading + yaml.safe_dump(chosen, sort_keys=True, allow_unicode=True)
+    checkpoint.write_whole(folder / "best.yaml", lambda file: file.write(text), "w")
+    report.write_report(folder / "report.html", plan.space, trials, metric, larger, command)
+    return SearchResult(metric, trials, best, run, str(folder), command)

@@ -1,0 +1,239 @@
+"""Search spaces: what may be tried for which option, read from YAML or from RecBole's `hyper.test`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from recbole_hlr.errors import InputError
+from recbole_hlr.options import nearest
+from recbole_hlr.resources import shipped
+from recbole_hlr.values import load_yaml, parse_scalar
+
+LISTS = ("choice", "grid")
+RANGES = {"uniform": 2, "loguniform": 2, "quniform": 3, "randint": 2}  # with the numbers that each takes
+KINDS = (*LISTS, *RANGES)
+DEFAULT_SPACE = "wide"
+# Besides the keys of the model's own file. All others name the data, the evaluation or the machine,
+# which one search shares among its trials.
+TRAINING_KEYS = frozenset(
+    {"learning_rate", "train_batch_size", "learner", "weight_decay", "clip_grad_norm", "lr_scheduler"}
+    | {"train_neg_sample_args"}
+)
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One option and the values that a search may give it.
+
+    `key` may name an entry of a mapping: `train_neg_sample_args.sample_num`. `kind` and `numbers`:
+    choice or grid [values]; uniform or loguniform [low, high]; quniform [low, high, step];
+    randint [low, high), integers below high.
+    """
+
+    key: str
+    kind: str
+    numbers: tuple[Any, ...]
+
+    def distribution(self) -> BaseDistribution:
+        """Return what Optuna draws from; lists are drawn by index, for their values may be of any type."""
+        if self.kind in LISTS:
+            return CategoricalDistribution(tuple(range(len(self.numbers))))
+        low, high = self.numbers[:2]
+        if self.kind == "randint":
+            return IntDistribution(low, high - 1)
+        if self.kind == "quniform":
+            low, high, step = (Decimal(str(number)) for number in self.numbers)  # 0.9 is 3 * 0.3
+            high = low + step * ((high - low) // step)
+            if all(isinstance(number, int) for number in self.numbers):
+                return IntDistribution(int(low), int(high), step=int(step))
+            return FloatDistribution(float(low), float(high), step=float(step))
+        return FloatDistribution(low, high, log=self.kind == "loguniform")
+
+    def decode(self, drawn: Any) -> Any:
+        """Return the option's value for what was drawn from `distribution`."""
+        return self.numbers[drawn] if self.kind in LISTS else drawn
+
+    def encode(self, value: Any) -> Any:
+        """Return what `decode` makes `value` of, or None where the value lies outside."""
+        if self.kind in LISTS:
+            found = [i for i, known in enumerate(self.numbers) if is_same(known, value)]
+            return found[0] if found else None
+        listed, distribution = self.all_values(), self.distribution()
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if listed is not None:
+            return next((known for known in listed if math.isclose(known, value)), None)
+        assert isinstance(distribution, FloatDistribution)
+        return float(value) if distribution.low <= value <= distribution.high else None
+
+    def all_values(self) -> list[Any] | None:
+        """Return every value, or None where they cannot be listed."""
+        distribution = self.distribution()
+        if self.kind in LISTS:
+            return list(self.numbers)
+        if isinstance(distribution, IntDistribution):
+            return list(range(distribution.low, distribution.high + 1, distribution.step))
+        if isinstance(distribution, FloatDistribution) and distribution.step:
+            count = round((distribution.high - distribution.low) / distribution.step) + 1
+            return [distribution.low + i * distribution.step for i in range(count)]
+        return None
+
+    def probes(self) -> list[Any]:
+        """Return the values that must be allowed for all values to be: the listed ones, or the ends."""
+        if self.kind in LISTS:
+            return list(self.numbers)
+        distribution = self.distribution()
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        return [distribution.low, distribution.high]
+
+
+Space = tuple[Dimension, ...]
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Say whether two values are equal and a truth value is not taken for a number."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def find_space(name: str | Path | None, model: str) -> Space:
+    """Return a space: a shipped one of the model by its name, or a file, `FILE` or `FILE#NAME`.
+
+    A file ending in .yaml or .yml holds lines `key: {kind: [...]}`, or several such spaces by name;
+    any other file is read as RecBole's `hyper.test`. Raises `InputError`.
+    """
+    name = str(name or DEFAULT_SPACE)
+    path, _, part = name.partition("#")
+    if Path(path).suffix or "/" in path or Path(path).is_file():
+        if Path(path).suffix in (".yaml", ".yml"):
+            return read_space(load_yaml(path), path, part)
+        return read_lines(path)
+    file = shipped("properties", "search", f"{model}.yaml")
+    if not file.is_file():
+        raise InputError(f"space={name}: {model} has no shipped space; give a file with --space=FILE")
+    return read_space(load_yaml(file), f"search/{file.name}", name)
+
+
+def read_space(content: Mapping[str, Any], source: str, name: str = "") -> Space:
+    """Return the space that a YAML file's `content` is, or has under `name`."""
+    named = content and not any(
+        not isinstance(value, dict) or set(value) & set(KINDS) for value in content.values()
+    )
+    if named:
+        if name not in content:
+            raise InputError(
+                f"space={name} ({source}): must be one of {', '.join(content)}"
+                + ("" if name else f"; write {source}#{next(iter(content))}")
+            )
+        content = content[name]
+    elif name:
+        raise InputError(f"space={name} ({source}): the file holds one space, which has no name")
+    return make_space(content, source)
+
+
+def make_space(content: Mapping[str, Any], source: str) -> Space:
+    """Return the space of lines `key: {kind: [...]}`; `InputError` names the first wrong one."""
+    space = []
+    for key, line in content.items():
+        if not isinstance(line, dict) or len(line) != 1 or next(iter(line)) not in KINDS:
+            known = isinstance(line, dict) and set(line) & set(KINDS)
+            hint = nearest(str(next(iter(line), "")), KINDS) if isinstance(line, dict) and not known else ""
+            raise InputError(
+                f"{key}: {line} ({source}): must be {{kind: [...]}}, "
+                f"with kind one of {', '.join(KINDS)}{hint}"
+            )
+        kind, numbers = next(iter(line.items()))
+        check_numbers(key, kind, numbers, source)
+        space.append(Dimension(key, kind, tuple(numbers)))
+    if not space:
+        raise InputError(f"{source}: the space is empty; must have lines key: {{choice: [...]}}")
+    return tuple(space)
+
+
+def check_numbers(key: str, kind: str, numbers: Any, source: str) -> None:
+    """Raise `InputError` where what follows a kind is not what it takes."""
+    where = f"{key}: {{{kind}: {numbers}}} ({source})"
+    if not isinstance(numbers, list) or not numbers:
+        raise InputError(f"{where}: must be a list that is not empty")
+    if kind in LISTS:
+        return
+    if len(numbers) != RANGES[kind]:
+        raise InputError(f"{where}: must have {RANGES[kind]} numbers")
+    if any(isinstance(n, bool) or not isinstance(n, int | float) or not math.isfinite(n) for n in numbers):
+        raise InputError(f"{where}: must hold numbers")
+    if kind == "randint" and not all(isinstance(n, int) for n in numbers):
+        raise InputError(f"{where}: must hold integers")
+    if numbers[0] >= numbers[1]:
+        raise InputError(f"{where}: must have its first number below the second")
+    if kind == "loguniform" and numbers[0] <= 0:
+        raise InputError(f"{where}: must have both numbers > 0")
+    if kind == "quniform" and not 0 < numbers[2] <= numbers[1] - numbers[0]:
+        raise InputError(f"{where}: must have a step > 0 and at most the width")
+
+
+def read_lines(file: str) -> Space:
+    """Return the space of a file in RecBole's `hyper.test` form, `key kind values`; nothing is evaluated.
+
+    As there, the ends of loguniform are natural logarithms; where every line is a choice, RecBole
+    tries all combinations, and so the choices become `grid`.
+    """
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"space={file}: cannot be read as a text file ({error})") from None
+    content: dict[str, Any] = {}
+    for number, line in enumerate(lines, start=1):
+        words = line.split("#")[0].split(maxsplit=2)
+        if not words:
+            continue
+        if len(words) < 3 or words[1] not in ("choice", *RANGES):
+            raise InputError(
+                f"{file}, line {number}: must be `key kind values`, "
+                f"with kind one of choice, {', '.join(RANGES)}"
+            )
+        key, kind, text = words
+        if key in content:
+            raise InputError(f"{file}, line {number}: {key} is given twice")
+        numbers = parse_scalar(text if kind == "choice" else f"[{text}]")
+        if kind == "loguniform" and isinstance(numbers, list):
+            numbers = [math.exp(n) if isinstance(n, int | float) and n < 700 else n for n in numbers]
+        content[key] = {kind: numbers}
+    if all("choice" in line for line in content.values()):
+        content = {key: {"grid": line["choice"]} for key, line in content.items()}
+    return make_space(content, file)
+
+
+def as_content(space: Space) -> dict[str, Any]:
+    """Return the plain mapping that `make_space` makes the space of."""
+    return {dimension.key: {dimension.kind: list(dimension.numbers)} for dimension in space}
+
+
+def put(options: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `options` with `values` in their place; `a.b` is the entry b of the mapping a."""
+    changed = dict(options)
+    for key, value in values.items():
+        outer, dot, inner = key.partition(".")
+        changed[outer] = {**(changed.get(outer) or {}), inner: value} if dot else value
+    return changed
+
+
+def take(options: Mapping[str, Any], key: str) -> Any:
+    """Return the value that `put` would replace; None where there is none."""
+    outer, dot, inner = key.partition(".")
+    value = options.get(outer)
+    return value.get(inner) if dot and isinstance(value, dict) else value
+
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)

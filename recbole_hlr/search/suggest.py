@@ -1,0 +1,121 @@
+"""Which values the next trial gets: the shipped defaults, then random, grid or Optuna's TPE."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from recbole_hlr.errors import InputError
+from recbole_hlr.search.journal import DONE, STOPPED, Trial
+from recbole_hlr.search.space import Space, is_same
+
+ALGORITHMS = ("random", "grid", "optuna")
+TRIES = 1000  # draws after which a random search takes its space to be used up
+
+
+class Suggestions:
+    """Values by trial number, from 1; trial 1 has the defaults.
+
+    What is suggested depends on `seed`, on the number and, for optuna, on the trials told so far, and
+    on nothing else: a search that is resumed goes on as it would have.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        algorithm: str,
+        seed: int,
+        samples: int,
+        defaults: dict[str, Any],
+        larger_is_better: bool = True,
+    ) -> None:
+        self.space, self.algorithm, self.seed, self.defaults = space, algorithm, seed, defaults
+        self._distributions = {d.key: d.distribution() for d in space}
+        self._direction: Literal["maximize", "minimize"] = "maximize" if larger_is_better else "minimize"
+        self._told: list[optuna.trial.FrozenTrial] = []
+        self._grid = self._combinations() if algorithm == "grid" else []
+        self.total = min(samples, 1 + len(self._grid)) if algorithm == "grid" else samples
+        self._seen = {key_of(defaults)}
+
+    def ask(self, number: int) -> dict[str, Any] | None:
+        """Return the values of trial `number`, or None where the search has no more."""
+        if number > self.total:
+            return None
+        if number == 1:
+            return self.defaults
+        values: dict[str, Any] | None
+        if self.algorithm == "grid":
+            values = self._grid[number - 2]
+        elif self.algorithm == "optuna":
+            values = self._draw(optuna.samplers.TPESampler(seed=self._seed_of(number)))
+        else:
+            values = self._unseen(optuna.samplers.RandomSampler(seed=self._seed_of(number)))
+        if values is not None:
+            self._seen.add(key_of(values))
+        return values
+
+    def suggested(self, values: dict[str, Any]) -> None:
+        """Take note of values that were suggested before the search was resumed."""
+        self._seen.add(key_of(values))
+
+    def tell(self, trial: Trial) -> None:
+        """Take an ended trial into account; a stopped one for as far as it came."""
+        drawn = {d.key: d.encode(trial.values[d.key]) for d in self.space}
+        if self.algorithm != "optuna" or trial.status not in (DONE, STOPPED):
+            return
+        if not trial.curve or any(value is None for value in drawn.values()):
+            return  # the defaults may lie outside of the space
+        self._told.append(
+            optuna.trial.create_trial(
+                state=TrialState.COMPLETE if trial.status == DONE else TrialState.PRUNED,
+                params=drawn,
+                distributions=self._distributions,
+                value=trial.score,
+                intermediate_values=dict(enumerate(trial.curve)),
+            )
+        )
+
+    def _seed_of(self, number: int) -> int:
+        return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+
+    def _draw(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Any]:
+        study = optuna.create_study(direction=self._direction, sampler=sampler)
+        study.add_trials(self._told)
+        params = study.ask(self._distributions).params
+        return {d.key: d.decode(params[d.key]) for d in self.space}
+
+    def _unseen(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Any] | None:
+        draws = (self._draw(sampler) for _ in range(TRIES))
+        return next((values for values in draws if key_of(values) not in self._seen), None)
+
+    def _combinations(self) -> list[dict[str, Any]]:
+        """Return every combination but the defaults, in a random order: any first part is a fair sample."""
+        listed = []
+        for dimension in self.space:
+            values = dimension.all_values()
+            if values is None:
+                raise InputError(
+                    f"{dimension.key}: {dimension.kind}: has no list of values, which algorithm=grid needs; "
+                    "write choice or grid, or use --algorithm=random"
+                )
+            listed.append(values)
+        keys = [dimension.key for dimension in self.space]
+        grid = [dict(zip(keys, values, strict=True)) for values in itertools.product(*listed)]
+        grid = [values for values in grid if not all(is_same(values[k], self.defaults[k]) for k in keys)]
+        order = np.random.default_rng(self.seed).permutation(len(grid))
+        return [grid[i] for i in order]
+
+
+def default_algorithm(space: Space) -> str:
+    """Return grid where every line of the space is one, else random."""
+    return "grid" if all(dimension.kind == "grid" for dimension in space) else "random"
+
+
+def key_of(values: dict[str, Any]) -> str:
+    """Return a text that is the same for the same values."""
+    return json.dumps(values, sort_keys=True)

@@ -1,0 +1,114 @@
+"""One trial: a run without a test, in a folder of its own, that goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_hlr import checkpoint, compat
+from recbole_hlr.data.build import SplitData
+from recbole_hlr.data.stored import refuse_other_data, stored_data
+from recbole_hlr.errors import InputError
+from recbole_hlr.experiment import Experiment, finish, prepare, saver
+from recbole_hlr.result import RunResult
+from recbole_hlr.resumable import RunTrainer
+from recbole_hlr.rundir import RunDir
+from recbole_hlr.search.space import put
+
+log = logging.getLogger("recbole_hlr")
+
+
+@dataclass
+class Job:
+    """What all trials of a search share; Ray keeps one copy of it on every machine.
+
+    The test part of `data` is empty: no trial can look at it.
+    `options` are complete, model and data set included; `folder` holds a run directory per trial.
+    """
+
+    model: str | type
+    options: dict[str, Any]
+    data: SplitData
+    folder: str
+    threads: int
+    uses_gpu: bool
+    directory: str  # relative paths in options start here
+
+    def prepared(
+        self, number: int, values: dict[str, Any], data: SplitData, **options: Any
+    ) -> tuple[Experiment, RunDir]:
+        """Return trial `number` as it was left, with its folder."""
+        given = {**put(self.options, values), "checkpoint_dir": self.folder, **options}
+        names = {key: given.pop(key) for key in ("model", "dataset")}
+        experiment = prepare(self.model, names["dataset"], data=data, **given)
+        run_dir = RunDir(Path(self.folder) / f"{number:04d}")
+        stored = stored_data(experiment.train_data.dataset, experiment.config.dataset)
+        if run_dir.checkpoint.exists():
+            state = checkpoint.load(run_dir.checkpoint)
+            refuse_other_data(state["data"], stored, run_dir.path)
+            experiment.trainer.load_state(state, experiment.train_data)
+        else:
+            run_dir.path.mkdir(parents=True, exist_ok=True)
+            text = str(experiment.config)
+            checkpoint.write_whole(run_dir.config, lambda file: file.write(text), "w")
+        experiment.trainer.on_epoch_end = saver(run_dir, experiment.config, stored)
+        return experiment, run_dir
+
+    def train(self, number: int, values: dict[str, Any], report: Callable[[int, float], None]) -> None:
+        """Train a trial and report every validated epoch with the best score so far.
+
+        An epoch is reported once its checkpoint is written, those of before an interruption first.
+        """
+        compat.quiet_host()
+        torch.set_num_threads(self.threads)
+        with contextlib.suppress(OSError):
+            os.chdir(self.directory)
+        experiment, run_dir = self.prepared(number, values, self.data, use_gpu=self.uses_gpu, gpu_id=0)
+        trainer = experiment.trainer
+        better = max if trainer.valid_metric_bigger else min
+        best: float | None = None
+
+        def tell(record: dict[str, Any]) -> None:
+            nonlocal best
+            if "valid_score" in record:
+                score = float(record["valid_score"])
+                best = score if best is None else better(best, score)
+                report(record["epoch"], best)
+
+        save = trainer.on_epoch_end
+        assert save is not None
+
+        def save_and_tell(trainer: RunTrainer) -> None:
+            save(trainer)
+            tell(trainer.epoch_records[-1])
+
+        trainer.on_epoch_end = save_and_tell
+        with run_dir.logging():
+            if trainer.epoch_records:
+                log.info("resumed after epoch %d", trainer.epoch_records[-1]["epoch"])
+            for record in trainer.epoch_records:
+                tell(record)
+            trainer.fit(experiment.train_data, experiment.valid_data)
+
+    def evaluate(self, number: int, values: dict[str, Any], test: Any) -> RunResult:
+        """Restore a trial's best state and evaluate it on `test`, the test part that trials do without."""
+        started = time.perf_counter()
+        data = self.data._replace(parts=[*self.data.parts[:2], test])
+        experiment, run_dir = self.prepared(number, values, data)
+        if not experiment.trainer.epoch_records:
+            raise InputError(f"{run_dir.checkpoint}: is missing; the winner cannot be tested without it")
+        experiment.trainer.stopped = True  # its training does not go on
+        with run_dir.logging():
+            return finish(experiment, run_dir, time.perf_counter() - started)
+
+    def forget(self, number: int) -> None:
+        """Delete a trial's checkpoint; its metrics, options and log stay."""
+        RunDir(Path(self.folder) / f"{number:04d}").checkpoint.unlink(missing_ok=True)

@@ -1,0 +1,239 @@
+"""The engine on toy trials: schedulers, failures, resume, budget; and Ray itself, well behaved."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from recbole_hlr.search import options, space
+from recbole_hlr.search.cluster import ray_cluster
+from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, best_of
+from recbole_hlr.search.progress import Progress
+from recbole_hlr.search.suggest import Suggestions
+
+EPOCHS = 6
+LINES = {"x": {"choice": [1, 2, 3, 4, 5, 6]}}
+
+
+@pytest.fixture(scope="module")
+def ray_up():
+    with ray_cluster():
+        yield
+
+
+def climb(number, values, report):
+    """The running best rises to x; the trial of x = 5 breaks, that of x = 6 takes its process along."""
+    for epoch in range(EPOCHS):
+        if values["x"] == 5 and epoch == 2:
+            raise ValueError("five is\nrefused")
+        if values["x"] == 6 and epoch == 1:
+            os._exit(1)
+        report(epoch, values["x"] * (epoch + 1) / EPOCHS)
+
+
+def search(
+    folder: Path, objective=climb, lines=None, algorithm="random", samples=6, larger=True, first=None, **given
+):
+    lines = lines or LINES
+    journal = Journal(folder / "journal.jsonl")
+    suggestions = Suggestions(
+        space.make_space(lines, "here"), algorithm, 1, samples, first or {key: 3 for key in lines}, larger
+    )
+    chosen = options.make_options(
+        {"gpus_per_trial": 0, "grace_period": 2, "cpus_per_trial": 0.5, **given}, "here"
+    )
+    ended = []
+    from recbole_hlr.search import engine  # only once Ray is up
+
+    engine.RETRIES = 1
+    engine.run_trials(
+        objective,
+        suggestions,
+        journal,
+        chosen,
+        larger,
+        EPOCHS,
+        Progress("score", larger),
+        lambda t: ended.append(t.number),
+    )
+    journal.close()
+    return journal, ended
+
+
+def by_x(journal):
+    return {trial.values["x"]: trial for trial in journal.trials}
+
+
+@pytest.mark.slow
+def test_a_failing_trial_is_shown_with_its_reason_and_stops_no_other(ray_up, tmp_path):
+    journal, ended = search(tmp_path, scheduler="none")
+    trials = by_x(journal)
+    assert [trials[x].status for x in (1, 2, 3, 4, 5, 6)] == [DONE] * 4 + [FAILED, LOST]
+    assert trials[5].reason == "ValueError: five is refused"
+    assert "process died" in trials[6].reason
+    assert trials[4].curve == pytest.approx([4 * (e + 1) / 6 for e in range(6)])
+    assert trials[4].epochs == list(range(6))
+    assert best_of(journal.trials, True).values == {"x": 4}
+    assert journal.trials[0].values == {"x": 3}
+    assert sorted(ended) == [1, 2, 3, 4, 5, 6]
+    assert not (tmp_path / ".ray").exists()
+
+
+@pytest.mark.parametrize(("algorithm", "larger"), [("random", True), ("grid", False), ("optuna", True)])
+def test_every_algorithm_ends_and_asha_stops_the_hopeless(ray_up, tmp_path, algorithm, larger):
+    def objective(number, values, report):
+        for epoch in range(EPOCHS):
+            report(epoch, values["x"] * (epoch + 1) * (1 if larger else -1))
+
+    journal, _ = search(
+        tmp_path,
+        objective,
+        {"x": {"choice": [3, 4, 2, 1]}},
+        algorithm,
+        4,
+        larger,
+        max_concurrent=1,
+        first={"x": 4},
+    )
+    assert journal.trials[0].status == DONE
+    assert {trial.status for trial in journal.trials[1:] if trial.values["x"] < 4} == {STOPPED}
+    assert all(len(trial.curve) == 2 for trial in journal.trials if trial.status == STOPPED)
+    assert best_of(journal.trials, larger).values == {"x": 4}
+
+
+@pytest.mark.slow
+def test_a_search_broken_off_goes_on_as_if_it_never_was(ray_up, tmp_path):
+    """One trial at a time: after any of its lines, the journal leads to the same trials and scores."""
+    lines = {"x": {"uniform": [0.0, 9.0]}}
+
+    def objective(number, values, report):
+        for epoch in range(EPOCHS):
+            report(epoch, values["x"] * (epoch + 1))
+
+    (tmp_path / "whole").mkdir()
+    given = {"lines": lines, "algorithm": "optuna", "samples": 14, "max_concurrent": 1, "cpus_per_trial": 0.1}
+    whole, _ = search(tmp_path / "whole", objective, **given)
+    text = (tmp_path / "whole" / "journal.jsonl").read_text().splitlines(keepends=True)
+    assert {trial.status for trial in whole.trials} == {DONE, STOPPED}
+    for kept in (21, 26):
+        folder = tmp_path / str(kept)
+        folder.mkdir()
+        (folder / "journal.jsonl").write_text("".join(text[:kept]) + text[kept][:9])
+        again, _ = search(folder, objective, **given)
+        assert [(t.values, t.status, t.curve) for t in again.trials] == [
+            (t.values, t.status, t.curve) for t in whole.trials
+        ]
+
+
+@pytest.mark.slow
+def test_lost_trials_are_tried_again_by_a_resume_and_failed_ones_are_not(ray_up, tmp_path):
+    search(tmp_path, scheduler="none", samples=6)
+
+    def mended(number, values, report):
+        report(0, 10.0 * values["x"])
+
+    journal, ended = search(tmp_path, mended, scheduler="none", samples=6)
+    trials = by_x(journal)
+    assert (trials[6].status, trials[6].curve, trials[6].reason) == (DONE, [60.0], "")
+    assert trials[5].status == FAILED
+    assert ended == [trials[6].number]
+
+
+@pytest.mark.slow
+def test_the_time_budget_cuts_and_a_larger_one_goes_on(ray_up, tmp_path):
+    def slow(number, values, report):
+        for epoch in range(EPOCHS):
+            report(epoch, values["x"] + epoch)
+            time.sleep(2.5 if number > 1 else 0)
+
+    started = time.monotonic()
+    journal, _ = search(tmp_path, slow, scheduler="none", samples=3, max_concurrent=1, time_budget=9)
+    assert time.monotonic() - started < 25
+    statuses = [trial.status for trial in journal.trials]
+    assert statuses[:2] == [DONE, CUT]
+    assert journal.trials[1].curve
+    again, _ = search(tmp_path, slow, scheduler="none", samples=3, max_concurrent=1, time_budget=9)
+    assert [trial.status for trial in again.trials] == [DONE, OPEN, *statuses[2:]]  # the budget is spent
+    more, _ = search(
+        tmp_path,
+        lambda n, v, report: report(0, 1.0),
+        scheduler="none",
+        samples=3,
+        max_concurrent=1,
+        time_budget=90,
+    )
+    assert [trial.status for trial in more.trials] == [DONE] * 3
+
+
+def test_ray_listens_on_loopback_alone_with_a_token_of_its_own(ray_up):
+    import ray
+
+    assert ray.util.get_node_ip_address() == "127.0.0.1"
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    listening = Path("/proc/net/tcp6")
+    if not listening.exists():
+        pytest.skip("sockets are listed on Linux alone")
+    pids = [int(p) for p in os.listdir("/proc") if p.isdigit()]
+    ours = [pid for pid in pids if is_ours(pid)]
+    assert ours
+    for address in addresses(ours):
+        assert address.endswith(("127.0.0.1", "::1")), address
+
+
+def is_ours(pid: int) -> bool:
+    try:
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
+        return f"RAY_AUTH_TOKEN={os.environ['RAY_AUTH_TOKEN']}".encode() in environ
+    except OSError:
+        return False
+
+
+def addresses(pids):
+    """The addresses on which these processes listen."""
+    sockets = set()
+    for pid in pids:
+        try:
+            for link in Path(f"/proc/{pid}/fd").iterdir():
+                target = os.readlink(link)
+                if target.startswith("socket:["):
+                    sockets.add(target[8:-1])
+        except OSError:
+            continue
+    found = []
+    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and words[9] in sockets:
+                raw = bytes.fromhex(words[1].split(":")[0])
+                packed = b"".join(raw[i : i + 4][::-1] for i in range(0, len(raw), 4))
+                found.append(socket.inet_ntop(family, packed))
+    assert found
+    return found
+
+
+def test_a_cluster_that_is_not_there_is_named(monkeypatch):
+    code = (
+        "from recbole_hlr.search.cluster import ray_cluster\nfrom recbole_hlr import InputError\n"
+        "try:\n    with ray_cluster('127.0.0.1:1'): pass\nexcept InputError as error: print(error)"
+    )
+    env = {
+        **os.environ,
+        "RAY_gcs_rpc_server_connect_timeout_s": "1",
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "1",
+    }
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=env)
+    assert "ray_address=127.0.0.1:1: no Ray cluster was found there" in done.stdout, done.stderr
+
+
+def test_ray_imported_too_early_is_refused():
+    code = (
+        "import ray\nfrom recbole_hlr.search.cluster import ray_cluster\nfrom recbole_hlr import InputError\n"
+        "try:\n    with ray_cluster(): pass\nexcept InputError as error: print(error)"
+    )
+    env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=env)
+    assert "call ray.init() yourself first" in done.stdout, done.stderr

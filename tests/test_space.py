@@ -1,0 +1,347 @@
+"""Search spaces, what is suggested from them, the options of a search, and its journal."""
+
+import json
+import math
+
+import pytest
+
+from recbole_hlr import MODELS, InputError
+from recbole_hlr.config import HLRConfig
+from recbole_hlr.resources import shipped
+from recbole_hlr.search import options, space
+from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, Trial, best_of
+from recbole_hlr.search.plan import check_space, tunable
+from recbole_hlr.search.suggest import Suggestions, default_algorithm
+from recbole_hlr.values import load_yaml
+
+CLASSES = sorted({model.__name__ for model in MODELS.values()})
+ALL = {
+    "choice": {"choice": [1, None, "x", [1, 2], True]},
+    "grid": {"grid": [1, 2]},
+    "uniform": {"uniform": [0.5, 2]},
+    "log": {"loguniform": [1e-4, 1e-1]},
+    "steps": {"quniform": [0.0, 1.0, 0.3]},
+    "whole": {"quniform": [10, 60, 20]},
+    "integers": {"randint": [3, 6]},
+}
+DEFAULTS = dict.fromkeys(ALL, 1)
+
+
+def numeric() -> space.Space:
+    return space.make_space({"x": {"uniform": [-1.0, 1.0]}, "y": {"choice": [1, 2, 3]}}, "here")
+
+
+@pytest.mark.parametrize("model", CLASSES)
+@pytest.mark.parametrize("name", ["wide", "paper"])
+def test_every_model_ships_spaces_that_name_only_its_options(model, name):
+    """Every value, or the ends of every range, is one that the model accepts."""
+    found = space.find_space(name, model)
+    check_space(found, HLRConfig(model, "ml-100k"))
+    assert {dimension.key.partition(".")[0] for dimension in found} <= tunable(model)
+
+
+@pytest.mark.parametrize("model", CLASSES)
+def test_shipped_files_hold_wide_first_and_nothing_else(model):
+    assert list(load_yaml(shipped("properties", "search", f"{model}.yaml"))) == ["wide", "paper"]
+
+
+def test_the_paper_s_grid_has_its_values():
+    grid = {d.key: d.numbers for d in space.find_space("paper", "HLR")}
+    assert grid["learning_rate"] == (0.0002, 0.0005, 0.00075, 0.001)
+    assert grid["num_memories"] == (5, 10, 20, 50)
+    assert grid["margin"] == (0.2, 0.5, 0.75, 1.0)
+    assert math.prod(map(len, grid.values())) == 64
+
+
+def test_every_kind_draws_within_its_bounds():
+    found = Suggestions(space.make_space(ALL, "here"), "random", 1, 200, DEFAULTS)
+    drawn = [found.ask(number) for number in range(2, 201)]
+    assert [v for v in ALL["choice"]["choice"] if v not in [d["choice"] for d in drawn]] == []
+    assert {d["grid"] for d in drawn} == {1, 2}
+    assert all(0.5 <= d["uniform"] <= 2 and 1e-4 <= d["log"] <= 1e-1 for d in drawn)
+    assert 60 < sum(d["log"] < 10**-2.5 for d in drawn) < 140  # half below the geometric middle
+    assert {round(d["steps"], 9) for d in drawn} == {0.0, 0.3, 0.6, 0.9}
+    assert {d["whole"] for d in drawn} == {10, 30, 50}
+    assert {d["integers"] for d in drawn} == {3, 4, 5}
+    assert all(type(d["whole"]) is type(d["integers"]) is int for d in drawn)
+
+
+def test_encode_is_the_inverse_of_decode():
+    found = Suggestions(space.make_space(ALL, "here"), "random", 1, 50, DEFAULTS)
+    for number in range(2, 51):
+        values = found.ask(number)
+        for dimension in found.space:
+            drawn = dimension.encode(values[dimension.key])
+            assert dimension.decode(drawn) == values[dimension.key]
+            assert dimension.distribution()._contains(dimension.distribution().to_internal_repr(drawn))
+
+
+@pytest.mark.parametrize(
+    ("line", "outside"),
+    [
+        ({"choice": [1, 2]}, [True, 3, "1"]),
+        ({"uniform": [0, 1]}, [1.1, None, "x", True]),
+        ({"randint": [3, 6]}, [6, 3.5]),
+        ({"quniform": [0.0, 1.0, 0.3]}, [1.0, 0.2]),
+    ],
+)
+def test_values_outside(line, outside):
+    (dimension,) = space.make_space({"a": line}, "here")
+    assert [dimension.encode(value) for value in outside] == [None] * len(outside)
+
+
+@pytest.mark.parametrize("algorithm", ["random", "grid", "optuna"])
+def test_seeds_repeat_and_defaults_come_first(algorithm):
+    lines = {"x": {"quniform": [-1.0, 1.0, 0.25]}, "y": {"choice": [1, 2, 3]}}
+    made = [
+        Suggestions(space.make_space(lines, "here"), algorithm, seed, 12, {"x": 9.0, "y": 1})
+        for seed in (1, 1, 2)
+    ]
+    drawn = [[s.ask(number) for number in range(1, 13)] for s in made]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0][0] == {"x": 9.0, "y": 1}
+    assert made[0].ask(13) is None
+
+
+def test_a_grid_is_every_combination_once_and_the_defaults():
+    lines = {"x": {"grid": [1, 2, 3]}, "y": {"choice": [True, False]}, "z": {"randint": [0, 2]}}
+    found = Suggestions(space.make_space(lines, "here"), "grid", 1, 10**6, {"x": 2, "y": True, "z": 0})
+    drawn = [found.ask(number) for number in range(1, found.total + 1)]
+    assert found.total == 12
+    assert len({json.dumps(d) for d in drawn}) == 12
+    outside = Suggestions(space.make_space(lines, "here"), "grid", 1, 10**6, {"x": 7, "y": True, "z": 0})
+    assert outside.total == 13
+    assert Suggestions(found.space, "grid", 1, 5, found.defaults).total == 5
+
+
+def test_a_grid_of_the_defaults_alone_is_one_trial():
+    found = Suggestions(space.make_space({"x": {"grid": [2]}}, "here"), "grid", 1, 10**6, {"x": 2})
+    assert [found.ask(number) for number in (1, 2)] == [{"x": 2}, None]
+
+
+def test_random_draws_nothing_twice_and_ends_with_its_space():
+    lines = {"x": {"choice": [1, 2, 3]}, "y": {"choice": [1, 2]}}
+    found = Suggestions(space.make_space(lines, "here"), "random", 3, 100, {"x": 1, "y": 1})
+    drawn = [found.ask(number) for number in range(1, 8)]
+    assert drawn.pop() is None
+    assert sorted((d["x"], d["y"]) for d in drawn) == [(x, y) for x in (1, 2, 3) for y in (1, 2)]
+
+
+@pytest.mark.parametrize("larger", [True, False])
+def test_tpe_learns_from_what_it_is_told(larger):
+    """The score is best near x = 0.4: its later trials lie twice as near as random ones (0.58)."""
+    found = Suggestions(numeric(), "optuna", 0, 60, {"x": 5.0, "y": 2}, larger)
+    away = []
+    for number in range(1, 61):
+        values = found.ask(number)
+        distance = abs(values["x"] - 0.4)
+        away.append(distance)
+        status = STOPPED if number % 3 == 0 else DONE
+        found.tell(Trial(number, values, status, [-distance if larger else distance], [0]))
+    assert sum(away[31:]) / len(away[31:]) < 0.3
+
+
+def test_suggestions_go_on_after_a_resume_as_they_would_have():
+    """In any order of ends: what is suggested depends on the number and on what was told, alone."""
+    for algorithm in ("random", "optuna"):
+        whole = Suggestions(numeric(), algorithm, 4, 30, {"x": 0.0, "y": 1})
+        trials = []
+        for number in range(1, 21):
+            trials.append(Trial(number, whole.ask(number), DONE, [float(number % 7)], [0]))
+            whole.tell(trials[-1])
+        again = Suggestions(numeric(), algorithm, 4, 30, {"x": 0.0, "y": 1})
+        for trial in trials:
+            again.suggested(trial.values)
+            again.tell(trial)
+        assert [again.ask(number) for number in range(21, 31)] == [
+            whole.ask(number) for number in range(21, 31)
+        ]
+
+
+def test_the_default_algorithm():
+    assert default_algorithm(space.find_space("paper", "HLR")) == "grid"
+    assert default_algorithm(space.find_space("wide", "HLR")) == "random"
+
+
+def test_recbole_s_file_is_read_and_never_evaluated(tmp_path):
+    file = tmp_path / "hyper.test"
+    file.write_text(
+        "learning_rate loguniform -8,-4\n\n# a comment\nmargin uniform 0.5, 2\n"
+        "num_memories choice [5, 10]\nembedding_size quniform 10,50,20\n"
+    )
+    found = {d.key: (d.kind, d.numbers) for d in space.find_space(file, "HLR")}
+    assert found["learning_rate"] == ("loguniform", (math.exp(-8), math.exp(-4)))
+    assert found["margin"] == ("uniform", (0.5, 2))
+    assert found["num_memories"] == ("choice", (5, 10))
+    assert found["embedding_size"] == ("quniform", (10, 50, 20))
+    file.write_text("margin choice [0.5,1.0]\nnum_memories choice [5,10]\n")
+    assert {d.kind for d in space.find_space(file, "HLR")} == {"grid"}  # RecBole tries all of these
+    file.write_text("margin choice __import__('os').getpid()\n")
+    with pytest.raises(InputError, match="must be a list"):
+        space.find_space(file, "HLR")
+
+
+@pytest.mark.parametrize(
+    "text", ["margin choose [1]", "margin uniform", "margin uniform 2,1", "margin choice []", "margin loguniform 5,1",
+             "margin choice [1]\nmargin choice [2]", "margin uniform a,b"],
+)  # fmt: skip
+def test_wrong_lines_are_named(tmp_path, text):
+    (tmp_path / "hyper.test").write_text(text)
+    with pytest.raises(InputError, match=r"hyper\.test.*must|given twice"):
+        space.find_space(tmp_path / "hyper.test", "HLR")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [5, [1, 2], {}, {"chioce": [1]}, {"choice": []}, {"choice": 3}, {"uniform": [1]}, {"uniform": [2, 1]}, {"uniform": [1, 1]},
+     {"uniform": ["a", 1]}, {"uniform": [0, math.inf]}, {"loguniform": [0, 1]}, {"randint": [0.5, 2]}, {"quniform": [0, 1, 0]},
+     {"quniform": [0, 1, 2]}, {"choice": [1], "uniform": [0, 1]}, {"uniform": [True, 2]}],
+)  # fmt: skip
+def test_wrong_spaces_are_named(line):
+    with pytest.raises(InputError, match=r"margin.*\(my\.yaml\): must") as caught:
+        space.make_space({"margin": line}, "my.yaml")
+    assert "\n" not in str(caught.value)
+    assert ("did you mean choice" in str(caught.value)) == (line == {"chioce": [1]})
+
+
+@pytest.mark.parametrize(
+    ("lines", "match"),
+    [
+        ({"margn": {"uniform": [1, 2]}}, r"margn: is no option of HLR.*did you mean margin"),
+        ({"epochs": {"choice": [1, 2]}}, "epochs: is no option"),
+        ({"seed": {"choice": [1, 2]}}, "seed: is no option"),
+        ({"margin": {"uniform": [-1.0, 2.0]}}, r"margin=-1\.0.*must be a number > 0"),
+        ({"num_memories": {"choice": [5, "many"]}}, "num_memories=many.*must be an integer"),
+        ({"train_neg_sample_args.sample_num": {"choice": [0]}}, "sample_num"),
+        ({"margin.x": {"choice": [1]}}, "margin"),
+        ({"learner": {"choice": ["adamm"]}}, "learner=adamm"),
+    ],
+)
+def test_spaces_that_the_model_does_not_know_are_refused(lines, match):
+    with pytest.raises(InputError, match=match):
+        check_space(space.make_space(lines, "here"), HLRConfig("HLR", "ml-100k"))
+
+
+def test_files_and_names_of_spaces(tmp_path):
+    (tmp_path / "one.yaml").write_text("margin: {choice: [1]}\n")
+    (tmp_path / "two.yaml").write_text("a:\n  margin: {choice: [1]}\nb:\n  margin: {choice: [2]}\n")
+    assert space.find_space(tmp_path / "one.yaml", "HLR")[0].numbers == (1,)
+    assert space.find_space(f"{tmp_path}/two.yaml#b", "HLR")[0].numbers == (2,)
+    for wrong, match in [
+        (f"{tmp_path}/two.yaml", r"must be one of a, b; write .*two\.yaml#a"),
+        (f"{tmp_path}/two.yaml#c", "must be one of a, b"),
+        (f"{tmp_path}/one.yaml#a", "has no name"),
+        (f"{tmp_path}/none.yaml", "there is no such"),
+        (f"{tmp_path}/none.test", "cannot be read"),
+        ("narrow", "must be one of wide, paper"),
+    ]:
+        with pytest.raises(InputError, match=match):
+            space.find_space(wrong, "HLR")
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(InputError, match="empty"):
+        space.find_space(tmp_path / "empty.yaml", "HLR")
+    with pytest.raises(InputError, match="BPR has no shipped space"):
+        space.find_space(None, "BPR")
+
+
+def test_values_are_put_into_options_and_into_their_mappings():
+    given = {"a": 1, "m": {"x": 1, "y": 2}}
+    assert space.put(given, {"a": 5, "m.x": 7, "n.z": 3}) == {"a": 5, "m": {"x": 7, "y": 2}, "n": {"z": 3}}
+    assert given == {"a": 1, "m": {"x": 1, "y": 2}}
+    assert [space.take(given, key) for key in ("a", "m.y", "m.q", "b", "a.x")] == [1, 2, None, None, 1]
+
+
+WRONG = {
+    "algorithm": ["bayes", 5],
+    "num_samples": [0, 1.5, "many"],
+    "scheduler": ["hyperband", None],
+    "grace_period": [0],
+    "reduction_factor": [1],
+    "max_concurrent": [0, "all"],
+    "cpus_per_trial": [0, -1, "x"],
+    "gpus_per_trial": [-0.5, 1.5],
+    "time_budget": ["soon", 0, "-5m", True],
+    "ray_address": [5, ""],
+}
+
+
+def test_every_option_of_a_search_has_wrong_values_here():
+    assert set(WRONG) == set(options.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in WRONG.items() for value in values]
+)
+def test_wrong_options_of_a_search_are_refused(key, value):
+    with pytest.raises(InputError, match=f"{key}={value}.*must be"):
+        options.make_options({key: value}, "command line")
+
+
+def test_only_what_is_harmless_changes_in_a_resumed_search():
+    stored = options.as_content(options.make_options({"num_samples": 5}, "x"))
+    assert options.change_options(stored, {"num_samples": 9, "time_budget": "1m"}, "x").time_budget == 60
+    for key, value in [("algorithm", "grid"), ("scheduler", "none"), ("grace_period", 3)]:
+        with pytest.raises(InputError, match=f"{key}={value}.*cannot change"):
+            options.change_options(stored, {key: value}, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [(90, 90), (0.5, 0.5), ("90s", 90), ("30m", 1800), ("1h30m", 5400)]
+)
+def test_times(text, seconds):
+    assert options.seconds_of(text) == seconds
+
+
+def test_the_best_is_by_validation_and_never_a_failed_one():
+    trials = [
+        Trial(1, {}, DONE, [0.1, 0.3], [0, 1]),
+        Trial(2, {}, FAILED, [0.9], [0]),
+        Trial(3, {}, CUT, [0.3, 0.4, 0.4], [0, 1, 2]),
+        Trial(4, {}, STOPPED, [0.4], [0]),
+        Trial(5, {}),
+    ]
+    assert best_of(trials, True).number == 3
+    assert trials[2].best_epoch == 1
+    assert best_of(trials, False).number == 1
+    assert best_of(trials[4:], True) is None
+
+
+def test_a_journal_comes_back_as_it_was(tmp_path):
+    journal = Journal(tmp_path / "j")
+    for number in (1, 2, 3, 4):
+        journal.asked(number, {"x": number}, 1.0)
+    for number, status in ((2, DONE), (1, LOST), (3, STOPPED)):
+        trial = journal.trial(number)
+        trial.status, trial.reason = status, "why"
+        trial.report(0, 0.5)
+        trial.report(1, 0.6)
+        trial.report(1, 0.7)  # a trial that began again reports again
+        journal.end(trial, 7.5)
+    journal.close()
+    with open(tmp_path / "j", "ab") as file:
+        file.write(b'{"event": "asked", "num')  # killed while it wrote
+    again = Journal(tmp_path / "j")
+    assert [trial.status for trial in again.trials] == [OPEN, DONE, STOPPED, OPEN]
+    assert [trial.number for trial in again.ended] == [2, 3]
+    assert again.ended[0] == journal.ended[0]
+    assert again.trial(2).curve == [0.5, 0.6]
+    assert again.trial(1).curve == []
+    assert again.seconds == 7.5
+    again.asked(5, {"x": 5}, 8.0)
+    again.close()
+    assert len(Journal(tmp_path / "j").trials) == 5
+
+
+def test_a_damaged_journal_is_named(tmp_path):
+    (tmp_path / "j").write_text('{"event": "asked", "number": 1, "values": {}, "elapsed": 0}\nnonsense\n')
+    with pytest.raises(InputError, match="line 2"):
+        Journal(tmp_path / "j")
+
+
+def test_two_processes_cannot_run_one_search(tmp_path):
+    pytest.importorskip("fcntl")
+    first = Journal(tmp_path / "j")
+    with pytest.raises(InputError, match="another process"):
+        Journal(tmp_path / "j")
+    first.close()
+    Journal(tmp_path / "j").close()

@@ -1,0 +1,458 @@
+"""Whole searches: selection, outputs, repetition, kills, Ctrl-C, clusters."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from recbole_hlr import InputError, run, tune
+from recbole_hlr.cli import main
+from recbole_hlr.config import HLRConfig
+from recbole_hlr.errors import RunInterrupted
+from recbole_hlr.search.cluster import ray_cluster
+from recbole_hlr.search.options import NAMES
+from recbole_hlr.search.plan import check_space
+from recbole_hlr.search.space import KINDS, find_space
+from recbole_hlr.values import load_yaml
+
+ROOT = Path(__file__).parents[1]
+RATES = {"learning_rate": {"choice": [1e-9, 0.05]}}
+OUTPUTS = {"search.yaml", "journal.jsonl", "trials.csv", "best.yaml", "report.html", "log.txt", "trials"}
+
+
+def planted(folder: Path) -> dict:
+    """Two groups of users, two of items. Valid items are the own group's, test items the other's.
+
+    A model that learns is good on the validation part and, because each user leaves two items of
+    the own group over, which then come first, bad on the test part.
+    """
+    lines: dict = {"train": [], "valid": [], "test": []}
+    for user in range(24):
+        own = [f"{'ab'[user % 2]}{(user // 2 + i) % 10}" for i in range(10)]
+        lines["train"] += [(user, item) for item in own[:7]]
+        lines["valid"].append((user, own[7]))
+        lines["test"].append((user, f"{'ba'[user % 2]}{user // 2 % 10}"))
+    (folder / "planted").mkdir(parents=True)
+    for part, pairs in lines.items():
+        text = "user_id:token\titem_id:token\n" + "".join(f"u{user}\t{item}\n" for user, item in pairs)
+        (folder / "planted" / f"planted.{part}.inter").write_text(text)
+    return {
+        "dataset": "planted",
+        "data_path": str(folder),
+        "benchmark_filename": ["train", "valid", "test"],
+        "load_col": {"inter": ["user_id", "item_id"]},
+        "checkpoint_dir": str(folder / "runs"),
+        "embedding_size": 6,
+        "train_batch_size": 16,
+        "epochs": 8,
+        "topk": 1,
+        "valid_metric": "NDCG@1",
+        "train_neg_sample_args": {"sample_num": 5},
+        "show_progress": False,
+    }
+
+
+@pytest.fixture(scope="module")
+def ray_up():
+    with ray_cluster():
+        yield
+
+
+def test_the_validation_part_chooses_where_the_test_part_disagrees(ray_up, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = {**planted(tmp_path), "checkpoint_dir": "runs"}
+    result = tune("CML", space=RATES, num_samples=3, cpus_per_trial=0.5, **given)
+    assert result.best.values == {"learning_rate": 0.05}
+    other = run("CML", **given, learning_rate=1e-9)
+    assert other.test["ndcg@1"] > result.run.test["ndcg@1"]  # the plant: the loser is better on the test part
+    assert other.best_valid_score < result.run.best_valid_score == result.best.score
+    folder = Path(result.run_dir)
+    assert {file.name for file in folder.iterdir()} == OUTPUTS
+    assert [file.parent.name for file in folder.glob("trials/*/result.json")] == [f"{result.best.number:04d}"]
+    assert [file.parent.name for file in folder.glob("trials/*/model.pth")] == [f"{result.best.number:04d}"]
+    check_outputs(result, folder)
+
+
+def check_outputs(result, folder):
+    table = pd.read_csv(folder / "trials.csv")
+    assert table["learning_rate"].tolist() == [0.002, *[t.values["learning_rate"] for t in result.trials[1:]]]
+    assert table["score"].max() == result.best.score
+    page = (folder / "report.html").read_text()
+    for word in ("Plotly.newPlot", "Values and scores", "Best validation score by epoch", "learning_rate"):
+        assert word in page, word
+    assert 'src="http' not in page
+    assert "<link" not in page
+    best = load_yaml(folder / "best.yaml")
+    assert best["learning_rate"] == 0.05
+    assert "model" not in best
+    verb, *words = shlex.split(result.command)[1:]
+    assert verb == "train"
+    again = run(arguments=words)
+    assert again.test == result.run.test
+    assert again.best_epoch == result.run.best_epoch
+
+
+def test_trials_get_no_test_part(tmp_path):
+    from recbole_hlr.search import search as whole
+
+    plan = whole.make_plan("CML", None, (), planted(tmp_path), {}, RATES, {}, "here")
+    job, test = whole.make_job(plan, tmp_path / "run")
+    assert [len(part) > 0 for part in job.data.parts] == [True, True, False]
+    assert len(test) == 24
+    assert job.uses_gpu is False  # where there is none
+    plan.options.gpus_per_trial = 0.5
+    assert whole.make_job(plan, tmp_path / "run")[0].uses_gpu
+
+
+def test_a_winner_without_its_checkpoint_is_not_tested_untrained(tmp_path):
+    from recbole_hlr.search import search as whole
+
+    plan = whole.make_plan("CML", None, (), planted(tmp_path), {}, RATES, {}, "here")
+    job, test = whole.make_job(plan, tmp_path / "run")
+    with pytest.raises(InputError, match=r"model\.pth: is missing"):
+        job.evaluate(1, {"learning_rate": 0.05}, test)
+
+
+def test_the_checkpoint_of_the_best_ended_trial_stays_while_a_better_one_runs(tmp_path, monkeypatch):
+    """The better one may fail, and the best that ended then wins."""
+    from recbole_hlr.search import search as whole
+    from recbole_hlr.search.journal import DONE, Trial
+    from recbole_hlr.search.trial import Job
+
+    forgotten: list = []
+    monkeypatch.setattr(Job, "forget", lambda self, number: forgotten.append(number))
+    monkeypatch.setattr(whole, "ray_cluster", contextlib.nullcontext)
+    monkeypatch.setattr(whole, "conclude", lambda plan, folder, job, test, trials: None)
+
+    def run_trials(objective, suggestions, journal, options, larger, longest, progress, ended):
+        journal.trials += [
+            Trial(1, {}, DONE, [0.1], [0]),
+            Trial(2, {}, DONE, [0.2], [0]),
+            Trial(3, {}, curve=[0.9], epochs=[0]),
+        ]
+        journal.ended += journal.trials[:2]
+        ended(journal.trials[1])
+
+    monkeypatch.setitem(sys.modules, "recbole_hlr.search.engine", SimpleNamespace(run_trials=run_trials))
+    plan = whole.make_plan("CML", None, (), planted(tmp_path), {}, RATES, {}, "here")
+    (tmp_path / "run").mkdir()
+    whole.search(plan, tmp_path / "run")
+    assert forgotten == [1]
+
+
+def test_a_trial_takes_the_gpu_that_ray_gave_it(tmp_path, monkeypatch):
+    """Ray shows a trial its own GPU alone, as number 0, whatever `gpu_id` the search was given."""
+    from recbole_hlr.search import search as whole
+    from recbole_hlr.search.trial import Job
+
+    asked: list = []
+    monkeypatch.setattr(Job, "prepared", lambda self, *args, **options: asked.append(options) or 1 / 0)
+    plan = whole.make_plan("CML", None, (), {**planted(tmp_path), "gpu_id": 3}, {}, RATES, {}, "here")
+    plan.options.gpus_per_trial = 0.5
+    with pytest.raises(ZeroDivisionError):
+        whole.make_job(plan, tmp_path / "run")[0].train(1, {}, print)
+    assert asked == [{"use_gpu": True, "gpu_id": 0}]
+
+
+def test_the_docs_name_every_option_and_no_other():
+    text = (ROOT / "docs" / "search.md").read_text()
+    table = set(re.findall(r"^\| `--([a-z_-]+)`", text, re.M))
+    assert {name.replace("-", "_") for name in table} == {*NAMES, "space", "params_file", "resume"}
+
+
+def test_the_yaml_of_the_docs_is_a_space_of_hlr(tmp_path):
+    text = (ROOT / "docs" / "search.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S)
+    (tmp_path / "space.yaml").write_text(block)
+    found = find_space(tmp_path / "space.yaml", "HLR")
+    check_space(found, HLRConfig("HLR", "ml-100k"))
+    assert {dimension.kind for dimension in found} == set(KINDS)
+
+
+@pytest.mark.slow
+def test_a_resumed_search_runs_more_trials_and_nothing_twice(ray_up, tmp_path, toy):
+    lines = {"learning_rate": {"loguniform": [1e-3, 1e-1]}}
+    first = tune("HLR", space=lines, num_samples=2, cpus_per_trial=0.5, **toy)
+    before = Path(first.run_dir, "journal.jsonl").read_bytes()
+    more = tune(resume=first.run_dir, num_samples=3)
+    after = Path(first.run_dir, "journal.jsonl").read_bytes()
+    assert after.startswith(before)
+    assert len(more.trials) == 3
+    assert [t.curve for t in more.trials[:2]] == [t.curve for t in first.trials]
+    assert more.run_dir == first.run_dir
+    whole = tune("HLR", space=lines, num_samples=3, cpus_per_trial=0.5, **toy)
+    assert (whole.best.values, whole.best.score) == (more.best.values, more.best.score)
+    for wrong, match in (
+        ({"algorithm": "optuna"}, "algorithm=optuna.*cannot change"),
+        ({"margin": 3.0}, r"margin=3\.0.*cannot change"),
+        ({"model": "CML"}, "model=CML.*cannot change"),
+        ({"space": "paper"}, "space=paper.*cannot change"),
+    ):
+        with pytest.raises(InputError, match=match):
+            tune(resume=first.run_dir, **wrong)
+
+
+@pytest.mark.slow
+def test_an_option_that_is_given_is_not_searched(ray_up, toy):
+    lines = {"margin": {"choice": [1.0, 2.0]}, "num_memories": {"choice": [3, 4]}}
+    result = tune("HLR", space=lines, num_samples=2, cpus_per_trial=0.5, margin=0.7, **toy)
+    assert {tuple(trial.values) for trial in result.trials} == {("num_memories",)}
+    assert load_yaml(Path(result.run_dir, "best.yaml"))["margin"] == 0.7
+
+
+@pytest.mark.slow
+def test_a_search_on_which_every_trial_fails_ends_in_one_sentence(ray_up, toy):
+    lines = {"direct_memory": {"choice": [True, False]}}
+    with pytest.raises(InputError, match="direct_memory"):  # it needs attend_user
+        tune("HLR", space=lines, num_samples=2, **toy)
+    with pytest.raises(InputError, match=r"no trial came to a score; trial 1: .*loss"):
+        tune(
+            "CML",
+            space={"margin": {"choice": [1e38]}},
+            num_samples=1,
+            max_norm=None,
+            learning_rate=1e30,
+            **toy,
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["--model=HLR"], "--dataset"),
+        (["--algorithm=bayes"], "algorithm=bayes"),
+        (["--num-samples=0"], "num_samples=0"),
+        (["--space=nowhere.yaml"], "nowhere.yaml: there is no such"),
+        (["--params_file=nowhere"], "space=nowhere"),
+        (["--eval_step=0"], "eval_step=0"),
+        (["--space=wide", "--algorithm=grid"], "learning_rate: loguniform: has no list"),
+        (["--time-budget=soon"], "time_budget=soon"),
+        (["--resume=nowhere"], "nowhere: is no run directory of a search"),
+        (["--num-sample=3"], "num_sample.*did you mean"),
+    ],
+)
+def test_wrong_input_ends_in_one_sentence_before_anything_is_written(
+    tmp_path, monkeypatch, capsys, words, match
+):
+    monkeypatch.chdir(tmp_path)
+    base = ["--model=HLR", "--dataset=ml-100k"] if words != ["--model=HLR"] else []
+    base = [] if "resume" in words[0] else base
+    assert main(["tune", *base, *words]) == 2
+    error = capsys.readouterr().err.strip()
+    assert re.search(match, error), error
+    assert "\n" not in error
+    assert not list(tmp_path.iterdir())
+
+
+def start(words: list[str], folder: Path, token: str) -> subprocess.Popen:
+    """Start a search in a session of its own; its Ray processes carry `token`, its home is a folder."""
+    (folder / "home").mkdir(exist_ok=True)
+    (folder / "cwd").mkdir(exist_ok=True)
+    env = {
+        **os.environ, "RAY_AUTH_TOKEN": token, "RAY_AUTH_MODE": "token", "HOME": str(folder / "home"),
+        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-m", "recbole_hlr", "tune", *words], env=env, cwd=folder / "cwd", text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+
+
+def alive(token: str) -> list[str]:
+    """Command lines of the processes whose environment holds `token`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if token.encode() in (entry / "environ").read_bytes():
+                    found.append((entry / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+    return found
+
+
+def wait_until(condition, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def ended(parent: Path) -> int:
+    return sum(path.read_text().count('"event": "ended"') for path in parent.glob("tune-*/journal.jsonl"))
+
+
+def words_of(toy: dict, folder: Path, epochs: int = 40) -> list[str]:
+    (folder / "space.yaml").write_text(
+        "learning_rate: {loguniform: [0.001, 0.1]}\nmargin: {uniform: [0.5, 3.0]}\n"
+    )
+    given = {**toy, "epochs": epochs, "stopping_step": epochs, "space": folder / "space.yaml"}
+    given |= {"num-samples": 5, "max-concurrent": 1, "algorithm": "optuna", "model": "HLR"}
+    return [f"--{key}={value}" for key, value in given.items()]
+
+
+def outcome(parent: Path) -> list:
+    (run_dir,) = parent.glob("tune-*")
+    lines = [json.loads(line) for line in (run_dir / "journal.jsonl").read_text().splitlines()]
+    rows = [(e["number"], e["status"], e["curve"]) for e in lines if e["event"] == "ended"]
+    best = (run_dir / "best.yaml").read_text().splitlines()[2:]
+    return [rows, [line for line in best if "_dir" not in line]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
+def test_a_search_killed_twice_ends_like_one_never_killed_and_leaves_no_process(tmp_path, toy):
+    words = words_of(toy, tmp_path)
+    words = [word for word in words if not word.startswith("--checkpoint_dir")]
+    whole = start([*words, f"--checkpoint_dir={tmp_path / 'whole'}"], tmp_path, "a" * 64)
+    out, err = whole.communicate(timeout=400)
+    assert whole.returncode == 0, err
+    assert "to repeat it   recbole-hlr train --model=HLR --dataset=toy" in out
+    parent = tmp_path / "killed"
+    process = start([*words, f"--checkpoint_dir={parent}"], tmp_path, "b" * 64)
+    for number in (1, 3):
+        assert wait_until(lambda n=number: ended(parent) >= n, 200)
+        assert process.poll() is None
+        time.sleep(0.7)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        # two of Ray's helpers try to reach the others for a minute before they give up
+        assert wait_until(lambda: not alive("b" * 64), 150), alive("b" * 64)
+        (run_dir,) = parent.glob("tune-*")
+        process = start([f"--resume={run_dir}"], tmp_path, "b" * 64)
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    assert outcome(parent) == outcome(tmp_path / "whole")
+    assert not alive("a" * 64)
+    assert not alive("b" * 64)
+    assert not list((tmp_path / "home").iterdir())
+    assert not list((tmp_path / "cwd").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
+def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path, toy):
+    """The signal goes to the whole group, as from a terminal."""
+    process = start(words_of(toy, tmp_path), tmp_path, "c" * 64)
+    parent = tmp_path / "runs"
+    assert wait_until(lambda: ended(parent) >= 1 or process.poll() is not None, 200)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    (run_dir,) = parent.glob("tune-*")
+    assert process.returncode == 130, err
+    assert err.strip().splitlines()[-1] == f"interrupted; continue with --resume={run_dir}"
+    assert "Traceback" not in err
+    assert wait_until(lambda: not alive("c" * 64), 10), alive("c" * 64)
+    assert (run_dir / "trials.csv").is_file()
+    assert not (run_dir / ".ray").exists()
+    process = start([f"--resume={run_dir}"], tmp_path, "d" * 64)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert str(run_dir / "best.yaml") in out
+
+
+CLUSTER = """
+import sys, threading, time
+from pathlib import Path
+from types import SimpleNamespace
+import ray
+from ray.cluster_utils import Cluster
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+second = cluster.add_node(num_cpus=1)
+parent = Path(sys.argv[1])
+
+def kill():
+    # both machines are at work: two trials have begun and none has ended
+    while len([f for f in parent.glob("tune-*/trials/*/metrics.jsonl") if f.read_text().count("\\n") > 3]) < 2:
+        time.sleep(0.05)
+    cluster.remove_node(second, allow_graceful=False)
+    print("killed", file=sys.__stderr__, flush=True)
+
+threading.Thread(target=kill, daemon=True).start()
+from recbole_hlr.cli import main
+code = main(["tune", f"--ray-address={cluster.address}", *sys.argv[2:]])
+ray.shutdown()
+cluster.shutdown()
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+def test_a_search_on_two_machines_survives_the_loss_of_one(tmp_path, toy):
+    words = [
+        w
+        for w in words_of(toy, tmp_path, epochs=150)
+        if not w.startswith(("--max-concurrent", "--num-samples"))
+    ]
+    env = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
+    words += ["--num-samples=4", "--scheduler=none"]
+    done = subprocess.run(
+        [sys.executable, "-c", CLUSTER, str(tmp_path / "runs"), *words], env=env, text=True, capture_output=True,
+        timeout=500, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "killed" in done.stderr
+    (run_dir,) = (tmp_path / "runs").glob("tune-*")
+    table = pd.read_csv(run_dir / "trials.csv")
+    assert table["status"].tolist() == ["done"] * 4
+    assert table["last_epoch"].tolist() == [149] * 4
+    again = sum("resumed" in log.read_text() for log in run_dir.glob("trials/*/log.txt"))
+    assert again >= 1  # the trial of the lost machine went on from its last epoch on the other
+
+
+@pytest.mark.slow
+def test_eight_trials_on_ml_100k(tmp_path):
+    result = tune(
+        "CML", "ml-100k", num_samples=8, epochs=6, grace_period=2, checkpoint_dir=str(tmp_path), max_concurrent=2,
+        show_progress=False,
+    )  # fmt: skip
+    assert len(result.trials) == 8
+    assert all(trial.status in ("done", "stopped") for trial in result.trials)
+    assert "stopped" in {trial.status for trial in result.trials}
+    defaults = result.trials[0]
+    assert defaults.values["learning_rate"] == HLRConfig("CML", "ml-100k")["learning_rate"]
+    assert result.best.score >= defaults.score > 0.05
+    assert result.run.test["ndcg@10"] > 0.1
+
+
+def test_ctrl_c_before_the_first_trial(toy, monkeypatch):
+    from recbole_hlr.search import search as whole
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(whole, "make_job", interrupt)
+    with pytest.raises(RunInterrupted) as caught:
+        tune("HLR", **toy)
+    assert Path(caught.value.run_dir, "search.yaml").is_file()
+
+
+@pytest.mark.slow
+def test_recbole_s_habit(ray_up, tmp_path, arguments):
+    """`run_hyper_hlr.py` reads `hyper.test`; options may stand with dashes or underscores."""
+    (tmp_path / "hyper.test").write_text("margin choice [0.5,1.5]\nnum_memories choice [3]\n")
+    words = [
+        f"--params_file={tmp_path}/hyper.test",
+        "--cpus_per_trial=0.5",
+        "--max-concurrent=2",
+        "--model=HLR",
+    ]
+    result = tune(arguments=[*arguments, *words])
+    assert [trial.values for trial in result.trials[1:]] in (
+        [{"margin": 0.5, "num_memories": 3}, {"margin": 1.5, "num_memories": 3}],
+        [{"margin": 1.5, "num_memories": 3}, {"margin": 0.5, "num_memories": 3}],
+    )
+    script = (ROOT / "run_hyper_hlr.py").read_text()
+    assert 'main(["tune", *sys.argv[1:]])' in script
