@@ -83,7 +83,8 @@ class AtomicDataset(Dataset):
         """Return the places of each value, in order of first appearance, without a loop over places."""
         codes, values = pd.factorize(np.asarray(group_by_list))
         ends = np.bincount(codes, minlength=len(values)).cumsum()
-        return [part.tolist() for part in np.split(codes.argsort(kind="stable"), ends[:-1])]
+        parts = np.split(codes.argsort(kind="stable"), ends)  # and an empty one at the end
+        return [part.tolist() for part in parts[:-1]]
 
 
 def read_columns(filepath: str, columns: list[str], separator: str, encoding: str) -> pd.DataFrame:

@@ -30,6 +30,7 @@ class RankingLoader(FullSortEvalDataLoader):
     def __init__(self, config: Any, dataset: Any, positives: History, seen: History) -> None:
         self.logger = logging.getLogger()
         self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
+        dataset.sort(by=self.uid_field, ascending=True)
         self.positives = positives
         self.history = seen.without(positives)
         self.uid_list = positives.lengths.nonzero().squeeze(dim=1)  # (users,)
