@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 USAGE = """usage: recbole-hlr train --model=HLR --dataset=ml-100k [--key=value ...]
        recbole-hlr train --resume=RUN_DIR
        recbole-hlr evaluate RUN_DIR [--key=value ...]
+       recbole-hlr benchmark --models=HLR,CML --datasets=ml-100k --seeds=5 --out=bench [--key=value ...]
+       recbole-hlr benchmark --out=bench --report
        recbole-hlr models
 
 train    train, validate and test one model; `python run_recbole_hlr.py` is the same
 evaluate validate and test the best state of a run, with other metrics or cuts where they are given
+benchmark
+         run models on data sets with several seeds, and make tables and a page; docs/benchmark.md
 models   list the models
 
 Every option of RecBole and of the model is given as --key=value or --key value, several
@@ -44,6 +48,23 @@ def evaluate(arguments: list[str]) -> None:
     run_dir, options = take_word(arguments, "RUN_DIR")
     console_logging()
     print(describe(evaluate(run_dir, arguments=options)))
+
+
+def benchmark(arguments: list[str]) -> int:
+    """Run a benchmark and print its tables; return 1 where a cell failed, 130 after Ctrl-C."""
+    from recbole_hlr.benchmark import benchmark
+    from recbole_hlr.benchmark.tables import markdown
+    from recbole_hlr.rundir import console_logging
+
+    console_logging()
+    try:
+        done = benchmark(arguments)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on", file=sys.stderr)
+        return 130
+    print(markdown(done.report))
+    print(f"tables and page: {done.out}/results.md .tex .csv .json .html")
+    return 1 if done.failures else 0
 
 
 def models(arguments: list[str]) -> None:
@@ -83,7 +104,12 @@ def describe(result: RunResult) -> str:
     )
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {"train": train, "evaluate": evaluate, "models": models}
+VERBS: dict[str, Callable[[list[str]], int | None]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "benchmark": benchmark,
+    "models": models,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from recbole_hlr import compat
 
         compat.quiet_host()
-        VERBS[verb](rest)
+        return VERBS[verb](rest) or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -109,4 +135,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted before the run began; nothing was written", file=sys.stderr)
         return 130
-    return 0

@@ -14,7 +14,22 @@ import yaml
 from recbole_hlr.errors import InputError
 
 COMMAND_LINE = "command line"  # where a value came from, in messages
-TEXT_KEYS = frozenset({"model", "dataset", "resume", "config_files", "encoding", "pretrained_embeddings"})
+TEXT_KEYS = frozenset(
+    {
+        "model",
+        "dataset",
+        "resume",
+        "config_files",
+        "encoding",
+        "pretrained_embeddings",
+        "models",  # of a benchmark, as are the following
+        "datasets",
+        "baseline",
+        "options",
+        "out",
+        "ray_address",
+    }
+)
 
 
 class ConfigLoader(yaml.SafeLoader):

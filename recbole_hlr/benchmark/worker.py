@@ -1,0 +1,49 @@
+"""One cell, run in a process that is not the benchmark's own."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import NamedTuple
+
+from recbole_hlr import compat
+from recbole_hlr.benchmark.cells import FREE, Task
+from recbole_hlr.errors import InputError
+from recbole_hlr.experiment import run
+
+
+class Outcome(NamedTuple):
+    """How a cell ended: `reason` is None where all went well; `trace` is for what nobody foresaw."""
+
+    reason: str | None = None
+    trace: str | None = None
+
+
+def run_cell(task: Task) -> Outcome:
+    """Run a cell, or resume its run; whatever goes wrong is returned."""
+    compat.quiet_host()
+    os.chdir(task.directory)
+    try:
+        run_dir = task.cell.run_dir()
+        if run_dir is None:
+            run(
+                task.model,
+                task.cell.dataset,
+                config_files=task.config_files,
+                checkpoint_dir=str(task.cell.folder),
+                **task.options,
+            )
+        else:
+            free = {key: value for key, value in task.options.items() if key in FREE}
+            run(resume=run_dir.path, **free)
+    except InputError as error:
+        return Outcome(str(error))
+    except Exception as error:  # of a model, a library or the machine: the other cells go on
+        reason = " ".join(str(error).split())
+        return Outcome(f"{type(error).__name__}: {reason}" if reason else type(error).__name__, trace())
+    return Outcome()
+
+
+def trace() -> str:
+    """Return where the error that is being handled came from."""
+    return traceback.format_exc()
