@@ -70,7 +70,11 @@ def section(report: Report, dataset: str) -> dict[str, Any]:
 def drawn(figure: Any) -> Markup:
     """Return a figure as HTML; plotly itself stands in the page once."""
     figure.update_layout(template="plotly_white", margin={"t": 60, "r": 20})
-    options = {"displaylogo": False, "responsive": True}
+    options = {
+        "displaylogo": False,
+        "responsive": True,
+        "showSendToCloud": False,
+    }  # plotly 7 offers an upload
     return Markup(
         to_html(figure, include_plotlyjs=False, full_html=False, config=options, default_height=420)
     )

@@ -25,7 +25,7 @@ def run_in_processes(tasks: list[Task], jobs: int, started: Started, ended: Ende
     try:
         with threads_split(jobs):
             while waiting or any(worker.task for worker in workers):
-                while waiting and len(workers) < jobs:
+                while len(workers) < min(jobs, len(waiting) + sum(bool(w.task) for w in workers)):
                     workers.append(Worker())
                 for worker in workers:
                     if worker.task is None and waiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,26 +49,32 @@ class Request:
         words = [re.sub(r"^--ray-address\b", "--ray_address", word) for word in arguments]
         flags = [word for word in words if word == "--report"]
         values = {**plain(dict(given or {})), **parse_arguments([w for w in words if w not in flags])}
-        own = {key: values.pop(key) for key in OWN if values.get(key) is not None or key in values}
+        own = {key: values.pop(key) for key in OWN if key in values}
         for key in values:
             if key in RESERVED:
                 raise InputError(f"{key} ({COMMAND_LINE}): {RESERVED[key]}")
         settings = Settings.read(own["options"]) if own.get("options") else Settings()
         files = values.pop("config_files", None) or []
         listed = parse_scalar(files) if isinstance(files, str) and files.startswith("[") else files
-        baseline = own.get("baseline")
+        baseline, out = own.get("baseline"), Path(own.get("out") or "bench").expanduser()
+        only_report = bool(flags) or report(own.get("report", False))
+
+        def label(name: str) -> str:  # a report needs no options file
+            there = only_report and any(out.glob(f"*/{glob.escape(name)}/*/cell.json"))
+            return name if there else settings.label(name)
+
         for name in names(own.get("datasets")):
             if name.startswith(".") or set(name) & set("/\\"):
                 raise InputError(f"datasets={name} ({COMMAND_LINE}): must be names of folders in data_path")
         return cls(
-            models=list(dict.fromkeys(map(settings.label, names(own.get("models"))))),
+            models=list(dict.fromkeys(map(label, names(own.get("models"))))),
             datasets=list(dict.fromkeys(names(own.get("datasets")))),
             seeds=seeds(own.get("seeds", 5)),
-            out=Path(own.get("out") or "bench").expanduser(),
+            out=out,
             jobs=jobs(own.get("jobs")),
             ray_address=own.get("ray_address"),
-            baseline=settings.label(baseline) if baseline else None,
-            report=bool(flags) or report(own.get("report", False)),
+            baseline=label(baseline) if baseline else None,
+            report=only_report,
             settings=settings,
             config_files=[str(file) for file in (listed.split() if isinstance(listed, str) else listed)],
             options=values,

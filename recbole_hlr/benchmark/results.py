@@ -134,6 +134,8 @@ def summarise(dataset: str, finished: list[Finished], baseline: str) -> dict[str
         for name in finished[0].users.columns.drop(["user", "history"])
         if all(name in one.users for one in finished)
     ]
+    if not metrics:
+        raise InputError(f"{dataset}: its cells have no metric with a value per user in common")
     tables = {model: [one.users for one in ones] for model, ones in rows.items()}
     cubes = {model: statistics.cube_of(part, users, metrics) for model, part in tables.items()}
     main = main_metric(finished, metrics)

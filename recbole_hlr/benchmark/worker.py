@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import traceback
 from typing import NamedTuple
@@ -20,9 +21,19 @@ class Outcome(NamedTuple):
 
 
 def run_cell(task: Task) -> Outcome:
-    """Run a cell, or resume its run; whatever goes wrong is returned."""
+    """Run a cell, or resume its run; what libraries print goes to the cell's `output.txt`."""
     compat.quiet_host()
     os.chdir(task.directory)
+    with (
+        open(task.cell.folder / "output.txt", "a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        return guarded(task)
+
+
+def guarded(task: Task) -> Outcome:
+    """Run a cell; what goes wrong is returned."""
     try:
         run_dir = task.cell.run_dir()
         if run_dir is None:
@@ -40,10 +51,7 @@ def run_cell(task: Task) -> Outcome:
         return Outcome(str(error))
     except Exception as error:  # of a model, a library or the machine: the other cells go on
         reason = " ".join(str(error).split())
-        return Outcome(f"{type(error).__name__}: {reason}" if reason else type(error).__name__, trace())
+        return Outcome(
+            f"{type(error).__name__}: {reason}" if reason else type(error).__name__, traceback.format_exc()
+        )
     return Outcome()
-
-
-def trace() -> str:
-    """Return where the error that is being handled came from."""
-    return traceback.format_exc()
