@@ -16,8 +16,10 @@ import pytest
 
 from recbole_hlr import InputError
 from recbole_hlr.benchmark import run as module
-from recbole_hlr.benchmark.cells import Cell, as_word, plan, stored_cells
+from recbole_hlr.benchmark.cells import Cell, stored_cells
+from recbole_hlr.benchmark.plan import as_word, plan
 from recbole_hlr.benchmark.pool import run_in_processes, run_on_ray
+from recbole_hlr.benchmark.progress import Progress
 from recbole_hlr.benchmark.request import Request
 from recbole_hlr.benchmark.run import benchmark
 from recbole_hlr.benchmark.settings import Settings
@@ -140,6 +142,30 @@ def test_cells_of_two_protocols_are_refused_before_anything_runs(done, words, mo
     monkeypatch.setattr(module, "run_in_processes", None)
     with pytest.raises(InputError, match="paper and standard cannot stand in one table"):
         benchmark([*words, "--models=LRML", "--protocol=paper", f"--out={done}"])
+
+
+def test_models_with_other_data_than_the_others_are_refused_before_anything_runs(
+    words, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "run_in_processes", None)
+    (tmp_path / "o.yaml").write_text("models: {EASE: {eval_args: {order: TO}}}")
+    words = [word for word in words if "--options" not in word] + [f"--options={tmp_path / 'o.yaml'}"]
+    with pytest.raises(InputError, match=r"eval_args=.*'TO'.* \(EASE\): must be the same for all models"):
+        benchmark([*words, "--models=CML,EASE", f"--out={tmp_path / 'bench'}"])
+
+
+def test_a_terminal_shows_what_happens_and_a_pipe_only_what_failed(tmp_path, monkeypatch, capsys):
+    cells = [Cell("toy", model, 1, tmp_path) for model in ("CML", "BPR")]
+    for terminal in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        with Progress(5, 3) as progress:
+            for cell, failure in zip(cells, (None, "no memory"), strict=True):
+                progress.started(cell)
+                progress.ended(cell, failure)
+        shown = capsys.readouterr().err
+        assert "failed: toy, BPR, seed 1: no memory" in shown
+        assert ("done: toy, CML, seed 1" in shown) == ("5/5" in shown) == terminal
+        assert terminal or shown.count("\n") == 1
 
 
 def test_the_command_of_a_cell_repeats_it(done, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from recbole_hlr.benchmark.cells import Task
+from recbole_hlr.benchmark.plan import Task
 from recbole_hlr.benchmark.worker import Outcome, run_cell
 
 DIED = "its process died (exit code {}); it may have been short of memory"
@@ -144,7 +144,7 @@ def run_on_ray(tasks: list[Task], address: str, jobs: int | None, started: Start
         while waiting or running:
             while waiting and (jobs is None or len(running) < jobs):
                 task = waiting.pop(0)
-                gpus = int(has_gpus and task.uses_gpu)
+                gpus = int(has_gpus and task.effective["use_gpu"])
                 running[remote.options(num_cpus=1, num_gpus=gpus).remote(task)] = task
                 started(task)
             done, _ = ray.wait(list(running))

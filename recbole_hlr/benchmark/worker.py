@@ -8,7 +8,7 @@ import traceback
 from typing import NamedTuple
 
 from recbole_hlr import compat
-from recbole_hlr.benchmark.cells import FREE, Task
+from recbole_hlr.benchmark.plan import FREE, Task
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment import run
 
