@@ -17,7 +17,7 @@ import pytest
 from recbole_hlr import InputError
 from recbole_hlr.benchmark import run as module
 from recbole_hlr.benchmark.cells import Cell, stored_cells
-from recbole_hlr.benchmark.plan import as_word, plan
+from recbole_hlr.benchmark.plan import as_word, begin, plan
 from recbole_hlr.benchmark.pool import run_in_processes, run_on_ray
 from recbole_hlr.benchmark.progress import Progress
 from recbole_hlr.benchmark.request import Request
@@ -382,6 +382,8 @@ def test_wrong_options_files_end_in_one_sentence(tmp_path, text, named):
 @pytest.mark.slow
 def test_a_process_that_dies_fails_its_cell_alone(words, tmp_path):
     tasks = plan(Request.of([*words, "--models=EASE", "--seeds=3", f"--out={tmp_path}"]))
+    for task in tasks:
+        begin(task)
     outcomes = {}
 
     def started(task):
@@ -395,6 +397,12 @@ def test_a_process_that_dies_fails_its_cell_alone(words, tmp_path):
     assert outcomes[1] is outcomes[3] is None
     assert "process died (exit code -9)" in outcomes[2]
     assert not multiprocessing.active_children()
+
+
+def test_a_machine_without_the_benchmarks_folder_says_so(words, tmp_path):
+    (task,) = plan(Request.of([*words, "--models=EASE", "--seeds=1", f"--out={tmp_path}"]))
+    assert "must be on storage that all machines share" in run_cell(task).reason
+    assert not list(tmp_path.iterdir())
 
 
 LONG = ["--models=CML,EASE", "--seeds=2", "--epochs=40", "--stopping_step=40"]
@@ -461,6 +469,8 @@ def test_cells_run_on_a_ray_cluster(words, tmp_path):
     cluster = pytest.importorskip("recbole_hlr.search.cluster", reason="needs the starter of Ray")
     with cluster.ray_cluster():
         tasks = plan(Request.of([*words, "--models=EASE,Broken", "--seeds=1", f"--out={tmp_path}"]))
+        for task in tasks:
+            begin(task)
         outcomes = {}
         run_on_ray(
             tasks,

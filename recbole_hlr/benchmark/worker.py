@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import traceback
 from typing import NamedTuple
 
@@ -23,6 +24,11 @@ class Outcome(NamedTuple):
 def run_cell(task: Task) -> Outcome:
     """Run a cell, or resume its run; what libraries print goes to the cell's `output.txt`."""
     compat.quiet_host()
+    for folder in (task.directory, os.path.join(task.directory, task.cell.folder)):
+        if not os.path.isdir(folder):
+            return Outcome(
+                f"{folder}: is not there on {platform.node()}; must be on storage that all machines share"
+            )
     os.chdir(task.directory)
     with (
         open(task.cell.folder / "output.txt", "a", encoding="utf-8") as file,
