@@ -35,7 +35,12 @@ def wheel(tmp_path_factory) -> Path:
 def test_the_wheel_holds_every_yaml_and_the_type_marker(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert SHIPPED
-    for name in [*SHIPPED, "recbole_hlr/py.typed", "recbole_hlr/model/hlr.py"]:
+    for name in [
+        *SHIPPED,
+        "recbole_hlr/py.typed",
+        "recbole_hlr/model/hlr.py",
+        "recbole_hlr/benchmark/page.html",
+    ]:
         assert name in names, name
     assert not [name for name in names if name.startswith(("tests", "properties", "datasets"))]
 
