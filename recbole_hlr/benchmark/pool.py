@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -15,6 +16,7 @@ from recbole_hlr.benchmark.plan import Task
 from recbole_hlr.benchmark.worker import Outcome, run_cell
 
 DIED = "its process died (exit code {}); it may have been short of memory"
+PATIENCE = 5.0  # seconds for a process to end by itself
 Started = Callable[[Task], None]
 Ended = Callable[[Task, Outcome], None]
 
@@ -79,6 +81,8 @@ class Worker:
 
     def end(self) -> None:
         """End the process; its run can be resumed from its last epoch."""
+        self.process.terminate()  # it leaves its run, and what it shares with others, in order
+        self.process.join(PATIENCE)
         self.process.kill()
         self.process.join()
         self.pipe.close()
@@ -87,6 +91,7 @@ class Worker:
 def serve(pipe: Connection) -> None:
     """Run the tasks that come through a pipe (the body of a worker's process)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     threading.Thread(target=end_with_parent, daemon=True).start()
     while True:
         try:
