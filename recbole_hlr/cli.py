@@ -19,12 +19,16 @@ USAGE = """usage: recbole-hlr train --model=HLR --dataset=ml-100k [--key=value .
        recbole-hlr tune --resume=RUN_DIR
        recbole-hlr convert movielens|echonest|yelp|amazon SOURCE --out=FOLDER [--name=NAME]
        recbole-hlr convert table FILE --user=COLUMN --item=COLUMN --name=NAME --out=FOLDER
+       recbole-hlr benchmark --models=HLR,CML --datasets=ml-100k --seeds=5 --out=bench [--key=value ...]
+       recbole-hlr benchmark --out=bench --report
        recbole-hlr models
 
 train    train, validate and test one model; `python run_recbole_hlr.py` is the same
 evaluate validate and test the best state of a run, with other metrics or cuts where they are given
 tune     search for options on Ray Tune; docs/search.md lists what it takes
 convert  write RecBole's atomic files from a download or a table; `convert --help` says more
+benchmark
+         run models on data sets with several seeds, and make tables and a page; docs/benchmark.md
 models   list the models
 
 Every option of RecBole and of the model is given as --key=value or --key value, several
@@ -67,6 +71,23 @@ def tune(arguments: list[str]) -> None:
 
     console_logging()
     print(describe_search(tune(arguments=arguments)))
+
+
+def benchmark(arguments: list[str]) -> int:
+    """Run a benchmark and print its tables; return 1 where a cell failed, 130 after Ctrl-C."""
+    from recbole_hlr.benchmark import benchmark
+    from recbole_hlr.benchmark.tables import markdown
+    from recbole_hlr.rundir import console_logging
+
+    console_logging()
+    try:
+        done = benchmark(arguments)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on", file=sys.stderr)
+        return 130
+    print(markdown(done.report))
+    print(f"tables and page: {done.out}/results.md .tex .csv .json .html")
+    return 1 if done.failures else 0
 
 
 def models(arguments: list[str]) -> None:
@@ -121,11 +142,12 @@ def describe_search(result: SearchResult) -> str:
     )
 
 
-VERBS: dict[str, Callable[[list[str]], None]] = {
+VERBS: dict[str, Callable[[list[str]], int | None]] = {
     "train": train,
     "evaluate": evaluate,
     "tune": tune,
     "convert": convert,
+    "benchmark": benchmark,
     "models": models,
 }
 OWN_HELP = {"convert"}  # verbs that answer --help themselves
@@ -144,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from recbole_hlr import compat
 
         compat.quiet_host()
-        VERBS[verb](rest)
+        return VERBS[verb](rest) or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -154,4 +176,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; nothing was written", file=sys.stderr)
         return 130
-    return 0

@@ -15,7 +15,7 @@ from recbole.utils import EvaluatorType, ModelType
 
 from recbole_hlr import compat
 from recbole_hlr.errors import InputError
-from recbole_hlr.metrics import metric_types, reported
+from recbole_hlr.metrics import has_user_values, metric_types, reported
 from recbole_hlr.options import check_values, nearest, refuse
 from recbole_hlr.protocol import protocol_files
 from recbole_hlr.registry import find_model, is_metric, is_ours
@@ -195,6 +195,10 @@ class HLRConfig(Config):
         rated = [m for m in as_list(values["metrics"]) if metric_types[m.lower()] == EvaluatorType.VALUE]
         if values["cohorts"] and rated:
             wrong["cohorts"] = f"0 with {rated[0]}, which has no value per user"
+        if values["user_metrics"] and not any(map(has_user_values, as_list(values["metrics"]))):
+            wrong["user_metrics"] = (
+                f"false with metrics={values['metrics']}, of which none has a value per user"
+            )
         negatives = values["train_neg_sample_args"] or {}
         if self.metric and negatives.get("distribution") not in ("uniform", "popularity"):
             wrong["train_neg_sample_args"] = f"with a distribution, for {self.model} learns from negatives"

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 from recbole.evaluator import DataStruct, Evaluator, metric_information
-from recbole.evaluator.base_metric import TopkMetric
 from torch import Tensor
 
 from recbole_hlr.data.history import generator_for
 from recbole_hlr.errors import InputError
+from recbole_hlr.metrics import has_user_values
 
 EXACT = 17  # decimal places to which the host "rounds" a metric: none
 COHORT_USERS = 10_000  # most users of a cohort, as in the authors' settings
@@ -44,7 +44,7 @@ class UserEvaluator(Evaluator):
         """
         values = {}
         for name, metric in self.metric_class.items():
-            if isinstance(metric, TopkMetric) and getattr(metric, "mean_over_users", True):
+            if has_user_values(name):
                 wanted = len(inspect.signature(metric.metric_info).parameters)
                 table = metric.metric_info(*metric.used_info(self.last)[:wanted])  # (users, L)
                 values.update({f"{name}@{k}": table[:, k - 1].astype(np.float64) for k in metric.topk})

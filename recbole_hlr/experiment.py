@@ -27,6 +27,7 @@ from recbole_hlr.result import RunResult
 from recbole_hlr.resumable import RunTrainer
 from recbole_hlr.rundir import RunDir, set_console_level
 from recbole_hlr.trainer import MetricTrainer
+from recbole_hlr.users import describe_users
 from recbole_hlr.values import load_yaml, parse_arguments
 from recbole_hlr.version import __version__
 
@@ -107,7 +108,7 @@ def assemble(
 def start_from_pretrained(experiment: Experiment) -> None:
     """Give the model the tables of `pretrained_embeddings`, where that is given."""
     config = experiment.config
-    if config.ours and config["pretrained_embeddings"]:
+    if config.metric and config["pretrained_embeddings"]:
         start_from(experiment.model, config["pretrained_embeddings"], experiment.train_data.dataset)
 
 
@@ -274,6 +275,10 @@ def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResul
     _, valid = trainer.fit(experiment.train_data, experiment.valid_data, show_progress=progress)
     evaluating = time.perf_counter()
     test, cohorts = evaluate_test(experiment)
+    if config["user_metrics"] and test:
+        table = trainer.evaluator.per_user(experiment.test_data)
+        parts = (experiment.train_data, experiment.valid_data, experiment.test_data)
+        run_dir.write_users(describe_users(table, *parts))
     if valid is None or set(valid) == {LOSS}:
         more = trainer.evaluate(experiment.valid_data, load_best_model=False)
         valid = {**(valid or {}), **(more or {})}

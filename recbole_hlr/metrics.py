@@ -139,6 +139,12 @@ for _metric in PAPER_METRICS:
         smaller_metrics.append(_name)
 
 
+def has_user_values(name: str) -> bool:
+    """Say whether a metric is the mean of a value that every user has."""
+    metric = metrics_dict[name.lower()]
+    return issubclass(metric, TopkMetric) and getattr(metric, "mean_over_users", True)
+
+
 def reported(metrics: Any, cuts: Any) -> list[str]:
     """Return the names under which `metrics` are reported: name@K, or the name where there is no cut."""
     names = []

@@ -177,6 +177,7 @@ RUN_OPTIONS: dict[str, Option] = {
     "stopping_step": _integer(0),
     "topk": Option("an integer >= 1 or a list of them", _is_topk),
     "cohorts": _integer(0),
+    "user_metrics": _BOOL,
     "metric_decimal_place": _integer(0),
     "seed": Option("an integer from 0 to 4294967295", lambda v: _integer(0).check(v) and v < 2**32),
     "worker": _integer(0),

@@ -1,4 +1,4 @@
-"""One folder per run: `config.yaml`, `metrics.jsonl`, `result.json`, `model.pth`, `log.txt`."""
+"""One folder per run: config.yaml, metrics.jsonl, result.json, model.pth, log.txt, perhaps users.parquet."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
 
 from recbole_hlr import checkpoint
@@ -29,6 +30,7 @@ class RunDir:
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.jsonl"
         self.result = self.path / "result.json"
+        self.users = self.path / "users.parquet"
         self.checkpoint = self.path / "model.pth"
         self.log = self.path / "log.txt"
 
@@ -71,6 +73,10 @@ class RunDir:
         """Write one JSON line per epoch."""
         lines = "".join(json.dumps(record) + "\n" for record in records)
         checkpoint.write_whole(self.metrics, lambda file: file.write(lines), "w")
+
+    def write_users(self, table: pd.DataFrame) -> None:
+        """Write one row per test user; before `result.json`, which says that all is there."""
+        checkpoint.write_whole(self.users, lambda file: table.to_parquet(file, index=False))
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write the result of a finished run."""

@@ -15,7 +15,21 @@ from recbole_hlr.errors import InputError
 
 COMMAND_LINE = "command line"  # where a value came from, in messages
 TEXT_KEYS = frozenset(
-    {"model", "dataset", "resume", "config_files", "encoding", "pretrained_embeddings", "compile"}
+    {
+        "model",
+        "dataset",
+        "resume",
+        "config_files",
+        "encoding",
+        "pretrained_embeddings",
+        "compile",
+        "models",  # of a benchmark, as are the following
+        "datasets",
+        "baseline",
+        "options",
+        "out",
+        "ray_address",
+    }
 )
 
 

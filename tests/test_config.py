@@ -186,6 +186,7 @@ WRONG = {
     "topk": [0, [], [5, 0], "ten"],
     "metric_decimal_place": [-1],
     "cohorts": [-1, 1.5, None, True],
+    "user_metrics": ["yes", 1, None],
     "seed": [-1, 1.5, 2**32],
     "show_progress": ["x"],
     "tensorboard": ["x"],

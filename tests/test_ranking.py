@@ -122,6 +122,6 @@ def test_quotes_are_part_of_an_id(toy) -> None:
 def test_wrong_lines_are_named(toy, line, message) -> None:
     path = toy["tmp"] / "data" / "toy" / "toy.inter"
     path.write_text(TEXT.splitlines()[0] + "\nu1\ti1\t3\t4\n" + line + "\n")
+    columns = {"inter": ["user_id", "item_id", "rating"]}
     with pytest.raises(InputError, match=rf"toy\.inter, {message}|toy\.inter: {message}"):
-        columns = {"inter": ["user_id", "item_id", "rating"]}
         prepare("CML", **{k: v for k, v in toy.items() if k != "tmp"}, load_col=columns)

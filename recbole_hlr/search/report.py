@@ -129,7 +129,12 @@ def write_report(
     parts: list[str] = []
     for heading, figure in figures(space, trials, metric, larger_is_better).items():
         figure.update_layout(title=None)
-        body = figure.to_html(full_html=False, include_plotlyjs=not parts, include_mathjax=False)
+        body = figure.to_html(
+            full_html=False,
+            include_plotlyjs=not parts,
+            include_mathjax=False,
+            config={"showSendToCloud": False},
+        )
         parts.append(f"<h2>{heading}</h2>\n{body}")
     table = table_of(trials).sort_values("score", ascending=not larger_is_better, na_position="last")
     done = sum(trial.status == DONE for trial in trials)

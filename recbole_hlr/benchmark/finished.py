@@ -1,0 +1,47 @@
+"""A finished cell, read from its run directory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+
+from recbole_hlr.benchmark.cells import Cell
+
+
+@dataclass
+class Finished:
+    """A finished cell: its `result.json`, its `metrics.jsonl` and, once they are wanted, its users."""
+
+    cell: Cell
+    result: Any
+    epochs: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, cell: Cell) -> Finished:
+        """Read the files of a finished cell."""
+        run_dir = cell.run_dir()
+        assert run_dir is not None
+        lines = run_dir.metrics.read_text(encoding="utf-8").splitlines()
+        return cls(
+            cell,
+            SimpleNamespace(**json.loads(run_dir.result.read_text(encoding="utf-8"))),
+            [json.loads(line) for line in lines],
+        )
+
+    @cached_property
+    def users(self) -> pd.DataFrame:
+        """One row per test user."""
+        run_dir = self.cell.run_dir()
+        assert run_dir is not None
+        return pd.read_parquet(run_dir.users)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of training, validation left out, and of ranking the test part."""
+        training = sum(epoch["train_seconds"] for epoch in self.epochs)
+        return {"train_seconds": training, "evaluate_seconds": self.result.seconds["evaluate"]}

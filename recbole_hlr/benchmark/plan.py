@@ -1,0 +1,163 @@
+"""What a benchmark has to run: a task for every cell, checked before the first one starts."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from recbole_hlr.benchmark.cells import Cell, is_finished
+from recbole_hlr.benchmark.request import Request
+from recbole_hlr.config import KEYWORDS, HLRConfig
+from recbole_hlr.errors import InputError
+from recbole_hlr.experiment import RESUME_KEYS
+from recbole_hlr.rundir import RunDir
+from recbole_hlr.values import ConfigLoader, as_list, is_text, load_yaml, parse_scalar
+
+# What may differ between a stored run and the same cell asked for anew: where it runs, not what it does.
+FREE = (RESUME_KEYS - {"epochs", "stopping_step"}) | {"checkpoint_dir"}
+# What defines the split, and what is ranked.
+SHARED = (
+    "eval_args",
+    "benchmark_filename",
+    "val_interval",
+    "user_inter_num_interval",
+    "item_inter_num_interval",
+    "filter_inter_by_user_or_item",
+    "rm_dup_inter",
+)
+POPULARITY = "AveragePopularity"  # reported for every cell, to hold accuracy against it
+
+
+@dataclass
+class Task:
+    """A cell and everything that a process needs to run it; `failure` says why it cannot be run."""
+
+    cell: Cell
+    model: str
+    options: dict[str, Any]
+    config_files: list[str]
+    command: str
+    directory: str  # the working directory, to which file names are relative
+    effective: dict[str, Any]  # all options, as the run's config.yaml has them; {} if there is a failure
+    finished: bool = False
+    failure: str | None = None
+
+    @property
+    def protocol(self) -> str:
+        """The protocol of the run."""
+        return self.effective["protocol"]
+
+
+def plan(request: Request) -> list[Task]:
+    """Return a task for every cell, in the order in which they run: a seed of everything, then the next.
+
+    Raises `InputError` where a stored cell has other options, and where no cell can be run.
+    """
+    tasks = [
+        task
+        for dataset in request.datasets
+        for model in request.models
+        for task in plan_seeds(request, dataset, model)
+    ]
+    if all(task.failure for task in tasks):
+        raise InputError(str(tasks[0].failure))
+    refuse_other_data(tasks)
+    order = {seed: number for number, seed in enumerate(request.seeds)}
+    return sorted(tasks, key=lambda task: (request.datasets.index(task.cell.dataset), order[task.cell.seed]))
+
+
+def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
+    """Yield the tasks of one model on one data set."""
+    model = request.settings.model(label)
+    options = {**request.settings.of(label, dataset), **request.options}
+    failure: str | None = None
+    effective: dict[str, Any] = {}
+    try:
+        options["metrics"] = reported_metrics(HLRConfig(model, dataset, request.config_files, options))
+        config = HLRConfig(model, dataset, request.config_files, {**options, "user_metrics": True})
+        effective = yaml.load(str(config), Loader=ConfigLoader)
+    except InputError as error:
+        given = "command line or options file" if request.settings.path else "command line"
+        failure = str(error).replace(f"({KEYWORDS})", f"({given})")
+    for seed in request.seeds:
+        cell = Cell(dataset, label, seed, request.out)
+        task = Task(
+            cell,
+            model,
+            {**options, "seed": seed, "user_metrics": True, "show_progress": False},
+            request.config_files,
+            command_of(model, dataset, seed, request.config_files, options),
+            os.getcwd(),
+            effective and {**effective, "seed": seed},
+            failure=failure,
+        )
+        run_dir = cell.run_dir()
+        if not failure and run_dir:
+            refuse_other_options(run_dir, task.effective)
+            task.finished = is_finished(run_dir)
+        yield task
+
+
+def refuse_other_data(tasks: list[Task]) -> None:
+    """Raise `InputError` where two models would be trained or tested on different parts of a data set."""
+    first: dict[str, Task] = {}
+    for task in tasks:
+        other = first.setdefault(task.cell.dataset, task) if not task.failure else task
+        for key in SHARED:
+            if task.effective.get(key) != other.effective.get(key):
+                raise InputError(
+                    f"{key}={task.effective.get(key)} ({task.cell.model}): must be the same for all "
+                    f"models of a data set, and is {other.effective.get(key)} for {other.cell.model}"
+                )
+
+
+def reported_metrics(config: HLRConfig) -> list[str]:
+    """Return a run's metrics with the popularity of what is recommended among them."""
+    metrics = as_list(config["metrics"])
+    return [*metrics, *([] if POPULARITY.lower() in map(str.lower, metrics) else [POPULARITY])]
+
+
+def refuse_other_options(run_dir: RunDir, effective: dict[str, Any]) -> None:
+    """Raise `InputError` where a stored run differs from what is asked for now."""
+    stored = load_yaml(run_dir.config)
+    differing = [
+        key
+        for key in sorted(stored.keys() | effective.keys())
+        if key not in FREE and stored.get(key) != effective.get(key)
+    ]
+    if differing:
+        key, more = differing[0], f" and {len(differing) - 1} more" if len(differing) > 1 else ""
+        raise InputError(
+            f"{run_dir.path}: was run with {key}={stored.get(key)}{more}, and {key}={effective.get(key)} is "
+            f"asked for; give another --out, or delete {run_dir.path.parents[1]} to run it anew"
+        )
+
+
+def command_of(model: str, dataset: str, seed: int, files: list[str], options: dict[str, Any]) -> str:
+    """Return the command that repeats a cell."""
+    words = [f"--model={model}", f"--dataset={dataset}", f"--seed={seed}"]
+    words += [f"--config_files={' '.join(files)}"] if files else []
+    words += [f"--{key}={as_word(key, value)}" for key, value in options.items()]
+    return shlex.join(["recbole-hlr", "train", *words])
+
+
+def as_word(key: str, value: Any) -> str:
+    """Return a value such that a command line reads it back."""
+    if isinstance(value, str) and (is_text(key) or parse_scalar(value) == value):
+        return value
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=2**30)
+    return text.strip().removesuffix("...").strip()
+
+
+def begin(task: Task) -> None:
+    """Write the cell's record, without the failure of an earlier time, and clear what a kill left."""
+    cell = task.cell
+    cell.write(dataset=cell.dataset, model=cell.model, seed=cell.seed, command=task.command)
+    for half in cell.folder.glob(".new-*"):
+        shutil.rmtree(half, ignore_errors=True)

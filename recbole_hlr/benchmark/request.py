@@ -1,0 +1,117 @@
+"""What a benchmark was asked for."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recbole_hlr.benchmark.settings import Settings
+from recbole_hlr.errors import InputError
+from recbole_hlr.values import COMMAND_LINE, parse_arguments, parse_scalar, plain
+
+OWN = ("models", "datasets", "seeds", "out", "jobs", "ray_address", "baseline", "options", "report")
+RESERVED = {
+    "model": "is given as --models",
+    "dataset": "is given as --datasets",
+    "seed": "is given as --seeds",
+    "checkpoint_dir": "is given as --out",
+    "resume": "is of no use; the same command goes on",
+    "user_metrics": "is always true in a benchmark",
+}
+
+
+@dataclass
+class Request:
+    """Models (labels), data sets and seeds, where the cells go, how they run, and what all of them get.
+
+    `options` and `config_files` are those of every run. `report` asks for the tables alone.
+    """
+
+    models: list[str]
+    datasets: list[str]
+    seeds: list[int]
+    out: Path
+    jobs: int | None = None
+    ray_address: str | None = None
+    baseline: str | None = None
+    report: bool = False
+    settings: Settings = field(default_factory=Settings)
+    config_files: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, arguments: Sequence[str] = (), given: Mapping[str, Any] | None = None) -> Request:
+        """Return the request of a command line and of keyword arguments, which it overrides."""
+        words = [re.sub(r"^--ray-address\b", "--ray_address", word) for word in arguments]
+        flags = [word for word in words if word == "--report"]
+        values = {**plain(dict(given or {})), **parse_arguments([w for w in words if w not in flags])}
+        own = {key: values.pop(key) for key in OWN if key in values}
+        for key in values:
+            if key in RESERVED:
+                raise InputError(f"{key} ({COMMAND_LINE}): {RESERVED[key]}")
+        settings = Settings.read(own["options"]) if own.get("options") else Settings()
+        files = values.pop("config_files", None) or []
+        listed = parse_scalar(files) if isinstance(files, str) and files.startswith("[") else files
+        baseline, out = own.get("baseline"), Path(own.get("out") or "bench").expanduser()
+        only_report = bool(flags) or report(own.get("report", False))
+
+        def label(name: str) -> str:  # a report needs no options file
+            there = only_report and any(out.glob(f"*/{glob.escape(name)}/*/cell.json"))
+            return name if there else settings.label(name)
+
+        for name in names(own.get("datasets")):
+            if name.startswith(".") or set(name) & set("/\\"):
+                raise InputError(f"datasets={name} ({COMMAND_LINE}): must be names of folders in data_path")
+        return cls(
+            models=list(dict.fromkeys(map(label, names(own.get("models"))))),
+            datasets=list(dict.fromkeys(names(own.get("datasets")))),
+            seeds=seeds(own.get("seeds", 5)),
+            out=out,
+            jobs=jobs(own.get("jobs")),
+            ray_address=own.get("ray_address"),
+            baseline=label(baseline) if baseline else None,
+            report=only_report,
+            settings=settings,
+            config_files=[str(file) for file in (listed.split() if isinstance(listed, str) else listed)],
+            options=values,
+        )
+
+
+def names(value: Any) -> list[str]:
+    """Return the names of a list, or of a text with commas."""
+    parts = value if isinstance(value, list) else str(value or "").split(",")
+    return [str(part).strip() for part in parts if str(part).strip()]
+
+
+def seeds(value: Any) -> list[int]:
+    """Return the seeds: 1 to a number, or those of a list or of a text with commas."""
+    allowed = f"seeds={value} ({COMMAND_LINE}): must be a number of seeds >= 1, or seeds with commas"
+    if isinstance(value, bool):
+        raise InputError(allowed)
+    if isinstance(value, int):
+        found = list(range(1, value + 1))
+    else:
+        if not all(re.fullmatch(r"\d+", name) for name in names(value)):
+            raise InputError(allowed)
+        found = list(dict.fromkeys(int(name) for name in names(value)))
+    if not found or max(found) >= 2**32:
+        raise InputError(allowed)
+    return found
+
+
+def jobs(value: Any) -> int | None:
+    """Return the number of cells that run at a time; None where it was not given."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InputError(f"jobs={value} ({COMMAND_LINE}): must be an integer >= 1")
+    return value
+
+
+def report(value: Any) -> bool:
+    """Return whether the tables alone are wanted."""
+    if not isinstance(value, bool):
+        raise InputError(f"report={value} ({COMMAND_LINE}): must be true or false")
+    return value

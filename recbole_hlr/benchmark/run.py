@@ -1,0 +1,148 @@
+"""The benchmark itself: plan, run what is missing, report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from recbole_hlr.benchmark import tables
+from recbole_hlr.benchmark.cells import stored_cells
+from recbole_hlr.benchmark.page import page
+from recbole_hlr.benchmark.plan import Task, begin, plan
+from recbole_hlr.benchmark.pool import run_in_processes, run_on_ray
+from recbole_hlr.benchmark.progress import Progress
+from recbole_hlr.benchmark.request import Request
+from recbole_hlr.benchmark.results import Report, make_report
+from recbole_hlr.benchmark.worker import Outcome
+from recbole_hlr.errors import InputError
+from recbole_hlr.protocol import one_protocol
+from recbole_hlr.values import load_yaml
+
+log = logging.getLogger("recbole_hlr")
+PLAN = "benchmark.yaml"  # what was asked for so far, so that tables keep its order
+
+
+@dataclass
+class Benchmark:
+    """What a benchmark came to: its report, and {cell: reason} of what failed this time."""
+
+    report: Report
+    failures: dict[str, str]
+    out: Path
+
+
+def benchmark(arguments: Sequence[str] = (), **given: Any) -> Benchmark:
+    """Run every model on every data set with every seed, skip what is there, and write the tables.
+
+    `given` are the options of the command line as keywords (docs/benchmark.md), those of RecBole and of
+    the models included. Cells that fail are in the result and in the tables; the others go on. Raises
+    `InputError` for wrong input, before anything runs, and where no cell came to a result.
+    """
+    request = Request.of(arguments, given)
+    if request.report:
+        return Benchmark(write_report(request), {}, request.out)
+    for key in ("models", "datasets"):
+        if not getattr(request, key):
+            raise InputError(f"{key} (command line): is missing; give it as --{key}=NAME,NAME")
+    if request.baseline and request.baseline not in request.models + remembered(request.out)["models"]:
+        raise InputError(f"baseline={request.baseline}: must be one of {', '.join(request.models)}")
+    try:
+        request.out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(request.out / ".lock", timeout=0).acquire()
+    except Timeout:
+        raise InputError(f"out={request.out}: another benchmark is at work there") from None
+    except OSError as error:
+        raise InputError(
+            f"out={request.out}: {error.strerror}; must be a folder that can be written"
+        ) from None
+    with lock:
+        tasks = plan(request)
+        refuse_two_protocols(request, tasks)
+        remember(request)
+        failures = run_tasks(request, tasks)
+        try:
+            return Benchmark(write_report(request), failures, request.out)
+        except InputError:
+            if len(failures) == len(tasks):
+                cell, reason = next(iter(failures.items()))
+                raise InputError(f"no cell came to a result; {cell}: {reason}") from None
+            raise
+
+
+def run_tasks(request: Request, tasks: list[Task]) -> dict[str, str]:
+    """Run what is not finished; return {cell: reason} of what failed."""
+    for section in request.settings.unused(request.models, request.datasets):
+        log.warning("%s: %s concerns no cell of this benchmark", request.settings.path, section)
+    open_tasks = [task for task in tasks if not task.finished]
+    failures: dict[str, str] = {}
+    with Progress(len(tasks), len(tasks) - len(open_tasks)) as progress:
+
+        def ended(task: Task, outcome: Outcome) -> None:
+            if outcome.reason:
+                failures[str(task.cell)] = outcome.reason
+                task.cell.write(**{**task.cell.record(), "failure": outcome.reason, "trace": outcome.trace})
+            progress.ended(task.cell, outcome.reason)
+
+        for task in open_tasks:
+            begin(task)
+        for task in [task for task in open_tasks if task.failure]:
+            ended(task, Outcome(task.failure))
+        runnable = [task for task in open_tasks if not task.failure]
+
+        def started(task: Task) -> None:
+            progress.started(task.cell)
+
+        if runnable and request.ray_address:
+            run_on_ray(runnable, request.ray_address, request.jobs, started, ended)
+        elif runnable:
+            run_in_processes(runnable, request.jobs or 1, started, ended)
+    return failures
+
+
+def refuse_two_protocols(request: Request, tasks: list[Task]) -> None:
+    """Raise `InputError` where cells would stand in one table with cells of the other protocol."""
+    stored = [cell.run_dir() for cell in stored_cells(request.out)]
+    there = [SimpleNamespace(**load_yaml(run_dir.config)) for run_dir in stored if run_dir]
+    one_protocol([*there, *(task for task in tasks if not task.failure)])
+
+
+def remembered(out: Path) -> dict[str, Any]:
+    """Return the models, data sets and baseline that earlier calls with the same folder asked for."""
+    there = load_yaml(out / PLAN) if (out / PLAN).is_file() else {}
+    return {"models": [], "datasets": [], "baseline": None, **there}
+
+
+def remember(request: Request) -> None:
+    """Add what is asked for to what was asked for before."""
+    content = remembered(request.out)
+    for key, asked in (("models", request.models), ("datasets", request.datasets)):
+        content[key] = list(dict.fromkeys([*content[key], *asked]))
+    content["baseline"] = request.baseline or content["baseline"]
+    tables.write(request.out, {PLAN: yaml.safe_dump(content, sort_keys=False, allow_unicode=True)})
+
+
+def write_report(request: Request) -> Report:
+    """Write the tables and the page of everything that is below the benchmark's folder."""
+    out, there = request.out, remembered(request.out)
+    models, datasets = there["models"], there["datasets"]
+    if request.report:  # these first
+        models, datasets = request.models or models, request.datasets or datasets
+    report = make_report(out, models, datasets, request.baseline or there["baseline"])
+    texts = {
+        "results.md": tables.markdown(report),
+        "results.tex": tables.latex(report),
+        "results.csv": report.accuracy.to_csv(index=False),
+        "significance.csv": report.significance.to_csv(index=False),
+        "cost.csv": report.cost.to_csv(index=False),
+        "results.json": tables.as_json(report),
+        "results.html": page(report),
+    }
+    tables.write(out, texts)
+    return report

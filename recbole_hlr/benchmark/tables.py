@@ -1,0 +1,150 @@
+"""A report as Markdown, LaTeX, CSV and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from recbole_hlr import checkpoint
+from recbole_hlr.benchmark.results import Report
+from recbole_hlr.version import __version__
+
+MARKDOWN = {1: "**{}**".format, 2: "<u>{}</u>".format}
+LATEX = {1: r"\textbf{{{}}}".format, 2: r"\underline{{{}}}".format}
+CAPTION = (
+    "mean ± standard deviation over seeds, [95 % bootstrap interval over users]; best bold, second underlined"
+)
+
+
+def number(value: float) -> str:
+    """Return a figure as people read it: four decimals below 10, one below 1,000."""
+    if not math.isfinite(value):
+        return "" if math.isnan(value) else str(value)
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def probability(value: float) -> str:
+    """Return a p-value."""
+    return f"{value:.4f}" if value >= 0.0001 else "< 0.0001"
+
+
+def cell(row: Any, plus_minus: str = "±", mark: Callable[[str], str] = str) -> str:
+    """Return mean ± deviation [interval] of a row of `Report.accuracy`, the mean marked."""
+    text = mark(number(row.mean))
+    text += f" {plus_minus} {number(row.std)}" if not math.isnan(row.std) else ""
+    return text + (f" [{number(row.low)}, {number(row.high)}]" if not math.isnan(row.low) else "")
+
+
+def wide(report: Report, dataset: str, text: Callable[[Any], str]) -> pd.DataFrame:
+    """Return one row per model and one column per metric, each cell what `text` makes of its row."""
+    rows = report.accuracy[report.accuracy["dataset"] == dataset]
+    texts = rows.assign(text=[text(row) for row in rows.itertuples()])
+    table = texts.pivot(index="model", columns="metric", values="text")
+    return table.loc[rows["model"].unique(), rows["metric"].unique()].fillna("")
+
+
+def label(report: Report, dataset: str, model: str) -> str:
+    """Return a model's name, with its seeds where it has not all of them."""
+    rows = report.accuracy[report.accuracy["dataset"] == dataset]
+    seeds = rows[rows["model"] == model]["seeds"].max()
+    return model if seeds == rows["seeds"].max() else f"{model} ({seeds} of {rows['seeds'].max()} seeds)"
+
+
+def grid(frame: pd.DataFrame) -> str:
+    """Return a Markdown table of texts."""
+    return tabulate(frame.values.tolist(), list(frame.columns), tablefmt="github", disable_numparse=True)
+
+
+def markdown(report: Report) -> str:
+    """Return all tables as Markdown, without times, so that the same results give the same text."""
+    parts = [f"Protocol: {report.protocol}. {CAPTION[0].upper()}{CAPTION[1:]}.\n"]
+    for dataset in report.main:
+        table = wide(report, dataset, lambda row: cell(row, mark=MARKDOWN.get(row.rank, str)))
+        table.index = pd.Index([label(report, dataset, model) for model in table.index], name="model")
+        parts.append(f"## {plain_text(dataset)}\n\n{grid(table.reset_index())}\n")
+        tests = shown_tests(report, dataset)
+        if len(tests):
+            heading = f"### Against {report.baseline}, {report.main[dataset]}, user by user"
+            parts.append(f"{heading}\n\n{grid(tests)}\n")
+    missing = report.cells[report.cells["status"] != "finished"]
+    if len(missing):
+        shown = missing[["dataset", "model", "seed", "status", "reason"]].astype(str)
+        parts.append(f"## Cells without a result\n\n{grid(shown.map(plain_text))}\n")
+    return "\n".join(parts)
+
+
+def plain_text(text: str) -> str:
+    """Return a text that Markdown shows as it is."""
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|" else letter for letter in text)
+
+
+def shown_tests(report: Report, dataset: str, metric: str | None = None) -> pd.DataFrame:
+    """Return the comparisons with the baseline by a metric, the main one if none is given, as texts."""
+    tests = report.significance[
+        (report.significance["dataset"] == dataset)
+        & (report.significance["metric"] == (metric or report.main[dataset]))
+    ]
+    return pd.DataFrame(
+        {
+            "model": tests["model"],
+            "users": tests["users"].astype(str),
+            "difference": tests["difference"].map("{:+.4f}".format),
+            "d_z": tests["d_z"].map("{:+.3f}".format),
+            "rank-biserial": tests["rank_biserial"].map("{:+.3f}".format),
+            "t-test, Holm": tests["t_holm"].map(probability),
+            "Wilcoxon, Holm": tests["wilcoxon_holm"].map(probability),
+            "verdict": tests["verdict"],
+        }
+    )
+
+
+def latex(report: Report) -> str:
+    """Return the table of accuracy for a paper; needs the package booktabs."""
+    frames = []
+    for dataset in report.main:
+        table = wide(report, dataset, lambda row: cell(row, r"$\pm$", LATEX.get(row.rank, str)))
+        names = [label(report, dataset, model) for model in table.index]
+        table.index = pd.MultiIndex.from_product([[dataset], names], names=["data set", "model"])
+        frames.append(table)
+    body = pd.concat(frames).fillna("").rename_axis(columns=None)
+    style = body.style.format_index(escape="latex", axis=0).format_index(escape="latex", axis=1)
+    caption = f"Protocol {report.protocol}: {CAPTION}.".replace("%", r"\%").replace("±", r"$\pm$")
+    return style.to_latex(
+        hrules=True,
+        multirow_align="naive",
+        caption=caption,
+        position_float="centering",
+        column_format="l" * (2 + body.shape[1]),
+    )
+
+
+def as_json(report: Report) -> str:
+    """Return the whole report as JSON; what is no number is null."""
+    content = {
+        key: value.to_dict("records") if isinstance(value, pd.DataFrame) else value
+        for key, value in asdict(report).items()
+    }
+    return json.dumps(finite({"version": __version__, **content}), indent=1, ensure_ascii=False) + "\n"
+
+
+def finite(value: Any) -> Any:
+    """Return a value as JSON has it: plain numbers, null for those that are none."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write(out: Path, texts: dict[str, str]) -> None:
+    """Write files below `out`, each whole or not at all."""
+    for name, text in texts.items():
+        checkpoint.write_whole(out / name, lambda file, text=text: file.write(text), "w")

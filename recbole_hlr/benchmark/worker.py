@@ -1,0 +1,63 @@
+"""One cell, run in a process that is not the benchmark's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import traceback
+from typing import NamedTuple
+
+from recbole_hlr import compat
+from recbole_hlr.benchmark.plan import FREE, Task
+from recbole_hlr.errors import InputError
+from recbole_hlr.experiment import run
+
+
+class Outcome(NamedTuple):
+    """How a cell ended: `reason` is None where all went well; `trace` is for what nobody foresaw."""
+
+    reason: str | None = None
+    trace: str | None = None
+
+
+def run_cell(task: Task) -> Outcome:
+    """Run a cell, or resume its run; what libraries print goes to the cell's `output.txt`."""
+    compat.quiet_host()
+    for folder in (task.directory, os.path.join(task.directory, task.cell.folder)):
+        if not os.path.isdir(folder):
+            return Outcome(
+                f"{folder}: is not there on {platform.node()}; must be on storage that all machines share"
+            )
+    os.chdir(task.directory)
+    with (
+        open(task.cell.folder / "output.txt", "a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        return guarded(task)
+
+
+def guarded(task: Task) -> Outcome:
+    """Run a cell; what goes wrong is returned."""
+    try:
+        run_dir = task.cell.run_dir()
+        if run_dir is None:
+            run(
+                task.model,
+                task.cell.dataset,
+                config_files=task.config_files,
+                checkpoint_dir=str(task.cell.folder),
+                **task.options,
+            )
+        else:
+            free = {key: value for key, value in task.options.items() if key in FREE}
+            run(resume=run_dir.path, **free)
+    except InputError as error:
+        return Outcome(str(error))
+    except Exception as error:  # of a model, a library or the machine: the other cells go on
+        reason = " ".join(str(error).split())
+        return Outcome(
+            f"{type(error).__name__}: {reason}" if reason else type(error).__name__, traceback.format_exc()
+        )
+    return Outcome()

@@ -1,0 +1,29 @@
+"""What is kept of every test user: metrics, the length of the training history, and the split they are of."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recbole_hlr.data.build import interactions, seen_in
+
+
+def describe_users(table: pd.DataFrame, train: Any, valid: Any, test: Any) -> pd.DataFrame:
+    """Return a table of `UserEvaluator.per_user(test)` with a column `history` and with `attrs["split"]`.
+
+    `history` counts a user's interactions in the loader `train`. Two runs on one data set have the same
+    `attrs["split"]` if and only if the same interactions are in each of their parts.
+    """
+    lengths = seen_in(train.dataset).lengths.cpu().numpy()  # (U,)
+    table.insert(1, "history", lengths[np.asarray(test.uid_list)])
+    digest = hashlib.sha256()
+    for part in (train, valid, test):
+        digest.update(b"part")
+        if part is not None:
+            users, items = (column.numpy().astype("<i8") for column in interactions(part.dataset))
+            digest.update(np.sort(users * part.dataset.item_num + items).tobytes())
+    table.attrs["split"] = digest.hexdigest()
+    return table

@@ -1,0 +1,502 @@
+"""The benchmark verb: cells, what is skipped, resumed, refused; failures; kills; the tables' figures."""
+
+import json
+import multiprocessing
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recbole_hlr import InputError
+from recbole_hlr.benchmark import run as module
+from recbole_hlr.benchmark.cells import Cell, stored_cells
+from recbole_hlr.benchmark.plan import as_word, begin, plan
+from recbole_hlr.benchmark.pool import run_in_processes, run_on_ray
+from recbole_hlr.benchmark.progress import Progress
+from recbole_hlr.benchmark.request import Request
+from recbole_hlr.benchmark.run import benchmark
+from recbole_hlr.benchmark.settings import Settings
+from recbole_hlr.benchmark.worker import run_cell
+from recbole_hlr.cli import main
+from recbole_hlr.values import load_yaml, parse_scalar
+from tests.conftest import write_atomic
+
+FILES = {"results.md", "results.tex", "results.csv", "results.json", "results.html", "significance.csv"}
+
+
+def here(tasks, jobs, started, ended):
+    """Run the tasks in this process."""
+    for task in tasks:
+        started(task)
+        ended(task, run_cell(task))
+
+
+@pytest.fixture
+def quick(monkeypatch) -> None:
+    monkeypatch.setattr(module, "run_in_processes", here)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory) -> list[str]:
+    """A benchmark's command line on the small data set, without models, seeds and folder."""
+    folder = tmp_path_factory.mktemp("data")
+    write_atomic(folder, "toy")
+    options = folder / "options.yaml"
+    options.write_text(
+        "all: {train_batch_size: 16}\n"
+        "models:\n"
+        "  CML: {embedding_size: 6, epochs: 3}\n"
+        "  CML-3: {model: cml, embedding_size: 3, epochs: 2}\n"
+        "  Broken: {model: DMF, inter_matrix_type: nothing, epochs: 2}\n"
+        "  Misspelt: {model: BPR, embeding_size: 3}\n"
+    )
+    return [f"--data_path={folder}", "--datasets=toy", f"--options={options}"]
+
+
+@pytest.fixture(scope="module")
+def done(words, tmp_path_factory) -> Path:
+    """A finished benchmark: two rows of CML, EASE, and two models that fail."""
+    out = tmp_path_factory.mktemp("done") / "bench"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "run_in_processes", here)
+        models = "--models=CML,CML-3,ease,Broken,Misspelt"
+        assert main(["benchmark", *words, models, "--seeds", "2", f"--out={out}"]) == 1
+    return out
+
+
+def state(out: Path) -> dict[str, int]:
+    return {str(file): file.stat().st_mtime_ns for file in out.rglob("*/*/*/*/*")}
+
+
+# --- cells -----------------------------------------------------------------------------------------------
+
+
+def test_every_cell_is_a_run_directory_and_every_output_is_written(done):
+    assert {file.name for file in done.iterdir()} >= FILES
+    for model, folder in (("CML", "CML-toy-*"), ("CML-3", "CML-toy-*"), ("EASE", "EASE-toy-*")):
+        for seed in ("1", "2"):
+            (run_dir,) = (done / "toy" / model / seed).glob(folder)
+            assert {file.name for file in run_dir.iterdir()} >= {"result.json", "users.parquet", "model.pth"}
+            assert json.loads((run_dir / "result.json").read_text())["seed"] == int(seed)
+
+
+def test_models_that_fail_stand_in_the_tables_with_their_reason(done):
+    cells = json.loads((done / "results.json").read_text())["cells"]
+    assert [cell["status"] for cell in cells if cell["model"] in ("CML", "CML-3", "EASE")] == ["finished"] * 6
+    reasons = {cell["model"]: cell["reason"] for cell in cells if cell["status"] == "failed"}
+    assert "inter_matrix_type must in" in reasons["Broken"]
+    assert "did you mean embedding_size?" in reasons["Misspelt"]
+    text = (done / "results.md").read_text()
+    assert "Cells without a result" in text
+    assert text.count("did you mean") == 2
+    assert "Traceback" in Cell("toy", "Broken", 1, done).record()["trace"]
+
+
+def test_what_is_finished_is_skipped_and_what_failed_is_tried_again(done, words, quick, monkeypatch):
+    tried = []
+
+    def note(tasks, jobs, started, ended):
+        tried.extend(task.cell.model for task in tasks)
+        here(tasks, jobs, started, ended)
+
+    monkeypatch.setattr(module, "run_in_processes", note)
+    before, table = state(done), (done / "results.csv").read_text()
+    again = benchmark([*words, "--models=CML,CML-3,EASE,Broken", "--seeds=2", f"--out={done}"])
+    assert tried == ["Broken"] * 2
+    assert set(again.failures) == {"toy, Broken, seed 1", "toy, Broken, seed 2"}
+    assert (done / "results.csv").read_text() == table
+    assert {file: at for file, at in state(done).items() if "Broken" not in file} == {
+        file: at for file, at in before.items() if "Broken" not in file
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["--epochs=9"], "epochs=3.*epochs=9 is asked for; give another --out, or delete"),
+        (["--topk=[5, 10]"], r"topk=\[10\], and topk=\[5, 10\]"),
+    ],
+)
+def test_a_cell_with_other_options_is_refused_before_anything_runs(done, words, more, named, monkeypatch):
+    monkeypatch.setattr(module, "run_in_processes", None)
+    with pytest.raises(InputError, match=named):
+        benchmark([*words, "--models=CML,TransCF", "--seeds=2", f"--out={done}", *more])
+    assert not (done / "toy" / "TransCF").exists()
+
+
+def test_where_a_run_happens_may_change(done, words):
+    request = Request.of(
+        [*words, "--models=CML", "--seeds=2", f"--out={done}", "--use_gpu=false", "--state=ERROR"]
+    )
+    assert [task.finished for task in plan(request)] == [True, True]
+
+
+def test_cells_of_two_protocols_are_refused_before_anything_runs(done, words, monkeypatch):
+    monkeypatch.setattr(module, "run_in_processes", None)
+    with pytest.raises(InputError, match="paper and standard cannot stand in one table"):
+        benchmark([*words, "--models=LRML", "--protocol=paper", f"--out={done}"])
+
+
+def test_models_with_other_data_than_the_others_are_refused_before_anything_runs(
+    words, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "run_in_processes", None)
+    (tmp_path / "o.yaml").write_text("models: {EASE: {eval_args: {order: TO}}}")
+    words = [word for word in words if "--options" not in word] + [f"--options={tmp_path / 'o.yaml'}"]
+    with pytest.raises(InputError, match=r"eval_args=.*'TO'.* \(EASE\): must be the same for all models"):
+        benchmark([*words, "--models=CML,EASE", f"--out={tmp_path / 'bench'}"])
+
+
+def test_a_terminal_shows_what_happens_and_a_pipe_only_what_failed(tmp_path, monkeypatch, capsys):
+    cells = [Cell("toy", model, 1, tmp_path) for model in ("CML", "BPR")]
+    for terminal in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        with Progress(5, 3) as progress:
+            for cell, failure in zip(cells, (None, "no memory"), strict=True):
+                progress.started(cell)
+                progress.ended(cell, failure)
+        shown = capsys.readouterr().err
+        assert "failed: toy, BPR, seed 1: no memory" in shown
+        assert ("done: toy, CML, seed 1" in shown) == ("5/5" in shown) == terminal
+        assert terminal or shown.count("\n") == 1
+
+
+def test_the_command_of_a_cell_repeats_it(done, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((done / "results.json").read_text())["cells"]
+    cell = next(cell for cell in cells if cell["model"] == "CML-3" and cell["seed"] == 2)
+    program, *command = shlex.split(cell["command"])
+    assert program == "recbole-hlr"
+    assert main(command) == 0
+    (result,) = tmp_path.glob("saved/*/result.json")
+    assert json.loads(result.read_text())["test"] == cell["test"]
+
+
+@pytest.mark.parametrize(
+    "value", [1e-05, None, True, [1, "a b"], {"RS": [8, 1, 1]}, "true", "[10,inf)", "x y", 3, "é"]
+)
+def test_values_on_a_command_line_are_read_back(value):
+    assert parse_scalar(as_word("some_key", value)) == value
+    assert as_word("data_path", "10") == "10"
+
+
+def test_all_models_of_a_seed_share_the_split_and_seeds_do_not(done):
+    splits = {}
+    for cell in stored_cells(done):
+        if cell.run_dir():
+            split = pd.read_parquet(cell.run_dir().users).attrs["split"]
+            splits.setdefault(cell.seed, set()).add(split)
+    assert [len(found) for found in splits.values()] == [1, 1]
+    assert splits[1] != splits[2]
+
+
+# --- figures ---------------------------------------------------------------------------------------------
+
+
+def test_the_tables_figures_are_those_of_the_stored_users(done):
+    report = json.loads((done / "results.json").read_text())
+    assert report["main"] == {"toy": "ndcg@10"}
+    checked = 0
+    for row in report["accuracy"]:
+        tables = [
+            pd.read_parquet(file)
+            for seed in (1, 2)
+            for file in done.glob(f"toy/{row['model']}/{seed}/*/users.parquet")
+        ]
+        assert len(tables) == row["seeds"] == 2
+        if row["metric"] not in tables[0]:
+            assert row["metric"] == "averagepopularity@10"
+            assert row["low"] is row["high"] is None
+            continue
+        means = [table[row["metric"]].mean() for table in tables]
+        assert row["mean"] == pytest.approx(sum(means) / 2, abs=1e-12)
+        assert row["std"] == pytest.approx(abs(means[0] - means[1]) / 2**0.5, abs=1e-12)
+        assert row["low"] <= row["mean"] <= row["high"]
+        text = f"{row['mean']:.4f}"
+        for file in ("results.md", "results.tex"):
+            assert text in (done / file).read_text()
+        checked += 1
+    assert checked == 3 * 6
+
+
+def test_the_comparison_is_that_of_the_stored_users(done):
+    report = json.loads((done / "results.json").read_text())
+    assert report["baseline"] == "CML"
+    row = next(r for r in report["significance"] if r["model"] == "EASE" and r["metric"] == "recall@10")
+    means = []
+    for model in ("EASE", "CML"):
+        files = sorted(done.glob(f"toy/{model}/*/*/users.parquet"))
+        tables = [pd.read_parquet(file, columns=["user", "recall@10"]) for file in files]
+        means.append(pd.concat(tables).groupby("user")["recall@10"].mean())
+    assert row["users"] == len(means[0])
+    assert row["difference"] == pytest.approx((means[0] - means[1]).mean())
+    assert row["t_p"] <= row["t_holm"] <= 1
+
+
+def test_the_tables_can_be_made_anew_with_another_baseline(done, capsys):
+    stored = (done / "results.csv").read_text()
+    for name in FILES:
+        (done / name).unlink()
+    assert main(["benchmark", f"--out={done}", "--report", "--baseline=ease"]) == 0
+    assert "Against EASE" in capsys.readouterr().out
+    assert (done / "results.csv").read_text() == stored
+    assert (
+        main(["benchmark", f"--out={done}", "--report", "--baseline=CML-3"]) == 0
+    )  # without its options file
+    assert "Against CML-3" in capsys.readouterr().out
+    assert main(["benchmark", f"--out={done}", "--report"]) == 0
+    assert "Against CML" in capsys.readouterr().out
+
+
+def test_under_the_papers_protocol_the_tables_say_so(words, quick, tmp_path):
+    benchmark([*words, "--models=CML,EASE", "--seeds=1", "--protocol=paper", f"--out={tmp_path}"])
+    report = json.loads((tmp_path / "results.json").read_text())
+    assert report["protocol"] == "paper"
+    assert (tmp_path / "results.md").read_text().startswith("Protocol: paper.")
+    assert report["main"]["toy"].startswith("ndcg@")
+    assert {row["model"]: row["metric"] for row in report["curves"]} == {"CML": "loss", "EASE": "ndcg@10"}
+    without = {row["metric"].split("@")[0] for row in report["accuracy"] if row["low"] is None}
+    assert without == {"paperndcg", "medianpopularity", "averagepopularity"}
+
+
+def test_history_counts_the_training_interactions(done):
+    run_dir = Cell("toy", "CML", 1, done).run_dir()
+    users = pd.read_parquet(run_dir.users)
+    data = pd.read_csv(Path(load_yaml(run_dir.config)["data_path"]) / "toy" / "toy.inter", sep="\t")
+    total = data.groupby("user_id:token").size()
+    held_out = total.loc[users["user"]].to_numpy() - users["history"].to_numpy()
+    assert set(held_out) <= {1, 2}  # of 4 to 8: a tenth each, at least one
+
+
+# --- requests --------------------------------------------------------------------------------------------
+
+
+def test_seeds_are_a_number_or_a_list():
+    assert Request.of(["--seeds", "3"]).seeds == [1, 2, 3]
+    assert Request.of(["--seeds=7,5,7"]).seeds == [7, 5]
+    assert Request.of([], {"seeds": [4]}).seeds == [4]
+
+
+def test_models_are_named_as_the_paper_does_and_once():
+    assert Request.of(["--models=hlrpp,HLR++,bpr"]).models == ["HLR++", "BPR"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--models=CMLL"], "CMLL.*did you mean CML"),
+        (["--datasets=toy"], "models .*is missing"),
+        (["--models=CML"], "datasets .*is missing"),
+        (["--models=CML", "--datasets=../x"], "must be names of folders"),
+        (["--seeds=0"], "seeds=0"),
+        (["--seeds=a"], "seeds=a"),
+        (["--seeds=true"], "seeds=True"),
+        (["--jobs=0"], "jobs=0"),
+        (["--jobs=two"], "jobs=two"),
+        (["--seed=3"], "seed .*--seeds"),
+        (["--model=CML"], "model .*--models"),
+        (["--checkpoint_dir=x"], "checkpoint_dir .*--out"),
+        (["--report=maybe"], "report=maybe"),
+        (["--models=CML", "--datasets=toy", "--baseline=EASE"], "baseline=EASE: must be one of CML"),
+        (["--options=nowhere.yaml"], "nowhere.yaml: there is no such"),
+        (["--report"], "holds no finished cell"),
+        (["--models=CML", "--datasets=toy", "--lerning_rate=1"], "lerning_rate.*did you mean learning_rate"),
+    ],
+)
+def test_wrong_requests_end_in_one_sentence(words, named, tmp_path):
+    with pytest.raises(InputError, match=named):
+        benchmark([*words, f"--out={tmp_path / 'bench'}"])
+    assert not list((tmp_path / "bench").glob("*/*"))
+
+
+def test_an_out_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="must be a folder"):
+        benchmark(["--models=CML", "--datasets=toy", f"--out={tmp_path / 'file'}"])
+
+
+def test_two_benchmarks_in_one_folder_are_refused(words, tmp_path, monkeypatch):
+    def second(tasks, jobs, started, ended):
+        benchmark([*words, "--models=CML", f"--out={tmp_path}"])
+
+    monkeypatch.setattr(module, "run_in_processes", second)
+    with pytest.raises(InputError, match="another benchmark is at work there"):
+        benchmark([*words, "--models=CML", f"--out={tmp_path}"])
+
+
+def test_when_every_cell_fails_the_reason_is_said(words, quick, tmp_path):
+    with pytest.raises(InputError, match="no cell came to a result; toy, Broken, seed 1: ValueError"):
+        benchmark([*words, "--models=Broken", "--seeds=1", f"--out={tmp_path}"])
+
+
+# --- the options file ------------------------------------------------------------------------------------
+
+
+def settings(tmp_path: Path, text: str) -> Settings:
+    (tmp_path / "o.yaml").write_text(text)
+    return Settings.read(tmp_path / "o.yaml")
+
+
+def test_later_sections_win_and_files_are_found_beside_the_options_file(tmp_path):
+    (tmp_path / "tuned.yaml").write_text("learning_rate: 0.5\nseed: 3\ncheckpoint_dir: x\n")
+    found = settings(
+        tmp_path,
+        "all: {epochs: 1, margin: 0.1}\ndatasets: {a: {epochs: 2}}\n"
+        "models: {hlr++: {epochs: 3}}\ncells: {a/HLRPP: [tuned.yaml, {epochs: 4}]}\n",
+    )
+    assert found.of("HLR++", "a") == {"epochs": 4, "margin": 0.1, "learning_rate": 0.5}
+    assert found.of("HLR++", "b") == {"epochs": 3, "margin": 0.1}
+    assert found.of("CML", "a") == {"epochs": 2, "margin": 0.1}
+    assert found.unused(["CML"], ["a"]) == ["models: HLR++", "cells: a/HLR++"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("model: {CML: {}}", "must be one of the sections"),
+        ("models: [CML]", "must be a mapping"),
+        ("models: {CMLL: {}}", "CMLL"),
+        ("models: {a/b: {model: CML}}", "letters, digits"),
+        ("models: {CML: {seed: 3}}", "seed .*the benchmark's to choose"),
+        ("all: {model: CML}", "model .*the benchmark's to choose"),
+        ("cells: {CML: {}}", "must be DATASET/MODEL"),
+        ("all: 3", "must be options or the name of a YAML file"),
+        ("all: missing.yaml", "missing.yaml: there is no such"),
+    ],
+)
+def test_wrong_options_files_end_in_one_sentence(tmp_path, text, named):
+    with pytest.raises(InputError, match=named):
+        settings(tmp_path, text)
+
+
+# --- processes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_fails_its_cell_alone(words, tmp_path):
+    tasks = plan(Request.of([*words, "--models=EASE", "--seeds=3", f"--out={tmp_path}"]))
+    for task in tasks:
+        begin(task)
+    outcomes = {}
+
+    def started(task):
+        if task.cell.seed == 2:
+            for process in multiprocessing.active_children():
+                process.kill()
+
+    run_in_processes(
+        tasks, 1, started, lambda task, outcome: outcomes.update({task.cell.seed: outcome.reason})
+    )
+    assert outcomes[1] is outcomes[3] is None
+    assert "process died (exit code -9)" in outcomes[2]
+    assert not multiprocessing.active_children()
+
+
+def test_a_machine_without_the_benchmarks_folder_says_so(words, tmp_path):
+    (task,) = plan(Request.of([*words, "--models=EASE", "--seeds=1", f"--out={tmp_path}"]))
+    assert "must be on storage that all machines share" in run_cell(task).reason
+    assert not list(tmp_path.iterdir())
+
+
+LONG = ["--models=CML,EASE", "--seeds=2", "--epochs=40", "--stopping_step=40"]
+
+
+def start(words: list[str], out: Path, *more: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "recbole_hlr", "benchmark", *words, *more, f"--out={out}"]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def group_of(process: subprocess.Popen) -> list[int]:
+    """The processes of its session that live."""
+    listed = subprocess.run(["ps", "-e", "-o", "pid=,sid=,stat="], capture_output=True, text=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return [int(pid) for pid, sid, stat in rows if int(sid) == process.pid and "Z" not in stat]
+
+
+def wait_for(condition, seconds: float = 100) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_benchmark_that_is_killed_goes_on_to_the_same_table(words, tmp_path):
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    words = [word for word in words if "--options" not in word] + LONG
+    whole = start(words, tmp_path / "whole" / "bench")
+    assert whole.wait(200) == 0, whole.stderr.read()
+    out = tmp_path / "killed" / "bench"
+    process = start(words, out)
+    wait_for(lambda: any(file.stat().st_size for file in out.glob("toy/CML/*/*/metrics.jsonl")))
+    os.kill(process.pid, signal.SIGKILL)
+    wait_for(lambda: not group_of(process), 20)  # no process of it goes on
+    assert not (out / "results.csv").exists()
+    again = start(words, out, "--jobs=2")
+    _, stderr = again.communicate(timeout=200)
+    assert again.returncode == 0, stderr
+    assert stderr == ""  # quiet where there is no terminal
+    assert "resumed after epoch" in "".join(file.read_text() for file in out.glob("toy/CML/*/*/log.txt"))
+    for name in ("results.csv", "results.md", "significance.csv"):
+        assert (out / name).read_text() == (tmp_path / "whole" / "bench" / name).read_text()
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_at_once_and_says_how_to_go_on(words, tmp_path):
+    words = [word for word in words if "--options" not in word] + LONG
+    process = start(words, tmp_path / "bench", "--jobs=2")
+    wait_for(lambda: list(tmp_path.glob("bench/toy/CML/*/*/metrics.jsonl")))
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr.strip() == "interrupted; the same command goes on"
+    wait_for(lambda: not group_of(process), 10)
+
+
+@pytest.mark.slow
+def test_cells_run_on_a_ray_cluster(words, tmp_path):
+    cluster = pytest.importorskip("recbole_hlr.search.cluster", reason="needs the starter of Ray")
+    with cluster.ray_cluster():
+        tasks = plan(Request.of([*words, "--models=EASE,Broken", "--seeds=1", f"--out={tmp_path}"]))
+        for task in tasks:
+            begin(task)
+        outcomes = {}
+        run_on_ray(
+            tasks,
+            "auto",
+            None,
+            lambda task: None,
+            lambda task, outcome: outcomes.update({task.cell.model: outcome}),
+        )
+    assert outcomes["EASE"].reason is None
+    assert "inter_matrix_type" in outcomes["Broken"].reason
+    assert list(tmp_path.glob("toy/EASE/1/*/users.parquet"))
+
+
+def test_values_per_user_are_refused_where_no_metric_has_any(toy):
+    from recbole_hlr import run
+
+    with pytest.raises(InputError, match=r"user_metrics=True .*none has a value per user"):
+        run("CML", **toy, user_metrics=True, metrics=["ItemCoverage"], valid_metric="ItemCoverage@10")
+
+
+def test_without_the_option_a_run_keeps_no_users(toy):
+    from recbole_hlr import run
+
+    kept, plain = (run("CML", **toy, user_metrics=keep) for keep in (True, False))
+    assert not (Path(plain.run_dir) / "users.parquet").exists()
+    users = pd.read_parquet(Path(kept.run_dir) / "users.parquet")
+    assert kept.test == plain.test
+    for metric, value in kept.test.items():
+        assert np.isclose(users[metric].mean(), value, atol=1e-12)

@@ -1,0 +1,229 @@
+"""A report on made-up cells: ranks, missing seeds, refusals, and the page in a real browser."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from recbole_hlr import InputError
+from recbole_hlr.benchmark import benchmark
+from tests.cells import make_benchmark, make_cell
+
+HOSTILE = "<img src=x onerror=alert(1)>&amp;"
+REASON = "</script><script>alert(2)</script>"
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1300,1000"
+)
+
+
+def report_of(out: Path, *words: str) -> dict:
+    benchmark([f"--out={out}", "--report", *words])
+    return json.loads((out / "results.json").read_text())
+
+
+def accuracy(report: dict, metric: str = "ndcg@5") -> dict[str, dict]:
+    return {row["model"]: row for row in report["accuracy"] if row["metric"] == metric}
+
+
+# --- figures -------------------------------------------------------------------------------------------
+
+
+def test_the_best_and_the_second_are_marked_among_models_with_all_seeds(tmp_path):
+    for seed in (1, 2, 3):
+        for model, lift in (("CML", 0), ("EASE", 0.1), ("BPR", -0.1)):
+            make_cell(tmp_path, "shop", model, seed, lift)
+    make_cell(tmp_path, "shop", "Pop", 1, lift=0.5)
+    report = report_of(tmp_path)
+    assert {m: row["rank"] for m, row in accuracy(report).items()} == {
+        "CML": 2,
+        "EASE": 1,
+        "BPR": None,
+        "Pop": None,
+    }
+    assert {row["rank"] for row in accuracy(report, "averagepopularity@5").values()} == {None}
+    text, latex = (tmp_path / "results.md").read_text(), (tmp_path / "results.tex").read_text()
+    best, second = (f"{accuracy(report)[model]['mean']:.4f}" for model in ("EASE", "CML"))
+    assert f"**{best}**" in text
+    assert f"<u>{second}</u>" in text
+    assert rf"\textbf{{{best}}} $\pm$ " in latex
+    assert rf"\underline{{{second}}}" in latex
+    assert latex.count(r"\textbf") == text.count("**") / 2 == 2  # one for each of two metrics
+    assert "Pop (1 of 3 seeds)" in text
+    assert {"\\toprule", "\\midrule", "\\bottomrule"} <= set(re.findall(r"\\\w+rule", latex))
+
+
+def test_rows_come_in_the_order_that_is_asked_for(tmp_path):
+    make_benchmark(tmp_path)
+    report = report_of(tmp_path, "--models=Pop,EASE")
+    assert list(accuracy(report)) == ["Pop", "EASE", "CML"]
+    assert report["baseline"] == "Pop"
+
+
+def test_a_comparison_takes_the_seeds_that_both_have(tmp_path):
+    make_benchmark(tmp_path)
+    tests = pd.DataFrame(report_of(tmp_path, "--baseline=CML")["significance"])
+    rows = tests[tests["metric"] == "ndcg@5"].set_index("model")
+    assert rows["seeds"].to_dict() == {"EASE": 3, "Pop": 2}
+    assert rows["verdict"].to_dict() == {"EASE": "better", "Pop": "worse"}
+    assert (rows["t_holm"] >= rows["t_p"]).all()
+
+
+def test_curves_groups_and_costs_are_those_of_the_cells(tmp_path):
+    make_benchmark(tmp_path)
+    report = report_of(tmp_path)
+    assert len(report["curves"]) == 8 * 2
+    assert {row["value"] for row in report["curves"]} == {0, 0.1}
+    assert {row["train_seconds"] for row in report["cost"]} == {3.0}
+    groups = pd.DataFrame(report["groups"])
+    assert (groups.groupby("model")["users"].sum() == 40).all()
+    ease = groups[groups["model"] == "EASE"]
+    overall = (ease["value"] * ease["users"]).sum() / 40
+    assert overall == pytest.approx(accuracy(report)["EASE"]["mean"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"protocol": "paper"}, "paper and standard cannot stand in one table"),
+        ({"split": "another"}, "have different splits"),
+    ],
+)
+def test_what_cannot_stand_in_one_table_is_refused(tmp_path, changes, named):
+    make_benchmark(tmp_path)
+    make_cell(tmp_path, "shop", "BPR", 1, **changes)
+    with pytest.raises(InputError, match=named):
+        report_of(tmp_path)
+
+
+def test_a_cell_with_two_runs_is_refused(tmp_path):
+    make_benchmark(tmp_path)
+    cell = tmp_path / "shop" / "CML" / "1"
+    shutil.copytree(cell / "a-run", cell / "b-run")
+    with pytest.raises(InputError, match="holds 2 runs; must hold one"):
+        report_of(tmp_path)
+
+
+def test_one_model_with_one_seed_is_neither_marked_nor_compared(tmp_path):
+    make_cell(tmp_path, "shop", "CML", 1)
+    report = report_of(tmp_path)
+    assert {row["rank"] for row in report["accuracy"]} == {None}
+    assert {row["std"] for row in report["accuracy"]} == {None}
+    assert report["significance"] == []
+    text = (tmp_path / "results.md").read_text()
+    assert "Against" not in text
+    assert "nan" not in text.lower()
+
+
+# --- the page ------------------------------------------------------------------------------------------
+
+
+def test_every_text_on_the_page_is_escaped(tmp_path):
+    make_benchmark(tmp_path, HOSTILE)
+    failed = make_cell(tmp_path, HOSTILE, "BPR", 1)
+    shutil.rmtree(failed.folder / "a-run")
+    failed.write(dataset=HOSTILE, model="BPR", seed=1, failure=REASON, command="echo '<b>'")
+    report_of(tmp_path)
+    page = (tmp_path / "results.html").read_text()
+    assert "<img" not in page.replace("plotly.js", "").split("</head>")[1]
+    assert REASON not in page
+    assert "&lt;/script&gt;&lt;script&gt;alert(2)" in page
+    assert page.count("<b>'") == 0
+    assert not re.search(r"""<(script|link|img)[^>]*(src|href)=["']?(http|//)""", page)
+
+
+@pytest.fixture
+def browser():
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("needs chromium and chromedriver (Debian: chromium, chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in FLAGS.split():
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield opened
+    opened.quit()
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser_shows_the_figures_sorts_and_logs_nothing(tmp_path, browser):
+    make_benchmark(tmp_path, HOSTILE)
+    make_benchmark(tmp_path, "other")
+    report = report_of(tmp_path)
+    browser.get((tmp_path / "results.html").as_uri())
+
+    def script(code: str):
+        return browser.execute_script(f"return {code}")
+
+    # nothing is logged, fetched, or slipped in through a name
+    assert browser.get_log("browser") == []
+    assert (
+        script(
+            "performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith('data:'))"
+        )
+        == []
+    )
+    assert script("document.images.length") == 0
+    assert script("[...document.querySelectorAll('h2')].map(h => h.textContent)") == [
+        HOSTILE,
+        "other",
+        "Cells",
+    ]
+
+    titles = script("[...document.querySelectorAll('.modebar-btn')].map(b => b.dataset.title)")
+    assert "Download plot as a PNG" in titles
+    assert not [
+        title for title in titles if re.search("share|cloud|chart", title, re.I)
+    ]  # nothing is uploaded
+
+    # every figure is drawn, with the figures of the JSON
+    assert script("document.querySelectorAll('.plotly-graph-div').length") == 8
+    assert script(
+        "[...document.querySelectorAll('.plotly-graph-div')].every(d => d.querySelector('.main-svg'))"
+    )
+    rows = [row for row in report["accuracy"] if row["dataset"] == HOSTILE and row["metric"] == "ndcg@5"]
+    figure = "document.querySelectorAll('.plotly-graph-div')[0]"
+    shown = script(f"(t => [[...t.x], [...t.error_x.array]])({figure}._fullData.find(t => t.visible))")
+    assert shown[0] == pytest.approx([row["mean"] for row in rows])
+    assert shown[1] == pytest.approx([row["high"] - row["mean"] for row in rows])
+    ticks = f"[...{figure}.querySelectorAll('.ytick text')]"
+    from_the_top = ".sort((a, b) => a.getBoundingClientRect().y - b.getBoundingClientRect().y)"
+    assert script(f"{ticks}{from_the_top}.map(t => t.textContent)") == [row["model"] for row in rows]
+
+    # the table has them too, and sorts by a click, the other way round by a second one
+    def column(number: int) -> list[str]:
+        cells = "document.querySelector('table.accuracy tbody').rows"
+        return script(f"[...{cells}].map(r => r.cells[{number}].textContent)")
+
+    headers = script(
+        "[...document.querySelector('table.accuracy').tHead.rows[0].cells].map(h => h.textContent)"
+    )
+    where = headers.index("ndcg@5")
+    unsorted = column(where)
+    assert [text.split(" ")[0] for text in unsorted] == [f"{row['mean']:.4f}" for row in rows]
+    header = browser.find_elements("css selector", "table.accuracy th")[where]
+    header.click()
+    assert column(where) == sorted(unsorted) != unsorted
+    header.click()
+    assert column(where) == sorted(unsorted, reverse=True)
+    browser.find_elements("css selector", "table.accuracy th")[0].click()
+    assert column(0) == sorted(column(0))
+
+    # the menu of the first figure shows another metric
+    browser.execute_script(
+        f"{figure}.querySelector('.updatemenu-header').dispatchEvent(new MouseEvent('click'))"
+    )
+    titles = f"[...{figure}.querySelectorAll('.updatemenu-dropdown-button text')].map(t => t.textContent)"
+    assert script(titles) == ["recall@5", "ndcg@5", "averagepopularity@5"]
+
+    # every cell has its command
+    commands = script("[...document.querySelectorAll('table.cells code')].map(c => c.textContent)")
+    assert commands == [cell["command"] for cell in report["cells"]]
+    assert browser.get_log("browser") == []
