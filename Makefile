@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help install run test lint types clean
+.PHONY: help install run test bench lint types clean
 
 help:            ## show this help
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -21,7 +21,10 @@ run: install     ## train HLR on MovieLens-100K with the shipped defaults
 	$(BIN)/python run_recbole_hlr.py --model=HLR --dataset=ml-100k
 
 test: install lint types ## lint, type check, all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+bench: install   ## time training and ranking on generated data, some minutes
+	$(BIN)/python benchmarks/performance.py
 
 lint: install    ## style
 	$(BIN)/ruff check .

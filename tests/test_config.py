@@ -170,6 +170,7 @@ WRONG = {
     "regularization_scaling": [-0.1, 2.1, "x"],
     "confidence_weight": [0, -1, "x"],
     "cg_steps": [0, 2.5],
+    "compile": ["yes", True, None],
     "epochs": [0, -3, 1.5],
     "train_batch_size": [0],
     "eval_batch_size": [0],
