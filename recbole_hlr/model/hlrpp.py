@@ -7,11 +7,14 @@ Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Lear
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from recbole_hlr.compiled import compiled
 from recbole_hlr.data.history import History, HistoryBatch, generator_for
 from recbole_hlr.model.base import Pairs
 from recbole_hlr.model.mixture import BlockMixture, Ranking, UserAttentionRecommender
@@ -131,6 +134,11 @@ class HLRPP(UserAttentionRecommender):
         item_attention = kind(ranking, items)
         return lambda rows: user_attention(rows) + item_attention(rows)
 
+    @cached_property
+    def _rank_history(self) -> Callable[..., Tensor]:
+        work = 4 * self.n_users * self.n_items * self.max_history * self.num_memories
+        return compiled(self._over_history, self.compilation, work, self.device)
+
     def _history_block(self, ranking: Ranking, items: slice) -> BlockMixture:
         item_e = self.item_embedding.weight[items]  # (V, d)
         known_e, positions, mask = ranking.histories()
@@ -139,7 +147,7 @@ class HLRPP(UserAttentionRecommender):
             user_e = ranking.user_e[rows]
             own = self.memory.slots(user_e, item_e) if self.attend_target else None  # (b, V, N)
             history_e = known_e[positions[rows]]  # (b, H, d)
-            listed = self._over_history(user_e, item_e.unsqueeze(0), history_e, mask[rows], own)  # (b, V, N)
+            listed = self._rank_history(user_e, item_e.unsqueeze(0), history_e, mask[rows], own)  # (b, V, N)
             return listed.transpose(1, 2)  # (b, N, V)
 
         return mixture

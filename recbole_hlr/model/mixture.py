@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from recbole_hlr.compiled import compiled
+from recbole_hlr.compiled import Compiled, compiled
 from recbole_hlr.model.base import MetricRecommender, Pairs, squared_distances
 from recbole_hlr.model.relation import RelationMemory, attend, attend_block, clip_norms
 
 BlockMixture = Callable[[slice], Tensor]  # rows of a ranking -> their mixtures (b, R, V)
-BLOCK_ITEMS = 256
-BLOCK_FLOATS = 2**20  # what the rows of one step of a ranking hold: some of a core's cache
 
 
 class Attended(NamedTuple):
@@ -69,6 +67,11 @@ class MixtureRecommender(MetricRecommender):
             attended = Attended(self.item_embedding(known), positions, history.mask)
         return Ranking(self.user_embedding(users), attended)
 
+    @property
+    def block_size(self) -> tuple[int, int]:
+        """The items of a block, and the floats that its users may hold at once: some of a core's cache."""
+        return (256, 2**20) if self.device.type == "cpu" else (2048, 2**28)
+
     @torch.no_grad()
     def score_all(self, users: Tensor) -> Tensor:
         """Return `(B, I)` scores, without any vector r.
@@ -81,9 +84,10 @@ class MixtureRecommender(MetricRecommender):
         ranking = self.ranking(users)
         scores = ranking.user_e.new_empty(len(users), self.n_items)
         per_item, per_user, per_pair = self.ranking_floats(ranking)
-        width = min(self._rows_within(per_item + per_pair), BLOCK_ITEMS, self.n_items)
+        most_items, floats = self.block_size
+        width = min(self._rows_within(per_item + per_pair), most_items, self.n_items)
         count = self._rows_within(per_user + per_pair * width)
-        count = max(min(count, BLOCK_FLOATS // (per_pair * width)), 1)
+        count = max(min(count, floats // (per_pair * width)), 1)
         for first in range(0, self.n_items, width):
             items = slice(first, min(first + width, self.n_items))
             item_e = self.item_embedding.weight[items]  # (V, d)
@@ -220,6 +224,12 @@ class UserAttentionRecommender(MemoryRecommender):
             return self._joined(*self._attend_block(*listed, (own, user_e[rows] @ memory.memories.T)), dim=1)
 
         return mixture
+
+    @property
+    def block_size(self) -> tuple[int, int]:
+        """Compiled on a CPU, no slot weights are written, and a table of few items stays in the cache."""
+        fused = isinstance(self._attend_block, Compiled) and self.device.type == "cpu"
+        return (32, 2**23) if fused else super().block_size
 
     def _joined(self, listed: Tensor, own: Tensor | None, dim: int) -> Tensor:
         assert own is not None
