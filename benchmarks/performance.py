@@ -55,15 +55,19 @@ class Line(NamedTuple):
         """How many times faster; where `at_most`, how many times slower."""
         return self.ours / self.theirs if self.at_most else self.theirs / self.ours
 
+    def _times(self) -> list[str]:
+        return [f"{self.ours:.3g} {self.unit}", f"{self.theirs:.3g} {self.unit}"]
+
     def row(self) -> list[str]:
         """Return the line's cells."""
         met = self.ratio <= self.bar if self.at_most else self.ratio >= self.bar
         kind = "slower, at most" if self.at_most else "faster, at least"
+        if not self.bar:  # for orientation
+            return [*self[:2], *self._times(), f"{self.ratio:.1f} x faster", ""]
         return [
             self.what,
             self.against,
-            f"{self.ours:.3g} {self.unit}",
-            f"{self.theirs:.3g} {self.unit}",
+            *self._times(),
             f"{self.ratio:.1f} x {kind} {self.bar:g}",
             "yes" if met else "NO",
         ]
@@ -249,14 +253,14 @@ print(imported, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2*
 """
 
 MEMORY = """
-import resource, sys, torch
+import os, resource, sys, torch
 sys.path[:0] = ["{here}", "{root}"]
 from performance import large_catalogue
 model = large_catalogue("{name}", {items})
 users = torch.arange(1, 65)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+held = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 model.score_all(users)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 - held / 2**30)
 """
 
 
