@@ -95,7 +95,7 @@ def test_weights_after_three_steps(record: Record) -> None:
     released.model.start_epoch(0)
     batch, results = golden.batch(record), record.results()
     optimizer = golden.optimizer_of(released.model, float(results["param.learning_rate"]))
-    half = len(batch.users) // 2
+    half, rounding = len(batch.users) // 2, {}
     for step, rows in enumerate((slice(half), slice(half, None), slice(None))):
         optimizer.zero_grad()
         loss = released.loss(batch.rows(rows))
@@ -105,12 +105,20 @@ def test_weights_after_three_steps(record: Record) -> None:
         for group in optimizer.param_groups:
             group["eps"] = golden.tensorflow_eps(step + 1)
         optimizer.step()
-        weights = released.model.state_dict()
+        weights = dict(released.model.named_parameters())
         for name, weight in WEIGHT_OF.items():
             key = f"after{step + 1}.{name}"
-            if weight in weights and key in results:
-                # the records themselves are right to 1e-4: Adam divides gradients of 1e-7 by their own size
-                compare(golden.recorded_form(name, weights[weight]), record, key, 1e-4)
+            if weight not in weights:
+                continue
+            gradient = weights[weight].grad.abs()
+            tiny = (gradient > 0) & (gradient < 1e-5)  # Adam divides it by its own size: rounding counts
+            tiny |= rounding.get(name, torch.zeros_like(tiny))
+            rounding[name] = tiny
+            if key in results:
+                found, wanted = golden.recorded_form(name, weights[weight].detach()), expected(record, key)
+                known = golden.recorded_form(name, ~tiny)
+                assert_close(found[known], wanted[known], 1e-5, label(record, key))
+                assert_close(found, wanted, 3e-4, label(record, key))
 
 
 @pytest.mark.parametrize("record", golden.records(without="big"))  # loops over 64 rows of 20 items: slow

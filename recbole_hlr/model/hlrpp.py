@@ -105,12 +105,10 @@ class HLRPP(UserAttentionRecommender):
         if not isinstance(pairs, AudiencePairs):
             return self._over_history(pairs.user_e, pairs.item_e, *pairs.listed(), own)
         audience_e = pairs.audience_e.flatten(1, 2)  # (B, C A, d)
-        slots = self.memory.slots(audience_e, pairs.user_e.unsqueeze(1)).squeeze(dim=2)  # (B, C A, N)
-        slots = slots.unflatten(1, pairs.audience_mask.shape[1:]).transpose(1, 2)  # (B, A, C, N)
+        slots = self.memory.slots(pairs.user_e.unsqueeze(1), audience_e).squeeze(dim=1)  # (B, N, C A)
+        slots = slots.unflatten(2, pairs.audience_mask.shape[1:]).transpose(1, 2)  # (B, C, N, A)
         query = pairs.item_e @ self.memory.memories.T  # (B, C, N)
-        joins = None if own is None else (own, query)
-        mask = pairs.audience_mask.transpose(1, 2)  # (B, A, C)
-        return _sum(*attend(slots, query, mask, self.attention_smoothing, joins))
+        return self._attend(slots, query, pairs.audience_mask, own)
 
     def _over_history(
         self, user_e: Tensor, item_e: Tensor, history_e: Tensor, mask: Tensor, own: Tensor | None
@@ -118,12 +116,15 @@ class HLRPP(UserAttentionRecommender):
         """Return the mixture `(B, C, N)` of `user_e (B, d)`, `item_e (B or 1, C, d)`, `history_e (B, H, d)`.
 
         Identity: the slot weights of rel(p_u, q_j) do not depend on the target.
-        What disappears: (B, H, C, N); (B, H, N) remains.
+        What disappears: (B, C, N, H); (B, N, H) remains.
         """
-        slots = self.memory.slots(history_e, user_e.unsqueeze(1)).squeeze(dim=2)  # (B, H, N)
+        slots = self.memory.slots(user_e.unsqueeze(1), history_e).squeeze(dim=1)  # (B, N, H)
         query = item_e @ self.memory.memories.T  # (B or 1, C, N)
+        return self._attend(slots, query, mask.unsqueeze(1), own)
+
+    def _attend(self, slots: Tensor, query: Tensor, mask: Tensor, own: Tensor | None) -> Tensor:
         joins = None if own is None else (own, query)
-        return _sum(*attend(slots, query, mask.unsqueeze(2), self.attention_smoothing, joins))
+        return _sum(*attend(slots, query, mask, self.attention_smoothing, joins))
 
     # --- all items -------------------------------------------------------------------------------
 
@@ -145,7 +146,9 @@ class HLRPP(UserAttentionRecommender):
 
         def mixture(rows: slice) -> Tensor:
             user_e = ranking.user_e[rows]
-            own = self.memory.slots(user_e, item_e) if self.attend_target else None  # (b, V, N)
+            own = None  # (b, V, N)
+            if self.attend_target:
+                own = self.memory.slots(user_e, item_e).transpose(1, 2)
             history_e = known_e[positions[rows]]  # (b, H, d)
             listed = self._rank_history(user_e, item_e.unsqueeze(0), history_e, mask[rows], own)  # (b, V, N)
             return listed.transpose(1, 2)  # (b, N, V)
@@ -164,8 +167,8 @@ class HLRPP(UserAttentionRecommender):
 
         def mixture(rows: slice) -> Tensor:
             user_e = ranking.user_e[rows]
-            table = self.memory.table(known_e, user_e)  # (J, N, b)
-            own = (self.memory.table(item_e, user_e), query) if self.attend_target else None  # (V, N, b)
+            table = self.memory.slots(known_e, user_e)  # (J, N, b)
+            own = (self.memory.slots(item_e, user_e), query) if self.attend_target else None  # (V, N, b)
             parts = self._attend_block(table, positions, audience.mask, query, self.attention_smoothing, own)
             return _sum(*parts).permute(2, 1, 0)  # (b, N, V)
 

@@ -194,9 +194,9 @@ class UserAttentionRecommender(MemoryRecommender):
     def user_attention(self, pairs: Pairs) -> Tensor:
         """Return the mixture `(B, C, R)` of the user attention (Eqs. 5-6)."""
         history_e, mask = pairs.listed()  # (B, H, d), (B, H)
-        slots = self.memory.slots(history_e, pairs.item_e)  # (B, H, C, N)
+        slots = self.memory.slots(pairs.item_e, history_e)  # (B, C, N, H)
         query = (pairs.user_e @ self.memory.memories.T).unsqueeze(1)  # (B, 1, N)
-        mask = mask.unsqueeze(2)  # (B, H, 1)
+        mask = mask.unsqueeze(1)  # (B, 1, H)
         if not self.attend_user:
             return attend(slots, query, mask, self.attention_smoothing)[0]
         memory = self.direct_memory or self.memory
@@ -212,7 +212,7 @@ class UserAttentionRecommender(MemoryRecommender):
         """
         user_e, (known_e, positions, mask) = ranking.user_e, ranking.histories()
         item_e = self.item_embedding.weight[items]  # (V, d)
-        table = self.memory.table(known_e, item_e)  # (J, N, V)
+        table = self.memory.slots(known_e, item_e)  # (J, N, V)
 
         def mixture(rows: slice) -> Tensor:
             query = user_e[rows] @ self.memory.memories.T  # (b, N)
@@ -220,7 +220,7 @@ class UserAttentionRecommender(MemoryRecommender):
             if not self.attend_user:
                 return self._attend_block(*listed)[0]
             memory = self.direct_memory or self.memory
-            own = memory.table(user_e[rows], item_e)  # (b, N, V)
+            own = memory.slots(user_e[rows], item_e)  # (b, N, V)
             return self._joined(*self._attend_block(*listed, (own, user_e[rows] @ memory.memories.T)), dim=1)
 
         return mixture

@@ -17,7 +17,7 @@ class RelationMemory(nn.Module):
 
     Plain formula: r_j = w_j M, logit_j = p . r_j, r = sum_j alpha_j r_j.
     Identity: p . (w_j M) = w_j . (M p) and sum_j alpha_j (w_j M) = (sum_j alpha_j w_j) M.
-    What disappears: the relations (B, H, C, d); slot weights (B, H, C, N) remain, N / d of them.
+    What disappears: the relations (B, C, H, d); slot weights (B, C, N, H) remain, N / d of them.
     Caveat: none beyond rounding; `tests/test_models.py` compares with loops in float64.
     """
 
@@ -29,18 +29,13 @@ class RelationMemory(nn.Module):
             nn.init.normal_(weight, std=embedding_size**-0.5)
 
     def slots(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return slot weights (Eq. 3) `(..., A, B, N)` of all pairs of `a (..., A, d)`, `b (..., B, d)`.
+        """Return slot weights (Eq. 3) `(..., A, N, B)` of all pairs of `a (..., A, d)`, `b (..., B, d)`.
 
-        The keys are folded into `b`, which should be the smaller side.
+        The keys are folded into `a`, which should be the smaller side.
         """
-        keyed = (b.unsqueeze(-2) * self.keys).flatten(-3, -2)  # (..., B N, d)
-        logits = a @ keyed.transpose(-1, -2)  # (..., A, B N)
-        return logits.unflatten(-1, (-1, len(self.keys))).softmax(dim=-1)  # (..., A, B, N)
-
-    def table(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return the same for `a (A, d)`, `b (B, d)` in the layout of `attend_block`, `(A, N, B)`."""
-        keyed = (a.unsqueeze(1) * self.keys).flatten(0, 1)  # (A N, d)
-        return (keyed @ b.T).unflatten(0, (-1, len(self.keys))).softmax(dim=1)  # (A, N, B)
+        keyed = (a.unsqueeze(-2) * self.keys).flatten(-3, -2)  # (..., A N, d)
+        logits = keyed @ b.transpose(-1, -2)  # (..., A N, B)
+        return logits.unflatten(-2, (-1, len(self.keys))).softmax(dim=-2)  # (..., A, N, B)
 
     def pair_slots(self, a: Tensor, b: Tensor) -> Tensor:
         """Return slot weights (Eq. 3) `(..., N)` of `a (..., d)` with `b (..., d)`, row by row."""
@@ -78,20 +73,20 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """Return the mixture `(B, C, N)` of the attention over a list of relations (Eqs. 5-6).
 
-    `slots (B, H, C, N)`, or `(B, H, N)` where all candidates share them, are the relations of the
-    list, `mask (B, H, C or 1)` tells which are real, `query (B, C or 1, N)` is M times the query.
+    `slots (B, C, N, H)`, or `(B, N, H)` where all candidates share them, are the relations of the
+    list, `mask (B, C or 1, H)` tells which are real, `query (B, C or 1, N)` is M times the query.
     `own`, one more relation `(B, C, N)` and its query `(B, C or 1, N)`, joins the attended set; its
     part of the mixture `(B, C, N)` comes second.
     """
-    listed = "bhcn" if slots.dim() == 4 else "bhn"
-    logits = torch.einsum(f"bcn,{listed}->bhc", query, slots).masked_fill(~mask, float("-inf"))
+    listed = "bcnh" if slots.dim() == 4 else "bnh"
+    logits = torch.einsum(f"bcn,{listed}->bch", query, slots).masked_fill(~mask, float("-inf"))
     if own is None:
-        weights = attention_weights(logits, smoothing, dim=1)  # (B, H, C)
-        return torch.einsum(f"bhc,{listed}->bcn", weights, slots), None
-    own_logits = (own[1] * own[0]).sum(dim=2).unsqueeze(1)  # (B, 1, C)
-    weights = attention_weights(torch.cat([logits, own_logits], dim=1), smoothing, dim=1)
-    mixture = torch.einsum(f"bhc,{listed}->bcn", weights[:, :-1], slots)
-    return mixture, weights[:, -1].unsqueeze(2) * own[0]
+        weights = attention_weights(logits, smoothing, dim=2)  # (B, C, H)
+        return torch.einsum(f"bch,{listed}->bcn", weights, slots), None
+    own_logits = (own[1] * own[0]).sum(dim=2, keepdim=True)  # (B, C, 1)
+    weights = attention_weights(torch.cat([logits, own_logits], dim=2), smoothing, dim=2)
+    mixture = torch.einsum(f"bch,{listed}->bcn", weights[..., :-1], slots)
+    return mixture, weights[..., -1:] * own[0]
 
 
 @torch.no_grad()
