@@ -14,6 +14,7 @@ from typing import Any
 from recbole.utils import get_trainer, init_seed
 
 from recbole_hlr import checkpoint, compat
+from recbole_hlr.allocator import keep_freed_memory
 from recbole_hlr.config import LOSS, HLRConfig
 from recbole_hlr.data.build import SplitData, build_loaders, interactions, load_split, seen_in
 from recbole_hlr.data.stored import refuse_other_data, stored_data
@@ -96,6 +97,8 @@ def assemble(
     init_seed(config["seed"], config["reproducibility"])
     built = build_model(config, train_data.dataset)
     trainer = trainer_class(config)(config, built)
+    if config["device"].type == "cpu":
+        keep_freed_memory()
     trainer.eval_collector.data_collect(train_data)  # what metrics ask of the training part
     if config["valid_metric"].lower() == LOSS and valid_data is not None:
         seen = seen_in(train_data.dataset, valid_data.dataset)
