@@ -223,8 +223,7 @@ def _run(
         start_from_pretrained(experiment)
     set_console_level(config["state"].upper())
     if run_dir is not None:
-        text = str(config)  # with what may change in a resumed run
-        checkpoint.write_whole(run_dir.config, lambda file: file.write(text), "w")
+        checkpoint.write_text(run_dir.config, str(config))  # with what may change in a resumed run
     else:
         run_dir = RunDir.create(config["checkpoint_dir"], f"{config.model}-{config.dataset}", str(config))
     if config["tensorboard"]:

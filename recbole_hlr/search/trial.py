@@ -57,8 +57,7 @@ class Job:
             experiment.trainer.load_state(state, experiment.train_data)
         else:
             run_dir.path.mkdir(parents=True, exist_ok=True)
-            text = str(experiment.config)
-            checkpoint.write_whole(run_dir.config, lambda file: file.write(text), "w")
+            checkpoint.write_text(run_dir.config, str(experiment.config))
         experiment.trainer.on_epoch_end = saver(run_dir, experiment.config, stored)
         return experiment, run_dir
 
