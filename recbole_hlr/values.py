@@ -109,6 +109,14 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def file_names(value: Any) -> list[str]:
+    """Return the names in an option `config_files`: a list, or a text with spaces or a list of YAML."""
+    if isinstance(value, str):
+        value = parse_scalar(value) if value.startswith("[") else value
+        value = value.split() if isinstance(value, str) else value
+    return [str(name) for name in value or []]
+
+
 def take_word(arguments: Sequence[str], name: str) -> tuple[str, list[str]]:
     """Return the one argument that is no option, called `name` in messages, and the options."""
     words, options = [], []

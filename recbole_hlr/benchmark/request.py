@@ -11,7 +11,7 @@ from typing import Any
 
 from recbole_hlr.benchmark.settings import Settings
 from recbole_hlr.errors import InputError
-from recbole_hlr.values import COMMAND_LINE, parse_arguments, parse_scalar, plain
+from recbole_hlr.values import COMMAND_LINE, file_names, parse_arguments, plain
 
 OWN = ("models", "datasets", "seeds", "out", "jobs", "ray_address", "baseline", "options", "report")
 RESERVED = {
@@ -54,8 +54,7 @@ class Request:
             if key in RESERVED:
                 raise InputError(f"{key} ({COMMAND_LINE}): {RESERVED[key]}")
         settings = Settings.read(own["options"]) if own.get("options") else Settings()
-        files = values.pop("config_files", None) or []
-        listed = parse_scalar(files) if isinstance(files, str) and files.startswith("[") else files
+        config_files = file_names(values.pop("config_files", None))
         baseline, out = own.get("baseline"), Path(own.get("out") or "bench").expanduser()
         only_report = bool(flags) or report(own.get("report", False))
 
@@ -76,7 +75,7 @@ class Request:
             baseline=label(baseline) if baseline else None,
             report=only_report,
             settings=settings,
-            config_files=[str(file) for file in (listed.split() if isinstance(listed, str) else listed)],
+            config_files=config_files,
             options=values,
         )
 
