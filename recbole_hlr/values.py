@@ -136,7 +136,10 @@ def take_word(arguments: Sequence[str], name: str) -> tuple[str, list[str]]:
 
 
 def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the options in `--key=value` and `--key value` form; `InputError` for anything else."""
+    """Return the options in `--key=value` and `--key value` form; `InputError` for anything else.
+
+    A dash in a key is as good as an underscore.
+    """
     options: dict[str, Any] = {}
     rest = list(arguments)
     while rest:
@@ -144,6 +147,7 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
         if not re.match(r"--[A-Za-z]", word):
             raise InputError(f"{word} ({COMMAND_LINE}): must be --key=value or --key value")
         key, equals, text = word[2:].partition("=")
+        key = key.replace("-", "_")
         if not equals:
             if not rest or re.match(r"--[A-Za-z]", rest[0]):
                 raise InputError(f"--{key} ({COMMAND_LINE}): a value must follow, as in --{key}=value")

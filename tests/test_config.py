@@ -50,6 +50,16 @@ def test_both_forms_of_an_option():
     }
 
 
+def test_dashes_in_a_key_are_underscores():
+    assert parse_arguments(["--ray-address=127:30", "--data-path", "a-b", "--LABEL-FIELD=x-1"]) == {
+        "ray_address": "127:30",  # text, as under its own name
+        "data_path": "a-b",
+        "LABEL_FIELD": "x-1",
+    }
+    with pytest.raises(InputError, match=r"--train_batch_size.*twice, as 1 and 2"):
+        parse_arguments(["--train_batch_size=1", "--train-batch-size=2"])
+
+
 @pytest.mark.parametrize(
     "words", [["epochs=3"], ["-e", "3"], ["--epochs"], ["--epochs", "--seed=1"], ["--a=1", "--a=2"]]
 )

@@ -46,9 +46,8 @@ class Request:
     @classmethod
     def of(cls, arguments: Sequence[str] = (), given: Mapping[str, Any] | None = None) -> Request:
         """Return the request of a command line and of keyword arguments, which it overrides."""
-        words = [re.sub(r"^--ray-address\b", "--ray_address", word) for word in arguments]
-        flags = [word for word in words if word == "--report"]
-        values = {**plain(dict(given or {})), **parse_arguments([w for w in words if w not in flags])}
+        words = [word for word in arguments if word != "--report"]
+        values = {**plain(dict(given or {})), **parse_arguments(words)}
         own = {key: values.pop(key) for key in OWN if key in values}
         for key in values:
             if key in RESERVED:
@@ -56,7 +55,7 @@ class Request:
         settings = Settings.read(own["options"]) if own.get("options") else Settings()
         config_files = file_names(values.pop("config_files", None))
         baseline, out = own.get("baseline"), Path(own.get("out") or "bench").expanduser()
-        only_report = bool(flags) or report(own.get("report", False))
+        only_report = "--report" in arguments or report(own.get("report", False))
 
         def label(name: str) -> str:  # a report needs no options file
             there = only_report and any(out.glob(f"*/{glob.escape(name)}/*/cell.json"))

@@ -59,7 +59,7 @@ def tune(
     and of a search (`SearchOptions`), `arguments` a command line with both. `resume` continues the
     search of a run directory. Raises `InputError`, and `RunInterrupted` after Ctrl-C.
     """
-    command = {key.replace("-", "_"): value for key, value in parse_arguments(arguments).items()}
+    command = parse_arguments(arguments)
     source = COMMAND_LINE if command else KEYWORDS
     given = {key: part.pop(key) for part in (options, command) for key in NAMES if key in part}
     resume = command.pop("resume", resume)
