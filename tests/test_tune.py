@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,20 @@ def test_a_winner_without_its_checkpoint_is_not_tested_untrained(tmp_path):
     job, test = whole.make_job(plan, tmp_path / "run")
     with pytest.raises(InputError, match=r"model\.pth: is missing"):
         job.evaluate(1, {"learning_rate": 0.05}, test)
+
+
+def test_a_trial_with_a_checkpoint_does_not_need_the_pretrained_tables_any_more(tmp_path):
+    from recbole_hlr.search import search as whole
+
+    given = {**planted(tmp_path), "epochs": 2}
+    first, values = run("CML", **given), {"learning_rate": 0.05}
+    given["pretrained_embeddings"] = first.run_dir
+    job, test = whole.make_job(whole.make_plan("CML", None, (), given, {}, RATES, {}, "here"), tmp_path)
+    job.train(1, values, lambda epoch, score: None)
+    shutil.rmtree(first.run_dir)
+    assert job.evaluate(1, values, test).epochs == 2
+    with pytest.raises(InputError, match="there is no such checkpoint"):
+        job.train(2, values, print)
 
 
 def test_the_checkpoint_of_the_best_ended_trial_stays_while_a_better_one_runs(tmp_path, monkeypatch):
