@@ -20,6 +20,7 @@ from tests.toys import (
     assert_close,
     build,
     candidates,
+    each_training,
     gradients,
     ragged,
     ragged_batch,
@@ -31,8 +32,6 @@ from tests.toys import (
     with_history,
     with_memory,
 )
-
-each_training = pytest.mark.parametrize(("name", "options"), variants(*TRAINING))
 
 
 @pytest.mark.parametrize("num_negatives", [1, 3])

@@ -20,7 +20,6 @@ from recbole_hlr import InputError, run, tune
 from recbole_hlr.cli import main
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.errors import RunInterrupted
-from recbole_hlr.search.cluster import ray_cluster
 from recbole_hlr.search.options import NAMES
 from recbole_hlr.search.plan import check_space
 from recbole_hlr.search.space import KINDS, find_space
@@ -61,12 +60,6 @@ def planted(folder: Path) -> dict:
         "train_neg_sample_args": {"sample_num": 5},
         "show_progress": False,
     }
-
-
-@pytest.fixture(scope="module")
-def ray_up():
-    with ray_cluster():
-        yield
 
 
 def test_the_validation_part_chooses_where_the_test_part_disagrees(ray_up, tmp_path, monkeypatch):

@@ -93,6 +93,10 @@ def pairwise(keys: list[str]) -> list[dict[str, Any]]:
     return picked
 
 
+each_model = pytest.mark.parametrize("name", NAMES.values())
+each_training = pytest.mark.parametrize(("name", "options"), variants(*TRAINING))
+
+
 class Toy:
     """A stand-in for the host's data set: sizes, and interaction pairs as columns."""
 
