@@ -129,6 +129,11 @@ def write_whole(path: Path, write: Any, mode: str = "wb") -> None:
             temporary.unlink()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically, as `write_whole` does."""
+    write_whole(path, lambda file: file.write(text), "w")
+
+
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint atomically."""
     write_whole(path, lambda file: torch.save({"format": FORMAT, **content}, file))

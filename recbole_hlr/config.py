@@ -25,9 +25,9 @@ from recbole_hlr.values import (
     COMMAND_LINE,
     ConfigLoader,
     as_list,
+    file_names,
     load_yaml,
     parse_arguments,
-    parse_scalar,
     plain,
 )
 
@@ -53,11 +53,9 @@ class HLRConfig(Config):
         arguments: Sequence[str] | Mapping[str, Any] = (),
     ) -> None:
         self._command = dict(arguments) if isinstance(arguments, Mapping) else parse_arguments(arguments)
-        more = self._command.pop("config_files", None) or []
-        listed = parse_scalar(more) if isinstance(more, str) and more.startswith("[") else more
-        files = [*config_files, *(listed.split() if isinstance(listed, str) else listed)]
+        files = [*map(str, config_files), *file_names(self._command.pop("config_files", None))]
         self.sources: dict[str, str] = {}
-        super().__init__(model, dataset, [str(f) for f in files], dict(options or {}))
+        super().__init__(model, dataset, files, dict(options or {}))
         if str(self["valid_metric"]).lower() == LOSS:
             self["valid_metric_bigger"] = False
 

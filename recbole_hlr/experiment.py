@@ -115,6 +115,18 @@ def start_from_pretrained(experiment: Experiment) -> None:
         start_from(experiment.model, config["pretrained_embeddings"], experiment.train_data.dataset)
 
 
+def take_up(experiment: Experiment, run_dir: RunDir | None) -> dict[str, Any]:
+    """Go on from the checkpoint of `run_dir`, or start where there is none; return its `stored_data`."""
+    data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
+    if run_dir is not None and run_dir.checkpoint.exists():
+        state = checkpoint.load(run_dir.checkpoint)
+        refuse_other_data(state["data"], data, run_dir.path)
+        experiment.trainer.load_state(state, experiment.train_data)
+    else:
+        start_from_pretrained(experiment)
+    return data
+
+
 def build_model(config: HLRConfig, data: Any) -> Any:
     """Return the model on its device; `InputError` where memory or a package is missing."""
     try:
@@ -215,19 +227,10 @@ def _run(
     started = time.perf_counter()
     experiment = assemble(model, dataset, config_files, arguments, options)
     config, trainer = experiment.config, experiment.trainer
-    state = None
-    if run_dir is not None and run_dir.checkpoint.exists():
-        state = checkpoint.load(run_dir.checkpoint)
-    data = stored_data(experiment.train_data.dataset, config.dataset)
-    if run_dir is not None and state is not None:
-        refuse_other_data(state["data"], data, run_dir.path)
-        trainer.load_state(state, experiment.train_data)
-    else:
-        start_from_pretrained(experiment)
+    data = take_up(experiment, run_dir)
     set_console_level(config["state"].upper())
     if run_dir is not None:
-        text = str(config)  # with what may change in a resumed run
-        checkpoint.write_whole(run_dir.config, lambda file: file.write(text), "w")
+        checkpoint.write_text(run_dir.config, str(config))  # with what may change in a resumed run
     else:
         run_dir = RunDir.create(config["checkpoint_dir"], f"{config.model}-{config.dataset}", str(config))
     if config["tensorboard"]:
@@ -241,9 +244,9 @@ def _run(
         log.info("%s", describe_data(experiment))
         if config["protocol"] == PAPER:
             log.info("%s", describe_settings(config.model, config.dataset))
-        if state is not None:
+        if trainer.epoch_records:
             run_dir.write_metrics(trainer.epoch_records)
-            log.info("resumed after epoch %d", state["epoch"])
+            log.info("resumed after epoch %d", trainer.epoch_records[-1]["epoch"])
         try:
             return finish(experiment, run_dir, time.perf_counter() - started)
         except ImportError as error:  # some of the host's models import at their first step

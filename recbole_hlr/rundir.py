@@ -46,7 +46,7 @@ class RunDir:
             ) from None
         try:
             hidden.chmod(0o755)
-            checkpoint.write_whole(hidden / file, lambda out: out.write(config), "w")
+            checkpoint.write_text(hidden / file, config)
             stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
             for number in range(1, 10_000):
                 path = Path(parent) / (stem if number == 1 else f"{stem}-{number}")
@@ -72,7 +72,7 @@ class RunDir:
     def write_metrics(self, records: list[dict[str, Any]]) -> None:
         """Write one JSON line per epoch."""
         lines = "".join(json.dumps(record) + "\n" for record in records)
-        checkpoint.write_whole(self.metrics, lambda file: file.write(lines), "w")
+        checkpoint.write_text(self.metrics, lines)
 
     def write_users(self, table: pd.DataFrame) -> None:
         """Write one row per test user; before `result.json`, which says that all is there."""
@@ -81,7 +81,7 @@ class RunDir:
     def write_result(self, result: dict[str, Any]) -> None:
         """Write the result of a finished run."""
         text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
-        checkpoint.write_whole(self.result, lambda file: file.write(text), "w")
+        checkpoint.write_text(self.result, text)
 
     @contextlib.contextmanager
     def logging(self) -> Iterator[None]:

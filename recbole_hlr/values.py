@@ -109,6 +109,14 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def file_names(value: Any) -> list[str]:
+    """Return the names in an option `config_files`: a list, or a text with spaces or a list of YAML."""
+    if isinstance(value, str):
+        value = parse_scalar(value) if value.startswith("[") else value
+        value = value.split() if isinstance(value, str) else value
+    return [str(name) for name in value or []]
+
+
 def take_word(arguments: Sequence[str], name: str) -> tuple[str, list[str]]:
     """Return the one argument that is no option, called `name` in messages, and the options."""
     words, options = [], []
@@ -128,7 +136,10 @@ def take_word(arguments: Sequence[str], name: str) -> tuple[str, list[str]]:
 
 
 def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the options in `--key=value` and `--key value` form; `InputError` for anything else."""
+    """Return the options in `--key=value` and `--key value` form; `InputError` for anything else.
+
+    A dash in a key is as good as an underscore.
+    """
     options: dict[str, Any] = {}
     rest = list(arguments)
     while rest:
@@ -136,6 +147,7 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
         if not re.match(r"--[A-Za-z]", word):
             raise InputError(f"{word} ({COMMAND_LINE}): must be --key=value or --key value")
         key, equals, text = word[2:].partition("=")
+        key = key.replace("-", "_")
         if not equals:
             if not rest or re.match(r"--[A-Za-z]", rest[0]):
                 raise InputError(f"--{key} ({COMMAND_LINE}): a value must follow, as in --{key}=value")

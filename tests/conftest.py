@@ -1,5 +1,6 @@
 """A small data set on disk, and options that make a run take a second."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from recbole_hlr import compat
+from recbole_hlr.search.cluster import ray_cluster
 
 compat.quiet_host()
 
@@ -43,6 +45,13 @@ def toy(tmp_path: Path) -> dict:
 def arguments(toy: dict) -> list[str]:
     """Return the same options as a command line, without the model."""
     return [f"--{key}={value}" for key, value in toy.items()]
+
+
+@pytest.fixture(scope="module")
+def ray_up() -> Iterator[None]:
+    """Keep one Ray for all tests of a module."""
+    with ray_cluster():
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -303,6 +303,7 @@ def test_models_are_named_as_the_paper_does_and_once():
         (["--seed=3"], "seed .*--seeds"),
         (["--model=CML"], "model .*--models"),
         (["--checkpoint_dir=x"], "checkpoint_dir .*--out"),
+        (["--checkpoint-dir=x"], "checkpoint_dir .*--out"),
         (["--report=maybe"], "report=maybe"),
         (["--models=CML", "--datasets=toy", "--baseline=EASE"], "baseline=EASE: must be one of CML"),
         (["--options=nowhere.yaml"], "nowhere.yaml: there is no such"),

@@ -12,7 +12,7 @@ from recbole_hlr import MODELS, InputError
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.options import MODEL_OPTIONS, RUN_OPTIONS
 from recbole_hlr.resources import shipped
-from recbole_hlr.values import load_yaml, parse_arguments, parse_scalar
+from recbole_hlr.values import file_names, load_yaml, parse_arguments, parse_scalar
 from tests.toys import NAMES, defaults
 
 
@@ -50,6 +50,16 @@ def test_both_forms_of_an_option():
     }
 
 
+def test_dashes_in_a_key_are_underscores():
+    assert parse_arguments(["--ray-address=127:30", "--data-path", "a-b", "--LABEL-FIELD=x-1"]) == {
+        "ray_address": "127:30",  # text, as under its own name
+        "data_path": "a-b",
+        "LABEL_FIELD": "x-1",
+    }
+    with pytest.raises(InputError, match=r"--train_batch_size.*twice, as 1 and 2"):
+        parse_arguments(["--train_batch_size=1", "--train-batch-size=2"])
+
+
 @pytest.mark.parametrize(
     "words", [["epochs=3"], ["-e", "3"], ["--epochs"], ["--epochs", "--seed=1"], ["--a=1", "--a=2"]]
 )
@@ -72,6 +82,21 @@ def test_order_of_sources(tmp_path, toy):
     assert config.sources["margin"] == str(first)
     assert config.sources["seed"] == "command line"
     assert config.sources["num_memories"] == "model/HLR.yaml"
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (None, []),
+        ("", []),
+        ("a.yaml  b.yaml", ["a.yaml", "b.yaml"]),
+        ("['a b.yaml', c.yaml]", ["a b.yaml", "c.yaml"]),
+        ("[a.yaml", ["[a.yaml"]),
+        (["a b.yaml", Path("c.yaml")], ["a b.yaml", "c.yaml"]),
+    ],
+)
+def test_names_of_configuration_files(value, names):
+    assert file_names(value) == names
 
 
 def test_config_files_on_the_command_line(tmp_path, arguments):

@@ -21,6 +21,8 @@ from tests.toys import (
     assert_close,
     build,
     candidates,
+    each_model,
+    each_training,
     gradients,
     loop_scores,
     memories_of,
@@ -37,8 +39,6 @@ from tests.toys import (
     with_memory,
 )
 
-each_model = pytest.mark.parametrize("name", NAMES.values())
-each_training = pytest.mark.parametrize(("name", "options"), variants(*TRAINING))
 each_memory = pytest.mark.parametrize(("name", "options"), variants(*SCORING, names=with_memory()))
 
 

@@ -162,6 +162,7 @@ def test_a_folder_that_cannot_be_made(tmp_path, arguments, capsys):
             ["--model=HLR", "--dataset=ml-100k", "--epochs", "0"],
             r"epochs=0 \(command line\): must be an integer >= 1",
         ),
+        (["--model=HLR", "--dataset=ml-100k", "--learning-rate=0"], r"learning_rate=0 \(command line\)"),
         (["HLR"], r"HLR \(command line\): must be --key=value"),
         (["--resume=/no/such/run"], r"/no/such/run: is no run directory"),
         (["--config_files=nope.yaml", "--model=HLR", "--dataset=x"], r"nope\.yaml: there is no such"),

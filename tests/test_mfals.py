@@ -25,7 +25,17 @@ from recbole_hlr.model import MFALS
 from recbole_hlr.options import MODEL_OPTIONS, RUN_OPTIONS
 from recbole_hlr.resources import shipped
 from recbole_hlr.values import load_yaml
-from tests.toys import Toy, assert_close, build, options_for, ragged, scores_by_pairs, scores_of_all
+from tests.toys import (
+    Toy,
+    assert_close,
+    build,
+    checkerboard,
+    first_unseen,
+    options_for,
+    ragged,
+    scores_by_pairs,
+    scores_of_all,
+)
 
 EXACT = 50  # steps of conjugate gradients that solve a row of six factors to the last digit
 SETTINGS = [
@@ -225,25 +235,16 @@ def test_pair_scores_are_all_item_scores_are_inner_products(dtype, tolerance):
 @pytest.mark.parametrize("scaling", [0.0, 1.0])
 @pytest.mark.parametrize("weight", [1.0, 8.0])
 def test_checkerboard_with_the_diagonal_withheld_is_learnt(scaling, weight):
-    size = 8  # user u likes item i where u + i is even, and (u, u) is not trained on
-    users = list(range(1, size + 1))
-    data = Toy([(u, i) for u in users for i in users if (u + i) % 2 == 0 and u != i], size + 1, size + 1)
-
-    def top_items(model: MFALS) -> list[int]:
-        scores = scores_of_all(model, users)  # (U - 1, I)
-        scores[:, 0] = -torch.inf
-        for u in users:
-            scores[u - 1, data.items_of(u)] = -torch.inf
-        return scores.argmax(dim=1).tolist()
-
+    data = checkerboard()
+    withheld = list(range(1, data.item_num))  # of user u, item u
     options = {
         "embedding_size": 3,
         "regularization": 0.1,
         "regularization_scaling": scaling,
         "confidence_weight": weight,
     }
-    assert top_items(build("MF-ALS", data, **options)) != users, "right before it is trained"
-    assert top_items(trained(30, data, **options)) == users
+    assert first_unseen(build("MF-ALS", data, **options), data) != withheld, "right before it is trained"
+    assert first_unseen(trained(30, data, **options), data) == withheld
 
 
 def test_the_seed_alone_decides():

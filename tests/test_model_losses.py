@@ -16,23 +16,22 @@ from tests.toys import (
     TRAINED,
     TRAINING,
     USERS,
-    Toy,
     assert_close,
     build,
     candidates,
+    checkerboard,
+    each_training,
+    first_unseen,
     gradients,
     ragged,
     ragged_batch,
     rows_of,
-    scores_of_all,
     triplets,
     twin_of,
     variants,
     with_history,
     with_memory,
 )
-
-each_training = pytest.mark.parametrize(("name", "options"), variants(*TRAINING))
 
 
 @pytest.mark.parametrize("num_negatives", [1, 3])
@@ -159,21 +158,12 @@ def test_frozen_tables_have_no_gradient_are_not_clipped_and_do_not_move(name) ->
 
 @pytest.mark.parametrize(("name", "options"), variants("attend_user", "item_attention", "neighbour_refresh"))
 def test_checkerboard_with_the_diagonal_withheld_is_learnt(name, options) -> None:
-    size = 8  # user u likes item i where u + i is even, and (u, u) is neither trained on nor a negative
-    liked = [(u, i) for u in range(1, size + 1) for i in range(1, size + 1) if (u + i) % 2 == 0]
-    data = Toy([(u, i) for u, i in liked if u != i], size + 1, size + 1)
-    never_negative = History.from_pairs(*torch.tensor(liked).T, size + 1, size + 1)
+    data = checkerboard()
+    withheld = torch.arange(1, data.item_num)  # of user u, item u: neither trained on nor a negative
+    liked = (torch.cat([data.inter_feat[field], withheld]) for field in ("user_id", "item_id"))
+    never_negative = History.from_pairs(*liked, data.user_num, data.item_num)
     model = build(name, data, margin=2.0, **options)
-    users = list(range(1, size + 1))
-
-    def top_items() -> list[int]:
-        scores = scores_of_all(model.eval(), users)  # (U - 1, I)
-        scores[:, 0] = -torch.inf
-        for u in users:
-            scores[u - 1, data.items_of(u)] = -torch.inf
-        return scores.argmax(dim=1).tolist()
-
-    assert top_items() != users, f"{name} {options}: right before it is trained"
+    assert first_unseen(model, data) != withheld.tolist(), f"{name} {options}: right before it is trained"
     loader = TripletLoader(toys.options_for(name), data, never_negative, batch_size=10)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     model.train()
@@ -185,4 +175,4 @@ def test_checkerboard_with_the_diagonal_withheld_is_learnt(name, options) -> Non
             model.calculate_loss(batch).backward()
             optimizer.step()
             model.clip_weights()
-    assert top_items() == users, f"{name} {options}: the withheld item is not first"
+    assert first_unseen(model, data) == withheld.tolist(), f"{name} {options}: the withheld item is not first"

@@ -17,7 +17,6 @@ from tests import reference, toys
 from tests.toys import (
     ALL_USERS,
     CAP,
-    NAMES,
     NUM_ITEMS,
     NUM_USERS,
     SCORING,
@@ -25,6 +24,7 @@ from tests.toys import (
     Toy,
     assert_close,
     build,
+    each_model,
     loop_scores,
     ragged,
     ragged_batch,
@@ -37,7 +37,6 @@ from tests.toys import (
     with_history,
 )
 
-each_model = pytest.mark.parametrize("name", NAMES.values())
 each_scoring = pytest.mark.parametrize(("name", "options"), variants(*SCORING))
 
 

@@ -10,19 +10,12 @@ from pathlib import Path
 import pytest
 
 from recbole_hlr.search import options, space
-from recbole_hlr.search.cluster import ray_cluster
 from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, best_of
 from recbole_hlr.search.progress import Progress
 from recbole_hlr.search.suggest import Suggestions
 
 EPOCHS = 6
 LINES = {"x": {"choice": [1, 2, 3, 4, 5, 6]}}
-
-
-@pytest.fixture(scope="module")
-def ray_up():
-    with ray_cluster():
-        yield
 
 
 def climb(number, values, report):

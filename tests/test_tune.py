@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +20,12 @@ from recbole_hlr import InputError, run, tune
 from recbole_hlr.cli import main
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.errors import RunInterrupted
-from recbole_hlr.search.cluster import ray_cluster
+from recbole_hlr.search import search as whole
+from recbole_hlr.search.journal import DONE, Trial
 from recbole_hlr.search.options import NAMES
-from recbole_hlr.search.plan import check_space
+from recbole_hlr.search.plan import Plan, check_space, make_plan
 from recbole_hlr.search.space import KINDS, find_space
+from recbole_hlr.search.trial import Job
 from recbole_hlr.values import load_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -62,10 +65,8 @@ def planted(folder: Path) -> dict:
     }
 
 
-@pytest.fixture(scope="module")
-def ray_up():
-    with ray_cluster():
-        yield
+def plan_of(given: dict) -> Plan:
+    return make_plan("CML", None, (), given, {}, RATES, {}, "here")
 
 
 def test_the_validation_part_chooses_where_the_test_part_disagrees(ray_up, tmp_path, monkeypatch):
@@ -103,9 +104,7 @@ def check_outputs(result, folder):
 
 
 def test_trials_get_no_test_part(tmp_path):
-    from recbole_hlr.search import search as whole
-
-    plan = whole.make_plan("CML", None, (), planted(tmp_path), {}, RATES, {}, "here")
+    plan = plan_of(planted(tmp_path))
     job, test = whole.make_job(plan, tmp_path / "run")
     assert [len(part) > 0 for part in job.data.parts] == [True, True, False]
     assert len(test) == 24
@@ -115,20 +114,26 @@ def test_trials_get_no_test_part(tmp_path):
 
 
 def test_a_winner_without_its_checkpoint_is_not_tested_untrained(tmp_path):
-    from recbole_hlr.search import search as whole
-
-    plan = whole.make_plan("CML", None, (), planted(tmp_path), {}, RATES, {}, "here")
+    plan = plan_of(planted(tmp_path))
     job, test = whole.make_job(plan, tmp_path / "run")
     with pytest.raises(InputError, match=r"model\.pth: is missing"):
         job.evaluate(1, {"learning_rate": 0.05}, test)
 
 
+def test_a_trial_with_a_checkpoint_does_not_need_the_pretrained_tables_any_more(tmp_path):
+    given = {**planted(tmp_path), "epochs": 2}
+    first, values = run("CML", **given), {"learning_rate": 0.05}
+    given["pretrained_embeddings"] = first.run_dir
+    job, test = whole.make_job(plan_of(given), tmp_path)
+    job.train(1, values, lambda epoch, score: None)
+    shutil.rmtree(first.run_dir)
+    assert job.evaluate(1, values, test).epochs == 2
+    with pytest.raises(InputError, match="there is no such checkpoint"):
+        job.train(2, values, print)
+
+
 def test_the_checkpoint_of_the_best_ended_trial_stays_while_a_better_one_runs(tmp_path, monkeypatch):
     """The better one may fail, and the best that ended then wins."""
-    from recbole_hlr.search import search as whole
-    from recbole_hlr.search.journal import DONE, Trial
-    from recbole_hlr.search.trial import Job
-
     forgotten: list = []
     monkeypatch.setattr(Job, "forget", lambda self, number: forgotten.append(number))
     monkeypatch.setattr(whole, "ray_cluster", contextlib.nullcontext)
@@ -144,7 +149,7 @@ def test_the_checkpoint_of_the_best_ended_trial_stays_while_a_better_one_runs(tm
         ended(journal.trials[1])
 
     monkeypatch.setitem(sys.modules, "recbole_hlr.search.engine", SimpleNamespace(run_trials=run_trials))
-    plan = whole.make_plan("CML", None, (), planted(tmp_path), {}, RATES, {}, "here")
+    plan = plan_of(planted(tmp_path))
     (tmp_path / "run").mkdir()
     whole.search(plan, tmp_path / "run")
     assert forgotten == [1]
@@ -152,12 +157,9 @@ def test_the_checkpoint_of_the_best_ended_trial_stays_while_a_better_one_runs(tm
 
 def test_a_trial_takes_the_gpu_that_ray_gave_it(tmp_path, monkeypatch):
     """Ray shows a trial its own GPU alone, as number 0, whatever `gpu_id` the search was given."""
-    from recbole_hlr.search import search as whole
-    from recbole_hlr.search.trial import Job
-
     asked: list = []
     monkeypatch.setattr(Job, "prepared", lambda self, *args, **options: asked.append(options) or 1 / 0)
-    plan = whole.make_plan("CML", None, (), {**planted(tmp_path), "gpu_id": 3}, {}, RATES, {}, "here")
+    plan = plan_of({**planted(tmp_path), "gpu_id": 3})
     plan.options.gpus_per_trial = 0.5
     with pytest.raises(ZeroDivisionError):
         whole.make_job(plan, tmp_path / "run")[0].train(1, {}, print)
@@ -428,8 +430,6 @@ def test_eight_trials_on_ml_100k(tmp_path):
 
 
 def test_ctrl_c_before_the_first_trial(toy, monkeypatch):
-    from recbole_hlr.search import search as whole
-
     def interrupt(*args):
         raise KeyboardInterrupt
 

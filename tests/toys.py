@@ -93,6 +93,10 @@ def pairwise(keys: list[str]) -> list[dict[str, Any]]:
     return picked
 
 
+each_model = pytest.mark.parametrize("name", NAMES.values())
+each_training = pytest.mark.parametrize(("name", "options"), variants(*TRAINING))
+
+
 class Toy:
     """A stand-in for the host's data set: sizes, and interaction pairs as columns."""
 
@@ -116,6 +120,12 @@ def ragged(seed: int = 0, lengths: dict[int, int] = LENGTHS) -> Toy:
     pairs = [(u, i) for u, n in lengths.items() for i in draw.sample(range(1, NUM_ITEMS), n)]
     pairs += draw.sample(pairs, len(pairs) // 3)
     return Toy(draw.sample(pairs, len(pairs)), NUM_USERS, NUM_ITEMS)
+
+
+def checkerboard(size: int = 8) -> Toy:
+    """User u likes item i where u + i is even; (u, u) is withheld."""
+    ids = range(1, size + 1)
+    return Toy([(u, i) for u in ids for i in ids if (u + i) % 2 == 0 and u != i], size + 1, size + 1)
 
 
 def options_for(name: str, **options: Any) -> dict[str, Any]:
@@ -210,6 +220,16 @@ def scores_by_pairs(model: torch.nn.Module, users: list[int]) -> Tensor:
 def scores_of_all(model: torch.nn.Module, users: list[int]) -> Tensor:
     """Scores `(B, I)` by `full_sort_predict`."""
     return model.full_sort_predict(Interaction({"user_id": torch.tensor(users)})).view(len(users), -1)
+
+
+def first_unseen(model: torch.nn.Module, data: Toy) -> list[int]:
+    """The item that comes first for each user, those of its history left out."""
+    users = list(range(1, data.user_num))
+    scores = scores_of_all(model.eval(), users)  # (U - 1, I)
+    scores[:, 0] = -torch.inf
+    for u in users:
+        scores[u - 1, data.items_of(u)] = -torch.inf
+    return scores.argmax(dim=1).tolist()
 
 
 def triplets(data: Toy, num_negatives: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:

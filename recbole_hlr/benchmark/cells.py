@@ -47,7 +47,7 @@ class Cell:
         """Write what is known of the cell beside its run: its command, why it failed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        checkpoint.write_whole(self.folder / "cell.json", lambda file: file.write(text), "w")
+        checkpoint.write_text(self.folder / "cell.json", text)
 
 
 def is_finished(run_dir: RunDir | None) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from recbole_hlr.benchmark.settings import Settings
 from recbole_hlr.errors import InputError
-from recbole_hlr.values import COMMAND_LINE, parse_arguments, parse_scalar, plain
+from recbole_hlr.values import COMMAND_LINE, file_names, parse_arguments, plain
 
 OWN = ("models", "datasets", "seeds", "out", "jobs", "ray_address", "baseline", "options", "report")
 RESERVED = {
@@ -46,18 +46,16 @@ class Request:
     @classmethod
     def of(cls, arguments: Sequence[str] = (), given: Mapping[str, Any] | None = None) -> Request:
         """Return the request of a command line and of keyword arguments, which it overrides."""
-        words = [re.sub(r"^--ray-address\b", "--ray_address", word) for word in arguments]
-        flags = [word for word in words if word == "--report"]
-        values = {**plain(dict(given or {})), **parse_arguments([w for w in words if w not in flags])}
+        words = [word for word in arguments if word != "--report"]
+        values = {**plain(dict(given or {})), **parse_arguments(words)}
         own = {key: values.pop(key) for key in OWN if key in values}
         for key in values:
             if key in RESERVED:
                 raise InputError(f"{key} ({COMMAND_LINE}): {RESERVED[key]}")
         settings = Settings.read(own["options"]) if own.get("options") else Settings()
-        files = values.pop("config_files", None) or []
-        listed = parse_scalar(files) if isinstance(files, str) and files.startswith("[") else files
+        config_files = file_names(values.pop("config_files", None))
         baseline, out = own.get("baseline"), Path(own.get("out") or "bench").expanduser()
-        only_report = bool(flags) or report(own.get("report", False))
+        only_report = "--report" in arguments or report(own.get("report", False))
 
         def label(name: str) -> str:  # a report needs no options file
             there = only_report and any(out.glob(f"*/{glob.escape(name)}/*/cell.json"))
@@ -76,7 +74,7 @@ class Request:
             baseline=label(baseline) if baseline else None,
             report=only_report,
             settings=settings,
-            config_files=[str(file) for file in (listed.split() if isinstance(listed, str) else listed)],
+            config_files=config_files,
             options=values,
         )
 

@@ -147,4 +147,4 @@ def finite(value: Any) -> Any:
 def write(out: Path, texts: dict[str, str]) -> None:
     """Write files below `out`, each whole or not at all."""
     for name, text in texts.items():
-        checkpoint.write_whole(out / name, lambda file, text=text: file.write(text), "w")
+        checkpoint.write_text(out / name, text)

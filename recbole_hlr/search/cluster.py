@@ -81,8 +81,3 @@ def check_reachable(address: str) -> None:
         raise InputError(
             f"ray_address={address}: no Ray cluster was found there ({error}); must be auto or HOST:PORT"
         ) from None
-
-
-def default_gpus(uses_gpu: bool) -> float:
-    """Return the GPUs of a trial where none are asked for: one where the run would use one."""
-    return 1.0 if uses_gpu else 0.0

@@ -17,7 +17,6 @@ from recbole_hlr.options import nearest
 from recbole_hlr.resources import shipped
 from recbole_hlr.search import options as search_options
 from recbole_hlr.search import space
-from recbole_hlr.search.cluster import default_gpus
 from recbole_hlr.search.options import DEFAULT_SAMPLES, NAMES, SearchOptions
 from recbole_hlr.search.space import TRAINING_KEYS, Space
 from recbole_hlr.search.suggest import Suggestions, default_algorithm
@@ -79,7 +78,7 @@ def make_plan(
         raise InputError("eval_step=0: a search needs validation scores; must be >= 1")
     chosen.algorithm = chosen.algorithm or default_algorithm(tried)
     if chosen.gpus_per_trial is None:
-        chosen.gpus_per_trial = default_gpus(config["device"].type == "cuda")
+        chosen.gpus_per_trial = 1.0 if config["device"].type == "cuda" else 0.0
     own = {k: v for k, v in config.external_config_dict.items() if k not in ("model", "dataset")}
     plan = Plan(model if isinstance(model, type) else config.model, config, own, tried, chosen)
     suggestions_of(plan)  # refuses a grid without a list

@@ -66,8 +66,7 @@ def table_of(trials: list[Trial]) -> pd.DataFrame:
 
 def write_table(path: Path, trials: list[Trial]) -> None:
     """Write `trials.csv`."""
-    text = table_of(trials).to_csv(index=False)
-    checkpoint.write_whole(path, lambda file: file.write(text), "w")
+    checkpoint.write_text(path, table_of(trials).to_csv(index=False))
 
 
 def study_of(space: Space, trials: list[Trial], larger_is_better: bool) -> optuna.Study:
@@ -144,4 +143,4 @@ def write_report(
         figures="\n".join(parts),
         table=table.to_html(index=False, na_rep="", float_format="%.4g"),
     )
-    checkpoint.write_whole(path, lambda file: file.write(text), "w")
+    checkpoint.write_text(path, text)

@@ -59,7 +59,7 @@ def tune(
     and of a search (`SearchOptions`), `arguments` a command line with both. `resume` continues the
     search of a run directory. Raises `InputError`, and `RunInterrupted` after Ctrl-C.
     """
-    command = {key.replace("-", "_"): value for key, value in parse_arguments(arguments).items()}
+    command = parse_arguments(arguments)
     source = COMMAND_LINE if command else KEYWORDS
     given = {key: part.pop(key) for part in (options, command) for key in NAMES if key in part}
     resume = command.pop("resume", resume)
@@ -74,7 +74,7 @@ def tune(
         rest = {**options, **command, **({"space": lines} if lines else {})}
         named = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
         plan = open_plan(folder, {**named, **rest}, given, source)
-        checkpoint.write_whole(folder / SEARCH_FILE, lambda file: file.write(plan.as_text()), "w")
+        checkpoint.write_text(folder / SEARCH_FILE, plan.as_text())
     set_console_level(plan.config["state"].upper())
     try:
         return search(plan, folder)
@@ -161,6 +161,6 @@ def conclude(plan: Plan, folder: Path, job: Job, test: Any, trials: list[Trial])
         f"{best.best_epoch}.\n# {command}\n"
     )
     text = heading + yaml.safe_dump(chosen, sort_keys=True, allow_unicode=True)
-    checkpoint.write_whole(folder / "best.yaml", lambda file: file.write(text), "w")
+    checkpoint.write_text(folder / "best.yaml", text)
     report.write_report(folder / "report.html", plan.space, trials, metric, larger, command)
     return SearchResult(metric, trials, best, run, str(folder), command)

@@ -15,9 +15,8 @@ import torch
 
 from recbole_hlr import checkpoint, compat
 from recbole_hlr.data.build import SplitData
-from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.errors import InputError
-from recbole_hlr.experiment import Experiment, finish, prepare, saver
+from recbole_hlr.experiment import Experiment, assemble, finish, saver, take_up
 from recbole_hlr.result import RunResult
 from recbole_hlr.resumable import RunTrainer
 from recbole_hlr.rundir import RunDir
@@ -48,17 +47,12 @@ class Job:
         """Return trial `number` as it was left, with its folder."""
         given = {**put(self.options, values), "checkpoint_dir": self.folder, **options}
         names = {key: given.pop(key) for key in ("model", "dataset")}
-        experiment = prepare(self.model, names["dataset"], data=data, **given)
+        experiment = assemble(self.model, names["dataset"], (), (), given, data)
         run_dir = RunDir(Path(self.folder) / f"{number:04d}")
-        stored = stored_data(experiment.train_data.dataset, experiment.config.dataset)
-        if run_dir.checkpoint.exists():
-            state = checkpoint.load(run_dir.checkpoint)
-            refuse_other_data(state["data"], stored, run_dir.path)
-            experiment.trainer.load_state(state, experiment.train_data)
-        else:
+        stored = take_up(experiment, run_dir)
+        if not run_dir.checkpoint.exists():
             run_dir.path.mkdir(parents=True, exist_ok=True)
-            text = str(experiment.config)
-            checkpoint.write_whole(run_dir.config, lambda file: file.write(text), "w")
+            checkpoint.write_text(run_dir.config, str(experiment.config))
         experiment.trainer.on_epoch_end = saver(run_dir, experiment.config, stored)
         return experiment, run_dir
 
