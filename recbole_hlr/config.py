@@ -197,6 +197,8 @@ class HLRConfig(Config):
             wrong["user_metrics"] = (
                 f"false with metrics={values['metrics']}, of which none has a value per user"
             )
+        if values["lazy_adam"] == "on" and self.metric and not has_plain_adam(values):
+            wrong["lazy_adam"] = "auto or off with another learner, weight_decay or clip_grad_norm"
         negatives = values["train_neg_sample_args"] or {}
         if self.metric and negatives.get("distribution") not in ("uniform", "popularity"):
             wrong["train_neg_sample_args"] = f"with a distribution, for {self.model} learns from negatives"
@@ -218,3 +220,9 @@ class HLRConfig(Config):
     def __str__(self) -> str:
         """Return the effective options as YAML: complete, and readable by `config_files`."""
         return yaml.safe_dump(self.requested, sort_keys=True, allow_unicode=True)
+
+
+def has_plain_adam(config: Any) -> bool:
+    """Say whether training takes Adam's own steps: nothing is added to gradients, none is rescaled."""
+    others = config["weight_decay"] or config["clip_grad_norm"]
+    return config["learner"].lower() == "adam" and not others

@@ -146,6 +146,7 @@ RUN_OPTIONS: dict[str, Option] = {
     "eval_batch_size": _integer(1),
     "eval_memory": _POSITIVE,
     "compile": _choice("auto", "on", "off"),
+    "lazy_adam": _choice("auto", "on", "off"),
     "learning_rate": _POSITIVE,
     "learner": _choice("adam", "adamw", "sgd", "adagrad", "rmsprop"),
     "lr_scheduler": _or_null(_mapping("{name: ..., its arguments}", lambda v: "name" in v)),

@@ -7,9 +7,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from recbole_hlr.config import LOSS
+from recbole_hlr.config import LOSS, has_plain_adam
 from recbole_hlr.data.triplets import TripletLoader
+from recbole_hlr.lazy_adam import LazyAdam
 from recbole_hlr.resumable import RunTrainer
+
+_PAYS = 30_000  # rows that a batch does not read: from so many on, LazyAdam is faster on two CPU cores
 
 
 class MetricTrainer(RunTrainer):
@@ -18,20 +21,40 @@ class MetricTrainer(RunTrainer):
     valid_triplets: TripletLoader | None = None  # set where valid_metric is the loss
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
-        optimizer = super()._build_optimizer(**kwargs)
+        tables = self._lazy_tables()
+        if tables:
+            optimizer = LazyAdam(
+                self.model.parameters(), tables, self.learning_rate, self.model.max_norm, fused=True
+            )
+        else:
+            optimizer = super()._build_optimizer(**kwargs)
         if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW):
             for group in optimizer.param_groups:
                 group["fused"] = True  # one pass over each table; the same update
         optimizer.register_step_post_hook(lambda *_: self.model.clip_weights())
         return optimizer
 
+    def _lazy_tables(self) -> list[torch.nn.Embedding]:
+        """Return the tables of which a batch reads so few rows that `LazyAdam` pays."""
+        wanted, reads = self.config["lazy_adam"], self.model.rows_read
+        if reads is None or wanted == "off" or not has_plain_adam(self.config):
+            return []
+        tables = []
+        for table, rows in zip((self.model.user_embedding, self.model.item_embedding), reads, strict=True):
+            read = self.config["train_batch_size"] * rows
+            pays = self.device.type == "cpu" and len(table.weight) - read >= _PAYS
+            if table.weight.requires_grad and (wanted == "on" or pays):
+                tables.append(table)
+        return tables
+
     def _train_epoch(
         self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
     ) -> Any:
-        if not show_progress:
-            return super()._train_epoch(train_data, epoch_idx, loss_func, False)
-        bar = EpochBar(train_data, f"epoch {epoch_idx}")
-        return super()._train_epoch(bar, epoch_idx, loss_func, False)
+        data = EpochBar(train_data, f"epoch {epoch_idx}") if show_progress else train_data
+        loss = super()._train_epoch(data, epoch_idx, loss_func, False)
+        if isinstance(self.optimizer, LazyAdam):
+            self.optimizer.catch_up()
+        return loss
 
     def validate(self, valid_data: Any) -> tuple[float, dict[str, float]]:
         """Return the score and all validation metrics; the loss alone where it is the score."""

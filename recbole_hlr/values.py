@@ -23,6 +23,7 @@ TEXT_KEYS = frozenset(
         "encoding",
         "pretrained_embeddings",
         "compile",
+        "lazy_adam",
         "models",  # of a benchmark, as are the following
         "datasets",
         "baseline",

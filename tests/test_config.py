@@ -196,6 +196,7 @@ WRONG = {
     "confidence_weight": [0, -1, "x"],
     "cg_steps": [0, 2.5],
     "compile": ["yes", True, None],
+    "lazy_adam": ["yes", True, None],
     "epochs": [0, -3, 1.5],
     "train_batch_size": [0],
     "eval_batch_size": [0],

@@ -169,7 +169,8 @@ class MetricRecommender(GeneralRecommender):
     def clip_weights(self) -> None:
         """Pull every row of both tables, unless they are frozen, back into the ball of radius `max_norm`."""
         for table in (self.user_embedding, self.item_embedding):
-            if self.max_norm is not None and table.weight.requires_grad:
+            # a sparse one is the optimizer's, which knows the rows it has moved
+            if self.max_norm is not None and table.weight.requires_grad and not table.sparse:
                 clip_norms(table.weight, self.max_norm, dim=1)
 
     # --- the host's interface --------------------------------------------------------------------
@@ -229,6 +230,11 @@ class MetricRecommender(GeneralRecommender):
             parts = [self.distances(user, i.unsqueeze(0), history) for i in items.split(chunk)]
             rows.append(-torch.cat(parts, dim=1))
         return torch.cat(rows)
+
+    @property
+    def rows_read(self) -> tuple[int, int] | None:
+        """Rows of the users' and of the items' table that a positive reads at most; None: whole tables."""
+        return 1, 1 + self.num_negatives + (self.max_history if self.uses_history else 0)
 
     @property
     def pair_flops(self) -> int:

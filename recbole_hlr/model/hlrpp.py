@@ -188,6 +188,14 @@ class HLRPP(UserAttentionRecommender):
         return width * (self.item_embedding.embedding_dim + 2 * self.num_memories)
 
     @property
+    def rows_read(self) -> tuple[int, int] | None:
+        """Rows of the users' and of the items' table that a positive reads at most."""
+        users, items = 1, 1 + self.num_negatives + self.max_history
+        return users + (1 + self.num_negatives) * self.max_history * (
+            self.item_attention == "audience"
+        ), items
+
+    @property
     def pair_floats(self) -> int:
         """Floats that scoring one pair holds at once."""
         over_history = self.item_attention == "history"

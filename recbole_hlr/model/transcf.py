@@ -77,6 +77,11 @@ class TransCF(MetricRecommender):
         neighbours = of_users + of_items[:, 0].sum() + of_items[:, 1:].mean(dim=1).sum()
         return self.neighbour_weight * neighbours + self.distance_weight * distances[:, 0].sum()
 
+    @property
+    def rows_read(self) -> None:
+        """The means are those of whole tables."""
+        return None
+
     def score_all(self, users: Tensor) -> Tensor:
         """Return `(B, I)` scores; r = a * b keeps ||p + r - q||^2 a sum of matrix products.
 
