@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_hlr.compiled import compiled
 from recbole_hlr.data.history import History, HistoryBatch, generator_for
 from recbole_hlr.model.base import Pairs
 from recbole_hlr.model.mixture import BlockMixture, Ranking, UserAttentionRecommender
-from recbole_hlr.model.relation import attend
+from recbole_hlr.model.relation import attend, attend_block
 
 _TRAIN, _EVAL = 5, 6  # streams of random numbers: audience draws
 
@@ -136,22 +135,34 @@ class HLRPP(UserAttentionRecommender):
         return lambda rows: user_attention(rows) + item_attention(rows)
 
     @cached_property
-    def _rank_history(self) -> Callable[..., Tensor]:
-        work = 4 * self.n_users * self.n_items * self.max_history * self.num_memories
-        return compiled(self._over_history, self.compilation, work, self.device)
+    def _attend_block(self) -> Callable[..., tuple[Tensor, Tensor | None]]:
+        return self._compiled(attend_block)
+
+    def ranking(self, users: Tensor) -> Ranking:
+        """Return the ranking of `users (B,)`; the slot weights of rel(p_u, q_j) serve all targets."""
+        ranking = super().ranking(users)
+        if self.item_attention == "audience":
+            return ranking
+        known_e, positions, _ = ranking.histories()
+        chunk = self._rows_within(self._history_floats(positions.shape[1]))
+        parts = [
+            self.memory.slots(user_e.unsqueeze(1), known_e[at]).permute(0, 3, 2, 1)
+            for user_e, at in zip(ranking.user_e.split(chunk), positions.split(chunk), strict=True)
+        ]
+        return ranking._replace(own_slots=torch.cat(parts))
 
     def _history_block(self, ranking: Ranking, items: slice) -> BlockMixture:
+        slots, mask = ranking.own_slots, ranking.histories().mask
+        assert slots is not None
         item_e = self.item_embedding.weight[items]  # (V, d)
-        known_e, positions, mask = ranking.histories()
+        query = self.memory.queries(item_e).unsqueeze(1)  # (N, 1, V)
 
         def mixture(rows: slice) -> Tensor:
-            user_e = ranking.user_e[rows]
-            own = None  # (b, V, N)
+            own = None
             if self.attend_target:
-                own = self.memory.slots(user_e, item_e).transpose(1, 2)
-            history_e = known_e[positions[rows]]  # (b, H, d)
-            listed = self._rank_history(user_e, item_e.unsqueeze(0), history_e, mask[rows], own)  # (b, V, N)
-            return listed.transpose(1, 2)  # (b, N, V)
+                own = self.memory.slots(ranking.user_e[rows], item_e).transpose(0, 1), query  # (N, b, V)
+            listed = (slots[rows], query, mask[rows], self.attention_smoothing, own)
+            return _sum(*self._attend_block(*listed))
 
         return mixture
 
@@ -163,23 +174,31 @@ class HLRPP(UserAttentionRecommender):
         )  # (V, A)
         known, positions = audience.items.unique(return_inverse=True)  # (J,), (V, A)
         known_e = self.user_embedding(known)  # (J, d)
-        query = item_e @ self.memory.memories.T  # (V, N)
+        query = self.memory.queries(item_e).unsqueeze(2)  # (N, V, 1)
 
         def mixture(rows: slice) -> Tensor:
             user_e = ranking.user_e[rows]
             table = self.memory.slots(known_e, user_e)  # (J, N, b)
-            own = (self.memory.slots(item_e, user_e), query) if self.attend_target else None  # (V, N, b)
-            parts = self._attend_block(table, positions, audience.mask, query, self.attention_smoothing, own)
-            return _sum(*parts).permute(2, 1, 0)  # (b, N, V)
+            own = None
+            if self.attend_target:
+                own = self.memory.slots(item_e, user_e).transpose(0, 1), query  # (N, V, b)
+            listed = (table, positions, query, audience.mask, self.attention_smoothing, own)
+            return _sum(*self._attend_table(*listed)).transpose(1, 2)  # (N, b, V)
 
         return mixture
+
+    @property
+    def user_floats(self) -> int:
+        """Floats that ranking holds for each of its users at once, their scores apart."""
+        over_history = self.item_attention == "history"
+        width = self._scoring_width(self._eval_history)
+        return super().user_floats + over_history * self.num_memories * width
 
     def ranking_floats(self, ranking: Ranking) -> tuple[int, int, int]:
         """Return the floats per item of a block, per user, and per user and item."""
         per_item, per_user, per_pair = super().ranking_floats(ranking)
         if self.item_attention == "history":
-            width = ranking.histories().positions.shape[1]
-            return per_item, per_user + self._history_floats(width), per_pair + 4 * width
+            return per_item, per_user, per_pair + 4 * ranking.histories().positions.shape[1]
         width = self._scoring_width(self._eval_audience)
         per_user += 3 * self.num_memories * self.n_users
         return per_item, per_user, max(per_pair, self.num_memories * (2 * width + 6))
@@ -190,10 +209,8 @@ class HLRPP(UserAttentionRecommender):
     @property
     def rows_read(self) -> tuple[int, int] | None:
         """Rows of the users' and of the items' table that a positive reads at most."""
-        users, items = 1, 1 + self.num_negatives + self.max_history
-        return users + (1 + self.num_negatives) * self.max_history * (
-            self.item_attention == "audience"
-        ), items
+        candidates, audience = 1 + self.num_negatives, self.item_attention == "audience"
+        return 1 + audience * candidates * self.max_history, candidates + self.max_history
 
     @property
     def pair_floats(self) -> int:

@@ -27,7 +27,7 @@ class LRML(MemoryRecommender):
     def block_mixture(self, ranking: Ranking, items: slice) -> BlockMixture:
         """Return what gives the slot weights of a block; (b N, d) keyed users replace (b, V, d)."""
         item_e = self.item_embedding.weight[items]  # (V, d)
-        return lambda rows: self.memory.slots(ranking.user_e[rows], item_e)  # (b, N, V)
+        return lambda rows: self.memory.slots(ranking.user_e[rows], item_e).transpose(0, 1)  # (N, b, V)
 
     def ranking_floats(self, ranking: Ranking) -> tuple[int, int, int]:
         """Return the floats per item of a block, per user, and per user and item."""

@@ -7,7 +7,7 @@ Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Lear
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from recbole_hlr.compiled import Compiled, compiled
 from recbole_hlr.model.base import MetricRecommender, Pairs, squared_distances
-from recbole_hlr.model.relation import RelationMemory, attend, attend_block, clip_norms
+from recbole_hlr.model.relation import RelationMemory, attend, attend_table, clip_norms
 
-BlockMixture = Callable[[slice], Tensor]  # rows of a ranking -> their mixtures (b, R, V)
+BlockMixture = Callable[[slice], Tensor]  # rows of a ranking -> their mixtures (R, b, V) or (b, R, V)
 
 
 class Attended(NamedTuple):
@@ -34,6 +34,7 @@ class Ranking(NamedTuple):
 
     user_e: Tensor  # (B, d)
     attended: Attended | None
+    own_slots: Tensor | None = None  # (B, H, N, 1) slot weights of rel(p_u, q_j), where a model reads them
 
     def histories(self) -> Attended:
         """Return the histories of a model that has them."""
@@ -42,7 +43,10 @@ class Ranking(NamedTuple):
 
 
 class MixtureRecommender(MetricRecommender):
-    """r(u, v) = c(u, v) X with mixtures c `(B, C, R)`; X `(R, d)`, or `(B, R, d)` of each user its own."""
+    """r(u, v) = c(u, v) X with mixtures c `(B, C, R)`; X `(R, d)`, or `(B, R, d)` of each user its own.
+
+    Mixtures of all items are `(R, B, V)`, or `(B, R, V)` where each user has its own X.
+    """
 
     @abstractmethod
     def readout(self, ranking: Ranking, rows: slice) -> Tensor:
@@ -50,14 +54,19 @@ class MixtureRecommender(MetricRecommender):
 
     @abstractmethod
     def block_mixture(self, ranking: Ranking, items: slice) -> BlockMixture:
-        """Return what gives the mixtures `(b, R, V)` of some users of a ranking with a block of items.
+        """Return what gives the mixtures `(R, b, V)` or `(b, R, V)` of some users with a block of items.
 
         What the block's users share is computed once, here.
         """
 
+    @property
+    def user_floats(self) -> int:
+        """Floats that ranking holds for each of its users at once, their scores apart."""
+        return 3 * self._scoring_width(self._eval_history) if self.uses_history else 0
+
     @abstractmethod
     def ranking_floats(self, ranking: Ranking) -> tuple[int, int, int]:
-        """Return the floats that ranking holds per item of a block, per user, and per user and item."""
+        """Return the floats that a block holds per item, per user, and per user and item."""
 
     def ranking(self, users: Tensor) -> Ranking:
         """Return the ranking of `users (B,)`."""
@@ -66,6 +75,19 @@ class MixtureRecommender(MetricRecommender):
             known, positions = history.items.unique(return_inverse=True)  # (J,), (B, H)
             attended = Attended(self.item_embedding(known), positions, history.mask)
         return Ranking(self.user_embedding(users), attended)
+
+    @property
+    def ranking_flops(self) -> int:
+        """Floating-point operations per user and item of a ranking, roughly."""
+        return self.pair_flops
+
+    def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        work = self.n_users * self.n_items * self.ranking_flops
+        return compiled(function, self.compilation, work, self.device)
+
+    @cached_property
+    def _moved_distances(self) -> Callable[..., Tensor]:
+        return self._compiled(moved_distances)
 
     @property
     def block_size(self) -> tuple[int, int]:
@@ -78,9 +100,14 @@ class MixtureRecommender(MetricRecommender):
 
         Plain formula: -||p + r - q||^2, r = c X, with a vector r of d numbers per user and item.
         Identity: ||p + cX - q||^2 = ||p - q||^2 + 2 c.(Xp - Xq) + c (X X^T) c^T.
-        What disappears: (B, I, d); a block of V items holds (b, R, V) for some b users.
+        What disappears: (B, I, d); a block of V items holds (R, b, V) for some b users.
         Caveat: the expansion cancels, to some 1e-6 in float32; `tests/test_models.py` shows it.
         """
+        return torch.cat(
+            [self._score_all(group) for group in users.split(self._rows_within(self.user_floats))]
+        )
+
+    def _score_all(self, users: Tensor) -> Tensor:
         ranking = self.ranking(users)
         scores = ranking.user_e.new_empty(len(users), self.n_items)
         per_item, per_user, per_pair = self.ranking_floats(ranking)
@@ -88,27 +115,36 @@ class MixtureRecommender(MetricRecommender):
         width = min(self._rows_within(per_item + per_pair), most_items, self.n_items)
         count = self._rows_within(per_user + per_pair * width)
         count = max(min(count, floats // (per_pair * width)), 1)
-        for first in range(0, self.n_items, width):
-            items = slice(first, min(first + width, self.n_items))
+        for items in windows(self.n_items, width):
             item_e = self.item_embedding.weight[items]  # (V, d)
             mixture = self.block_mixture(ranking, items)
-            for start in range(0, len(users), count):
-                rows = slice(start, start + count)
-                scores[rows, items] = -moved_distances(
+            for rows in windows(len(users), count):
+                scores[rows, items] = -self._moved_distances(
                     ranking.user_e[rows], item_e, mixture(rows), self.readout(ranking, rows)
                 )
         return scores
 
 
-def moved_distances(user_e: Tensor, item_e: Tensor, mixture: Tensor, readout: Tensor) -> Tensor:
-    """Return ||p + c X - q||^2, `(B, V)`, of `user_e (B, d)`, `item_e (V, d)`, `mixture (B, R, V)`.
+def windows(total: int, size: int) -> Iterator[slice]:
+    """Yield slices that cover `total` places, all of one size, the last one overlapping: one compilation."""
+    for start in range(0, total, size):
+        yield slice(max(min(start, total - size), 0), min(start + size, total))
 
-    `readout` is X, `(R, d)` or `(B, R, d)`.
+
+def moved_distances(user_e: Tensor, item_e: Tensor, mixture: Tensor, readout: Tensor) -> Tensor:
+    """Return ||p + c X - q||^2, `(B, V)`, of `user_e (B, d)`, `item_e (V, d)`.
+
+    `readout` X is `(R, d)` with `mixture (R, B, V)`, or `(B, R, d)` with `mixture (B, R, V)`.
     """
-    user_value = (readout @ user_e.unsqueeze(-1)).squeeze(dim=-1)  # (B, R)
-    linear = user_value.unsqueeze(-1) - readout @ item_e.T  # (B, R, V)
-    quadratic = (readout @ readout.transpose(-1, -2)) @ mixture  # (B, R, V)
-    change = (mixture * (2 * linear + quadratic)).sum(dim=1)  # (B, V)
+    if readout.dim() == 2:
+        of_users = (readout @ user_e.T).unsqueeze(2)  # (R, B, 1)
+        linear = of_users - (readout @ item_e.T).unsqueeze(1)  # (R, B, V)
+        quadratic = ((readout @ readout.T) @ mixture.flatten(1)).view_as(mixture)  # (R, B, V)
+        change = (mixture * (2 * linear + quadratic)).sum(dim=0)  # (B, V)
+    else:
+        linear = readout @ user_e.unsqueeze(2) - readout @ item_e.T  # (B, R, V)
+        quadratic = (readout @ readout.transpose(1, 2)) @ mixture  # (B, R, V)
+        change = (mixture * (2 * linear + quadratic)).sum(dim=1)  # (B, V)
     return (squared_distances(user_e, item_e) + change).clamp_(min=0)
 
 
@@ -182,9 +218,13 @@ class UserAttentionRecommender(MemoryRecommender):
         self.direct_memory = None
 
     @cached_property
-    def _attend_block(self) -> Callable[..., tuple[Tensor, Tensor | None]]:
-        ranking = 4 * self.n_users * self.n_items * self.max_history * self.num_memories
-        return compiled(attend_block, self.compilation, ranking, self.device)
+    def _attend_table(self) -> Callable[..., tuple[Tensor, Tensor | None]]:
+        return self._compiled(attend_table)
+
+    @property
+    def ranking_flops(self) -> int:
+        """Floating-point operations per user and item of a ranking, roughly."""
+        return 4 * self.max_history * self.num_memories
 
     @property
     def pair_flops(self) -> int:
@@ -205,7 +245,7 @@ class UserAttentionRecommender(MemoryRecommender):
         return self._joined(*attend(slots, query, mask, self.attention_smoothing, (own, own_query)), dim=2)
 
     def user_attention_of_block(self, ranking: Ranking, items: slice) -> BlockMixture:
-        """Return what gives the same `(b, R, V)` for a block of items.
+        """Return what gives the same `(R, b, V)` for a block of items.
 
         Identity: the slot weights w_(v,j) of an item pair do not depend on the user.
         What disappears: (B, I, H, d) relations; one table (J, N, V) serves all users of the block.
@@ -215,20 +255,21 @@ class UserAttentionRecommender(MemoryRecommender):
         table = self.memory.slots(known_e, item_e)  # (J, N, V)
 
         def mixture(rows: slice) -> Tensor:
-            query = user_e[rows] @ self.memory.memories.T  # (b, N)
-            listed = (table, positions[rows], mask[rows], query, self.attention_smoothing)
+            query = self.memory.queries(user_e[rows]).unsqueeze(2)  # (N, b, 1)
+            listed = (table, positions[rows], query, mask[rows], self.attention_smoothing)
             if not self.attend_user:
-                return self._attend_block(*listed)[0]
+                return self._attend_table(*listed)[0]
             memory = self.direct_memory or self.memory
-            own = memory.slots(user_e[rows], item_e)  # (b, N, V)
-            return self._joined(*self._attend_block(*listed, (own, user_e[rows] @ memory.memories.T)), dim=1)
+            own = memory.slots(user_e[rows], item_e).transpose(0, 1)  # (N, b, V)
+            own_query = memory.queries(user_e[rows]).unsqueeze(2)  # (N, b, 1)
+            return self._joined(*self._attend_table(*listed, (own, own_query)), dim=0)
 
         return mixture
 
     @property
     def block_size(self) -> tuple[int, int]:
         """Compiled on a CPU, no slot weights are written, and a table of few items stays in the cache."""
-        fused = isinstance(self._attend_block, Compiled) and self.device.type == "cpu"
+        fused = isinstance(self._attend_table, Compiled) and self.device.type == "cpu"
         return (32, 2**23) if fused else super().block_size
 
     def _joined(self, listed: Tensor, own: Tensor | None, dim: int) -> Tensor:

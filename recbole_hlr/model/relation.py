@@ -6,6 +6,8 @@ Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Lear
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +38,10 @@ class RelationMemory(nn.Module):
         keyed = (a.unsqueeze(-2) * self.keys).flatten(-3, -2)  # (..., A N, d)
         logits = keyed @ b.transpose(-1, -2)  # (..., A N, B)
         return logits.unflatten(-2, (-1, len(self.keys))).softmax(dim=-2)  # (..., A, N, B)
+
+    def queries(self, a: Tensor) -> Tensor:
+        """Return M a `(N, A)` of `a (A, d)`: what slot weights are multiplied with for a . rel (Eq. 5)."""
+        return self.memories @ a.T
 
     def pair_slots(self, a: Tensor, b: Tensor) -> Tensor:
         """Return slot weights (Eq. 3) `(..., N)` of `a (..., d)` with `b (..., d)`, row by row."""
@@ -91,32 +97,47 @@ def attend(
 
 @torch.no_grad()
 def attend_block(
-    table: Tensor,
-    positions: Tensor,
-    mask: Tensor,
+    slots: Tensor,
     query: Tensor,
+    mask: Tensor,
     smoothing: float,
     own: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the mixture `(S, N, T)` of `attend` for S lists, each with all T targets of a table.
+    """Return the mixture `(N, S, T)` of `attend` for S lists, each with all of T targets.
 
-    The relations of list s are `table[positions[s]]`, `table (J, N, T)`, `positions (S, H)`; `mask (S, H)`,
-    `query (S, N)`, `own (S, N, T)` and `(S, N)`.
+    `slots (S, H, N, T)`, or `(S, H, N, 1)` where the targets share them, `mask (S, H)`; `query`, and `own`
+    with its query, are `(N, S, T)` with 1 for the S or T that they do not depend on.
+
+    Compiled, the sums over slots are written out: slots stay in registers, and what is kept of a list
+    is exp(logits) alone.
     """
-    slots = table[positions]  # (S, H, N, T)
-    if torch.compiler.is_compiling():  # fused with the look-up: slots are never written
-        logits = (query[:, None, :, None] * slots).sum(dim=2)  # (S, H, T)
+    shared = slots.shape[3] == query.shape[1] == 1
+    if torch.compiler.is_compiling():
+        parts = slots.unbind(dim=2)  # N x (S, H, T or 1)
+        logits = sum(q.unsqueeze(1) * part for q, part in zip(query, parts, strict=True))
+    elif shared:
+        logits = slots.squeeze(dim=3) @ query.squeeze(dim=1)  # (S, H, T)
     else:
-        logits = (query[:, None, None] @ slots).squeeze(dim=2)
-    logits = logits.masked_fill_(~mask.unsqueeze(2), float("-inf"))
-    own_part = None
-    if own is None:
-        weights = attention_weights(logits, smoothing, dim=1)  # (S, H, T)
+        logits = (query.permute(1, 2, 0).unsqueeze(1) @ slots).squeeze(dim=2)  # (S, H, T)
+    exp = logits.masked_fill(~mask.unsqueeze(2), float("-inf")).exp()  # (S, H, T)
+    total = exp.sum(dim=1)  # (S, T)
+    if own is not None:
+        own_exp = (own[1] * own[0]).sum(dim=0).exp()  # (S, T)
+        total = total + own_exp
+    total = total.clamp(min=torch.finfo(exp.dtype).tiny).pow(smoothing)
+    if torch.compiler.is_compiling():
+        mixture = torch.stack([(exp * part).sum(dim=1) for part in parts])
+    elif shared:
+        mixture = (slots.squeeze(dim=3).transpose(1, 2) @ exp).transpose(0, 1)
     else:
-        own_logits = own[1].unsqueeze(1) @ own[0]  # (S, 1, T)
-        weights = attention_weights(torch.cat([logits, own_logits], dim=1), smoothing, dim=1)
-        own_part, weights = weights[:, -1:] * own[0], weights[:, :-1]
-    return slots.mul_(weights.unsqueeze(2)).sum(dim=1), own_part
+        mixture = slots.mul_(exp.unsqueeze(2)).sum(dim=1).transpose(0, 1)
+    return mixture / total, None if own is None else own[0] * (own_exp / total)
+
+
+@torch.no_grad()
+def attend_table(table: Tensor, positions: Tensor, *rest: Any) -> tuple[Tensor, Tensor | None]:
+    """Return `attend_block` of the slots `table[positions]`, of `table (J, N, T)` and `positions (S, H)`."""
+    return attend_block(table[positions], *rest)
 
 
 @torch.no_grad()
