@@ -16,7 +16,8 @@ from recbole.utils import get_trainer, init_seed
 from recbole_hlr import checkpoint, compat
 from recbole_hlr.allocator import keep_freed_memory
 from recbole_hlr.config import LOSS, HLRConfig
-from recbole_hlr.data.build import SplitData, build_loaders, interactions, load_split, seen_in
+from recbole_hlr.data.build import SplitData, build_loaders, interactions, load_split
+from recbole_hlr.data.history import History
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, RunInterrupted
@@ -101,7 +102,7 @@ def assemble(
         keep_freed_memory()
     trainer.eval_collector.data_collect(train_data)  # what metrics ask of the training part
     if config["valid_metric"].lower() == LOSS and valid_data is not None:
-        seen = seen_in(train_data.dataset, valid_data.dataset)
+        seen = History.of(train_data.dataset, valid_data.dataset)
         trainer.valid_triplets = TripletLoader(
             config, valid_data.dataset, seen, config["train_batch_size"], shuffle=False
         )
@@ -320,7 +321,7 @@ def attending_for_test(experiment: Experiment) -> Iterator[None]:
     if not wider or not getattr(model, "uses_history", False):
         yield
         return
-    model.attend_when_scoring(seen_in(train.dataset, valid.dataset).to(model.device))
+    model.attend_when_scoring(History.of(train.dataset, valid.dataset).to(model.device))
     try:
         yield
     finally:

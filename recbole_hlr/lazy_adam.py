@@ -32,8 +32,8 @@ class LazyAdam(torch.optim.Adam):
     A row p in the ball of `max_norm` moves along a line, u = m / sqrt(v): where its end lies in the ball,
     so does the way. Where not, p is pulled back after some steps, p <- s (p - f_j u), but stays in the
     plane of p and u: two numbers per row and step, (x, y) <- s (x, y - f_j), p = x p_0 + y u.
-    Caveat: eps is added to sqrt(v) as it was at the last gradient, which shows where sqrt(v) is near
-    eps = 1e-8. `tests/test_lazy_adam.py` compares with Adam.
+    Caveat: for all missed steps eps sqrt(1 - b2^s) is that of the first, and sqrt(v) does not shrink
+    beside it, which shows where sqrt(v) is near eps = 1e-8. `tests/test_lazy_adam.py` compares with Adam.
 
     A row is read by calling its `nn.Embedding`; before a weight is read as a whole, or the learning
     rate changes, `catch_up` is called.
@@ -83,7 +83,8 @@ class LazyAdam(torch.optim.Adam):
         missed = (self.done - at).double()
         first, second = state["exp_avg"].index_select(0, rows), state["exp_avg_sq"].index_select(0, rows)
         start = weight.index_select(0, rows)  # p_0 (R, d)
-        direction = first / (second.sqrt() + self.param_groups[0]["eps"])  # u (R, d)
+        eps = self.param_groups[0]["eps"] * (1 - _BETAS[1] ** (at + 1).double()).sqrt()  # (R,)
+        direction = first / (second.sqrt() + eps.to(second.dtype).unsqueeze(1))  # u (R, d)
         sums = self._table_until(self.done)[1].to(at.device)
         factor = sums[at] - _DECAY**missed * sums[self.done]  # F (R,)
         factor = (self.param_groups[0]["lr"] * factor).to(start.dtype).unsqueeze(1)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_hlr.data.build import interactions, seen_in
+from recbole_hlr.data.build import interactions
+from recbole_hlr.data.history import History
 
 
 def describe_users(table: pd.DataFrame, train: Any, valid: Any, test: Any) -> pd.DataFrame:
@@ -17,7 +18,7 @@ def describe_users(table: pd.DataFrame, train: Any, valid: Any, test: Any) -> pd
     `history` counts a user's interactions in the loader `train`. Two runs on one data set have the same
     `attrs["split"]` if and only if the same interactions are in each of their parts.
     """
-    lengths = seen_in(train.dataset).lengths.cpu().numpy()  # (U,)
+    lengths = History.of(train.dataset).lengths.cpu().numpy()  # (U,)
     table.insert(1, "history", lengths[np.asarray(test.uid_list)])
     digest = hashlib.sha256()
     for part in (train, valid, test):

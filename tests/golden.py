@@ -315,9 +315,11 @@ def tensorflow_eps(step: int) -> float:
     return 1e-8 / (1 - 0.999**step) ** 0.5
 
 
-def optimizer_of(model: torch.nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+def optimizer_of(model: torch.nn.Module, learning_rate: float, lazy: str = "off") -> torch.optim.Optimizer:
     """The optimizer that `MetricTrainer` trains `model` with, without the run around it."""
     trainer = object.__new__(MetricTrainer)
-    trainer.model, trainer.config = model, {"reg_weight": None}
+    others = {"learner": "adam", "weight_decay": 0.0, "clip_grad_norm": None, "train_batch_size": 1}
+    trainer.model, trainer.config = model, {"reg_weight": None, "lazy_adam": lazy, **others}
+    trainer.device = torch.device("cpu")
     trainer.learner, trainer.learning_rate, trainer.weight_decay = "adam", learning_rate, 0.0
     return trainer._build_optimizer()

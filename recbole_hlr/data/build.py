@@ -69,16 +69,9 @@ def interactions(dataset: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
 
 
-def seen_in(*datasets: Any) -> History:
-    """Return the interactions of several parts of one data set together."""
-    pairs = [interactions(dataset) for dataset in datasets]
-    users, items = (torch.cat(column) for column in zip(*pairs, strict=True))
-    return History.from_pairs(users, items, datasets[0].user_num, datasets[0].item_num)
-
-
 def refuse_saturated_users(parts: list[Any]) -> None:
     """Raise `InputError` naming a user who has every item: no negative could be drawn for them."""
-    lengths = seen_in(*parts).lengths
+    lengths = History.of(*parts).lengths
     full = (lengths >= parts[0].item_num - 1).nonzero()
     if len(full):
         name = parts[0].id2token(parts[0].uid_field, int(full[0]))
@@ -150,10 +143,9 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
     samplers = (None, None, None)
     if sampled or not uses_triplets(config):
         samplers = create_samplers(config, dataset, parts)
+    trained = History.of(parts[0])
     if uses_triplets(config):
-        train = TripletLoader(
-            config, parts[0], seen_in(parts[0]), config["train_batch_size"], config["shuffle"]
-        )
+        train = TripletLoader(config, parts[0], trained, config["train_batch_size"], config["shuffle"])
     else:
         if config.metric:  # the host counts triplets, the models' files count positives
             config["train_batch_size"] *= config["train_neg_sample_args"]["sample_num"]
@@ -163,7 +155,8 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
         if len(parts[n]) and phase in sampled:
             loaders[n] = get_dataloader(config, phase)(config, parts[n], samplers[n], shuffle=False)
         elif len(parts[n]):
-            loaders[n] = RankingLoader(config, parts[n], seen_in(parts[n]), seen_in(*parts[: n + 1]))
+            seen = trained if n == 1 else History.of(*parts[:n])
+            loaders[n] = RankingLoader(config, parts[n], History.of(parts[n]), seen)
     return loaders[0], loaders[1], loaders[2]
 
 

@@ -6,7 +6,7 @@ Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Lear
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -55,6 +55,13 @@ class History:
         indptr = torch.zeros(num_users + 1, dtype=torch.int64, device=pairs.device)
         torch.cumsum(counts, dim=0, out=indptr[1:])
         return cls(indptr, pairs % num_items, num_items)
+
+    @classmethod
+    def of(cls, *parts: Any) -> History:
+        """Build from the interactions of one built data set, or of several parts of one."""
+        fields = parts[0].uid_field, parts[0].iid_field
+        users, items = (torch.cat([part.inter_feat[field] for part in parts]) for field in fields)
+        return cls.from_pairs(users, items, parts[0].user_num, parts[0].item_num)
 
     @property
     def num_users(self) -> int:

@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 
-from recbole_hlr.data.build import seen_in
 from recbole_hlr.data.history import History
 from recbole_hlr.errors import InputError
 
 
 def stored_data(train: Any, name: str) -> dict[str, Any]:
     """Return what a checkpoint keeps of the data set `name` and its training part `train`."""
-    history = seen_in(train)
+    history = History.of(train)
     return {
         "dataset": name,
         "user_field": train.uid_field,
@@ -43,10 +42,11 @@ class StoredData:
 
     def __init__(self, data: dict[str, Any]) -> None:
         self.user_tokens, self.item_tokens = data["user_tokens"], data["item_tokens"]
-        self._sizes = {data["user_field"]: len(self.user_tokens), data["item_field"]: len(self.item_tokens)}
-        self.history = History(data["indptr"], data["items"], len(self.item_tokens))
-        self.inter_feat = {data["user_field"]: self.history.users(), data["item_field"]: self.history.items}
+        self.uid_field, self.iid_field = data["user_field"], data["item_field"]
+        self.user_num, self.item_num = len(self.user_tokens), len(self.item_tokens)
+        self.history = History(data["indptr"], data["items"], self.item_num)
+        self.inter_feat = {self.uid_field: self.history.users(), self.iid_field: self.history.items}
 
     def num(self, field: str) -> int:
         """Return the number of ids of a field, padding included."""
-        return self._sizes[field]
+        return {self.uid_field: self.user_num, self.iid_field: self.item_num}[field]

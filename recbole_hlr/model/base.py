@@ -94,10 +94,7 @@ class MetricRecommender(GeneralRecommender):
         self.max_history = config["max_history"]
         self.eval_cap = self.max_history if config["eval_history"] == "capped" else None
         self.history_sampling = config["history_sampling"]
-        pairs = dataset.inter_feat
-        self.history = History.from_pairs(
-            pairs[self.USER_ID], pairs[self.ITEM_ID], self.n_users, self.n_items
-        ).to(self.device)
+        self.history = History.of(dataset).to(self.device)
         self.attend_when_scoring(self.history)
         self.start_epoch(0)
 

@@ -65,9 +65,13 @@ class HLRPP(UserAttentionRecommender):
         """Draw the histories and audiences of `epoch` anew, from the seed and the epoch alone."""
         super().start_epoch(epoch)
         if self.item_attention == "audience":
-            self.audience = self.history.transposed(self.n_users)
             self._audience_generator = generator_for(self.seed, _TRAIN, epoch)
             self.audience.shuffle(self._audience_generator, self.history_sampling)
+
+    @cached_property
+    def audience(self) -> History:
+        """The users of every item, in training."""
+        return self.history.transposed(self.n_users)
 
     def audience_of(self, users: Tensor, items: Tensor) -> HistoryBatch:
         """Return the users of `items (B, C)` that `users (B,)` attend to, `(B C, A)`."""

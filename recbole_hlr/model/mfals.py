@@ -40,10 +40,7 @@ class MFALS(GeneralRecommender):
         self.regularization = config["regularization"]
         self.regularization_scaling = config["regularization_scaling"]
         self.cg_steps = config["cg_steps"]
-        pairs = dataset.inter_feat
-        self.history = History.from_pairs(
-            pairs[self.USER_ID], pairs[self.ITEM_ID], self.n_users, self.n_items
-        ).to(self.device)
+        self.history = History.of(dataset).to(self.device)
         audience = torch.bincount(self.history.items, minlength=self.n_items)  # (I,)
         self.user_regularization = self._regularization_of(self.history.lengths[1:], self.n_items - 1)
         self.item_regularization = self._regularization_of(audience[1:], self.n_users - 1)

@@ -39,10 +39,7 @@ class TransCF(MetricRecommender):
         self.neighbour_weight = config["neighbour_weight"]
         self.distance_weight = config["distance_weight"]
         self.neighbour_refresh = config["neighbour_refresh"]
-        pairs = dataset.inter_feat
-        self.history = History.from_pairs(
-            pairs[self.USER_ID], pairs[self.ITEM_ID], self.n_users, self.n_items
-        ).to(self.device)
+        self.history = History.of(dataset).to(self.device)
         self.audience = self.history.transposed(self.n_users)
         self._means: tuple[Tensor, Tensor] | None = None  # (U, d), (I, d) of this epoch
 
