@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from recbole.utils import get_trainer, init_seed
 
 from recbole_hlr import checkpoint, compat
@@ -98,6 +99,7 @@ def assemble(
     init_seed(config["seed"], config["reproducibility"])
     built = build_model(config, train_data.dataset)
     trainer = trainer_class(config)(config, built)
+    torch.set_float32_matmul_precision(config["matmul_precision"])
     if config["device"].type == "cpu":
         keep_freed_memory()
     trainer.eval_collector.data_collect(train_data)  # what metrics ask of the training part

@@ -146,6 +146,7 @@ RUN_OPTIONS: dict[str, Option] = {
     "eval_batch_size": _integer(1),
     "eval_memory": _POSITIVE,
     "compile": _choice("auto", "on", "off"),
+    "matmul_precision": _choice("highest", "high", "medium"),
     "lazy_adam": _choice("auto", "on", "off"),
     "learning_rate": _POSITIVE,
     "learner": _choice("adam", "adamw", "sgd", "adagrad", "rmsprop"),

@@ -197,6 +197,7 @@ WRONG = {
     "cg_steps": [0, 2.5],
     "compile": ["yes", True, None],
     "lazy_adam": ["yes", True, None],
+    "matmul_precision": ["bf16", 1, None],
     "epochs": [0, -3, 1.5],
     "train_batch_size": [0],
     "eval_batch_size": [0],

@@ -280,3 +280,13 @@ def test_tensorboard_only_when_asked_for(toy):
         "tfevents" in path.name
         for path in (__import__("pathlib").Path(result.run_dir) / "tensorboard").iterdir()
     )
+
+
+def test_the_precision_of_products_is_that_of_the_run(toy):
+    try:
+        prepare("CML", **toy, matmul_precision="high")
+        assert torch.get_float32_matmul_precision() == "high"
+        prepare("CML", **toy)
+        assert torch.get_float32_matmul_precision() == "highest"
+    finally:
+        torch.set_float32_matmul_precision("highest")
