@@ -9,7 +9,6 @@ L: 130,000 users, 11,500 items, 9.9 M interactions. "Plain" is `benchmarks/plain
 """
 
 import argparse
-import ctypes
 import platform
 import statistics
 import subprocess
@@ -27,7 +26,6 @@ from tabulate import tabulate
 from torch import Tensor
 
 from recbole_hlr import compat
-from recbole_hlr.allocator import keep_freed_memory
 from recbole_hlr.experiment import prepare
 
 H, N, BATCH, SEED = 50, 20, 1000, 1
@@ -87,21 +85,6 @@ def medians(calls: list[Callable[[], Any]], repeats: int) -> list[float]:
     return [statistics.median(values) for values in seconds]
 
 
-def as_by_default(call: Callable[[], Any]) -> Callable[[], Any]:
-    """Return `call` under glibc's own memory policy: blocks above 32 MiB go back to the kernel at once."""
-
-    def under_default() -> None:
-        mallopt = ctypes.CDLL(None).mallopt
-        for option, value in ((-4, 65536), (-3, 2**25), (-1, 2**26)):  # mmaps, their threshold, trimming
-            mallopt(option, value)
-        try:
-            call()
-        finally:
-            keep_freed_memory.__wrapped__()
-
-    return under_default
-
-
 def write_data(size: str, folder: Path) -> None:
     """Write a generated data set, if it is not there yet."""
     if not (folder / size / f"{size}.inter").exists():
@@ -159,13 +142,17 @@ def ranking_lines(folder: Path, size: str, repeats: int) -> list[Line]:
             [
                 lambda m=model: m.score_all(everyone),
                 plainly,
-                as_by_default(plainly),
                 lambda m=model, plus=name == "HLR++": rank_plainly(m, some, plus, 500),
             ],
             repeats,
         )
-        against = ("plain, (I, H, d)", "the same, glibc's own memory policy", "plain, (500, H, d)")
-        for text, seconds, bar in zip(against, theirs, (100, 0, 0), strict=True):
+        apart = measured_apart(PLAIN.format(here=Path(__file__).parent, name=name, items=SIZES[size].items))
+        against = (
+            "plain, (I, H, d)",
+            "plain, (500, H, d)",
+            "plain, in a process without recbole_hlr's memory",
+        )
+        for text, seconds, bar in zip(against, (*theirs, *apart), (100, 0, 0), strict=True):
             per_user = 1e3 * ours / len(everyone), 1e3 * seconds / len(some)
             lines.append(Line(f"{name}, all users ranked on {size}", text, *per_user, "ms/user", bar))
     calls = [
@@ -217,21 +204,20 @@ def our_step(parts: Any) -> Callable[[Interaction], None]:
     return step
 
 
-def step_lines(folder: Path, size: str, repeats: int) -> list[Line]:
+def step_line(folder: Path, size: str, repeats: int) -> Line:
     """One training step of HLR against the plain equations."""
-    parts = experiment("HLR", size, folder, compile="on", use_gpu=False)
+    parts, others = (
+        experiment("HLR", size, folder, compile="on", use_gpu=False, lazy_adam=lazy)
+        for lazy in ("auto", "off")
+    )
     parts.model.train()
     batch = next(iter(parts.train_data))
-    ours, theirs = our_step(parts), plain_step(parts)
+    ours, theirs = our_step(parts), plain_step(others)
     for _ in range(3):  # compiles
         ours(batch)
-    calls = [lambda: ours(batch), lambda: theirs(batch), as_by_default(lambda: theirs(batch))]
-    fast, *plain_ones = (1e3 * value for value in medians(calls, repeats))
-    against = ("plain, default Adam", "the same, glibc's own memory policy")
-    return [
-        Line(f"HLR, one training step on {size}", text, fast, milliseconds, "ms", bar)
-        for text, milliseconds, bar in zip(against, plain_ones, (4, 0), strict=True)
-    ]
+    times = medians([lambda: ours(batch), lambda: theirs(batch)], repeats)
+    milliseconds = [1e3 * value for value in times]
+    return Line(f"HLR, one training step on {size}", "plain, default Adam", *milliseconds, "ms", 4)
 
 
 def epoch_line(folder: Path, model: str, size: str, steps: int, bar: float, at_most: bool) -> Line:
@@ -276,10 +262,19 @@ seconds = time.perf_counter() - started
 print(imported, seconds, peak())
 """
 
+PLAIN = """
+import sys, torch
+sys.path.insert(0, "{here}")
+from performance import large_catalogue, medians, rank_plainly
+model, users = large_catalogue("{name}", {items}), torch.arange(1, 7)
+print(medians([lambda: rank_plainly(model, users, "{name}" == "HLR++")], 3)[0])
+"""
+
 MEMORY = """
 import os, sys, torch
 sys.path.insert(0, "{here}")
-from performance import keep_freed_memory, large_catalogue, peak
+from performance import large_catalogue, peak
+from recbole_hlr.allocator import keep_freed_memory
 model = large_catalogue("{name}", {items})
 keep_freed_memory()
 users = torch.arange(1, 65)
@@ -362,11 +357,17 @@ def main() -> None:
     repeats = 5 if given.full else 3
     for size in (small, large):
         write_data(size, given.data)
-    lines = ranking_lines(given.data, small, repeats)
-    lines += step_lines(given.data, large, repeats)
-    lines.append(epoch_line(given.data, "HLR", small, 200, 3, True))
-    lines.append(epoch_line(given.data, "CML", large, 200, 3, False))
-    rows = [line.row() for line in lines] + fixed_lines(given.data, large)
+    rows: list[list[str]] = []
+
+    def keep(found: list[list[str]]) -> None:
+        rows.extend(found)
+        print(tabulate(found, tablefmt="plain", disable_numparse=True), flush=True)
+
+    keep([step_line(given.data, large, repeats).row()])
+    keep([epoch_line(given.data, "CML", large, 200, 3, False).row()])
+    keep([epoch_line(given.data, "HLR", small, 200, 3, True).row()])
+    keep([line.row() for line in ranking_lines(given.data, small, repeats)])
+    keep(fixed_lines(given.data, large))
     headers = ["what", "against", "ours", "theirs", "ratio and bar", "met"]
     table = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
