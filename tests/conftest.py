@@ -1,5 +1,6 @@
 """A small data set on disk, and options that make a run take a second."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from recbole_hlr import compat
 from recbole_hlr.search.cluster import ray_cluster
 
 compat.quiet_host()
+# A shell starts `command &` with Ctrl-C ignored, and the processes that the tests stop would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_atomic(folder: Path, name: str, users: int = 23, items: int = 17, seed: int = 0) -> Path:
