@@ -16,7 +16,7 @@ from recbole.utils import EvaluatorType, ModelType
 from recbole_hlr import compat
 from recbole_hlr.errors import InputError
 from recbole_hlr.metrics import has_user_values, metric_types, reported
-from recbole_hlr.options import check_values, nearest, refuse
+from recbole_hlr.options import SWITCHES, check_values, nearest, refuse
 from recbole_hlr.protocol import protocol_files
 from recbole_hlr.registry import find_model, is_metric, is_ours
 from recbole_hlr.resources import shipped
@@ -136,6 +136,9 @@ class HLRConfig(Config):
         for key in ("train_neg_sample_args", "eval_args"):  # what is not given stays at its default
             if isinstance(values.get(key), dict):
                 values[key] = {**(self.internal_config_dict.get(key) or {}), **values[key]}
+        for key in SWITCHES:
+            if isinstance(values[key], bool):  # YAML 1.1 reads on and off as booleans
+                values[key] = "on" if values[key] else "off"
         self._check_values(values)
         if self.ours and not self.metric:
             values.update(train_neg_sample_args=None, lr_scheduler=None)  # nothing is drawn, no step taken

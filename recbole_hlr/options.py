@@ -98,6 +98,7 @@ def _is_load_col(value: dict[str, Any]) -> bool:
     return "inter" in value and all(v == "*" or isinstance(v, list) for v in value.values())
 
 
+SWITCHES = ("compile", "lazy_adam")  # auto, on or off
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _NUMBER = r"\s*[-+]?(\d+(\.\d*)?|inf)\s*"
 _INTERVAL = Option(
@@ -145,9 +146,8 @@ RUN_OPTIONS: dict[str, Option] = {
     "train_batch_size": _integer(1),
     "eval_batch_size": _integer(1),
     "eval_memory": _POSITIVE,
-    "compile": _choice("auto", "on", "off"),
+    **dict.fromkeys(SWITCHES, _choice("auto", "on", "off")),
     "matmul_precision": _choice("highest", "high", "medium"),
-    "lazy_adam": _choice("auto", "on", "off"),
     "learning_rate": _POSITIVE,
     "learner": _choice("adam", "adamw", "sgd", "adagrad", "rmsprop"),
     "lr_scheduler": _or_null(_mapping("{name: ..., its arguments}", lambda v: "name" in v)),

@@ -125,6 +125,13 @@ def test_two_configurations_do_not_share_state(toy):
     assert two["user_inter_num_interval"] == "[0,inf)"
 
 
+@pytest.mark.parametrize(("text", "value"), [("on", "on"), ("off", "off"), ('"on"', "on"), ("auto", "auto")])
+def test_a_switch_may_be_bare_in_a_file(tmp_path, toy, text, value):
+    (tmp_path / "my.yaml").write_text(f"compile: {text}\nlazy_adam: {text}\n")
+    config = HLRConfig("CML", config_files=[tmp_path / "my.yaml"], options=toy)
+    assert (config["compile"], config["lazy_adam"]) == (value, value)
+
+
 def test_a_model_class_stands_for_its_name(toy):
     from recbole_hlr.model import HLR
 
@@ -195,8 +202,8 @@ WRONG = {
     "regularization_scaling": [-0.1, 2.1, "x"],
     "confidence_weight": [0, -1, "x"],
     "cg_steps": [0, 2.5],
-    "compile": ["yes", True, None],
-    "lazy_adam": ["yes", True, None],
+    "compile": ["yes", 1, None],
+    "lazy_adam": ["yes", 1, None],
     "matmul_precision": ["bf16", 1, None],
     "epochs": [0, -3, 1.5],
     "train_batch_size": [0],
