@@ -115,7 +115,9 @@ def start_from_pretrained(experiment: Experiment) -> None:
     """Give the model the tables of `pretrained_embeddings`, where that is given."""
     config = experiment.config
     if config.metric and config["pretrained_embeddings"]:
-        start_from(experiment.model, config["pretrained_embeddings"], experiment.train_data.dataset)
+        loaders = (experiment.valid_data, experiment.test_data)
+        held_out = [loader.dataset for loader in loaders if loader is not None]
+        start_from(experiment.model, config["pretrained_embeddings"], experiment.train_data.dataset, held_out)
 
 
 def take_up(experiment: Experiment, run_dir: RunDir | None) -> dict[str, Any]:

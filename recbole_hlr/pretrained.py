@@ -6,13 +6,15 @@ import logging
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from recbole_hlr import checkpoint
+from recbole_hlr.data.history import History
+from recbole_hlr.data.stored import StoredData
 from recbole_hlr.errors import InputError
 from recbole_hlr.model import MetricRecommender
 
@@ -21,14 +23,22 @@ Tables = dict[str, tuple[Sequence[str], Tensor]]  # ids and vectors of "user" an
 ARRAYS = ("user_ids", "user_embedding", "item_ids", "item_embedding")
 
 
-def start_from(model: MetricRecommender, path: str | Path, data: Any) -> None:
+class Pretrained(NamedTuple):
+    """What a run or an .npz file holds: `tables`, vectors `(n, d)`; and for a run, what it trained on."""
+
+    tables: Tables
+    data: StoredData | None
+
+
+def start_from(model: MetricRecommender, path: str | Path, data: Any, held_out: Sequence[Any] = ()) -> None:
     """Give the tables of `model` the rows that the file or run `path` has for ids of the data set `data`.
 
+    Warns where a run was trained on interactions of `held_out`, the validation and test parts of `data`.
     `path` is a run directory, its model.pth, or an .npz with `user_ids (n,)`, `user_embedding (n, d)`,
     `item_ids (m,)`, `item_embedding (m, d)`. Ids that it does not have keep their random start.
     Raises `InputError` where it cannot be read or does not fit.
     """
-    tables = read_tables(Path(path))
+    tables, trained = read_pretrained(Path(path))
     for kind, table, field in (
         ("user", model.user_embedding, data.uid_field),
         ("item", model.item_embedding, data.iid_field),
@@ -51,23 +61,52 @@ def start_from(model: MetricRecommender, path: str | Path, data: Any) -> None:
         with torch.no_grad():
             table.weight[ours.to(table.weight.device)] = rows[theirs].to(table.weight)
         log.info("%d of %d %s vectors taken from %s", len(found), len(tokens) - 1, kind, path)
+    if trained and held_out:
+        _warn_if_seen(path, trained, held_out)
 
 
-def read_tables(path: Path) -> Tables:
+def _warn_if_seen(path: str | Path, trained: StoredData, held_out: Sequence[Any]) -> None:
+    """Warn of held-out interactions that the run `path` was trained on: another seed splits otherwise."""
+    here = held_out[0]
+    places = [
+        torch.tensor([number.get(token, -1) for token in tokens[1:]])
+        for number, tokens in (
+            (here.field2token_id[here.uid_field], trained.user_tokens),
+            (here.field2token_id[here.iid_field], trained.item_tokens),
+        )
+    ]
+    users, items = places[0][trained.history.users() - 1], places[1][trained.history.items - 1]
+    known = (users >= 0) & (items >= 0)
+    theirs = History.from_pairs(users[known], items[known], here.user_num, here.item_num)
+    judged = History.of(*held_out).keys()
+    seen = int(torch.isin(judged, theirs.keys()).sum())
+    if seen:
+        log.warning(
+            "%s was trained on %d of the %d interactions by which this run is validated and tested, "
+            "so its metrics will be too high; a run with the same data, split and seed was not",
+            path,
+            seen,
+            len(judged),
+        )
+
+
+def read_pretrained(path: Path) -> Pretrained:
     """Return the ids and vectors `(n, d)` of users and items that a run or an .npz file holds."""
-    return _read_npz(path) if path.suffix == ".npz" else _read_run(path)
+    return Pretrained(_read_npz(path), None) if path.suffix == ".npz" else _read_run(path)
 
 
-def _read_run(path: Path) -> Tables:
+def _read_run(path: Path) -> Pretrained:
     content = checkpoint.load(path / "model.pth" if path.is_dir() else path)
-    weights = content["best"]["state_dict"]
-    tables: Tables = {}
+    weights, data = content["best"]["state_dict"], StoredData(content["data"])
     for kind in ("user", "item"):
-        name = f"{kind}_embedding.weight"
-        if name not in weights:
-            raise InputError(f"pretrained_embeddings={path}: {content['config']['model']} has no {name}")
-        tables[kind] = (content["data"][f"{kind}_tokens"][1:], weights[name][1:])  # without padding
-    return tables
+        if f"{kind}_embedding.weight" not in weights:
+            model = content["config"]["model"]
+            raise InputError(f"pretrained_embeddings={path}: {model} has no {kind}_embedding.weight")
+    tables = {
+        kind: (tokens[1:], weights[f"{kind}_embedding.weight"][1:])  # without padding
+        for kind, tokens in (("user", data.user_tokens), ("item", data.item_tokens))
+    }
+    return Pretrained(tables, data)
 
 
 def _read_npz(path: Path) -> Tables:

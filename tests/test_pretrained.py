@@ -10,7 +10,7 @@ import torch
 
 from recbole_hlr import InputError, load, prepare, run
 from recbole_hlr.checkpoint import load as load_checkpoint
-from recbole_hlr.pretrained import read_tables
+from recbole_hlr.pretrained import read_pretrained
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def test_a_warm_start_has_the_best_tables_of_the_other_run(toy, cml_run, name, f
 
 def test_rows_are_matched_by_id_not_by_place(toy, cml_run, tmp_path) -> None:
     other = prepare("HLR", **toy, pretrained_embeddings=cml_run, seed=6)  # another split, the same ids
-    ids, rows = read_tables(cml_run)["item"]
+    ids, rows = read_pretrained(cml_run).tables["item"]
     backwards = {"item_ids": np.array(ids[::-1]), "item_embedding": rows.numpy()[::-1]}
-    users, user_rows = read_tables(cml_run)["user"]
+    users, user_rows = read_pretrained(cml_run).tables["user"]
     backwards |= {"user_ids": np.array(users), "user_embedding": user_rows.numpy()}
     np.savez(tmp_path / "t.npz", **backwards)
     model = prepare("HLR", **toy, pretrained_embeddings=tmp_path / "t.npz", seed=6).model
@@ -45,6 +45,26 @@ def test_rows_are_matched_by_id_not_by_place(toy, cml_run, tmp_path) -> None:
     for token in ("i1", "i7"):
         place = data.token2id(data.iid_field, token)
         assert torch.equal(model.item_embedding.weight[place].detach(), rows[list(ids).index(token)])
+
+
+def test_a_start_that_has_seen_the_held_out_part_is_warned_of(toy, cml_run, caplog) -> None:
+    prepare("HLR", **toy, pretrained_embeddings=cml_run, seed=5)
+    assert not caplog.messages
+    other = prepare("HLR", **toy, pretrained_embeddings=cml_run, seed=6)
+
+    def pairs(*loaders) -> set[tuple[str, str]]:
+        parts = [loader.dataset for loader in loaders]
+        names = parts[0].field2id_token
+        return {
+            (names["user_id"][user], names["item_id"][item])
+            for part in parts
+            for user, item in zip(part.inter_feat["user_id"], part.inter_feat["item_id"], strict=True)
+        }
+
+    trained = pairs(prepare("CML", **toy, seed=5).train_data)
+    judged = pairs(other.valid_data, other.test_data)
+    assert len(trained & judged) > 0
+    assert f"on {len(trained & judged)} of the {len(judged)} interactions" in caplog.messages[-1]
 
 
 def npz(path: Path, **changed: np.ndarray) -> Path:
