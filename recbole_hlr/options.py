@@ -126,6 +126,7 @@ MODEL_OPTIONS: dict[str, Option] = {
     "clip_memories": _BOOL,
     "direct_memory": _BOOL,
     "max_memory_norm": _or_null(_POSITIVE),
+    "initial_key_norm": _POSITIVE,
     "item_attention": _choice("history", "audience"),
     "attend_target": _BOOL,
     "neighbour_weight": _NOT_NEGATIVE,

@@ -189,6 +189,7 @@ WRONG = {
     "clip_memories": [0],
     "direct_memory": [2, True],
     "max_memory_norm": [0, "x"],
+    "initial_key_norm": [0, "x", None],
     "protocol": ["papr", "Paper", None, True, ["paper"]],
     "test_history": ["all", "validation", None, True],
     "item_attention": ["users", 1, None],

@@ -235,3 +235,19 @@ def test_without_norms_nothing_is_clipped(name, clip_memories) -> None:
     before = [value.detach().clone() for value in model.parameters()]
     model.clip_weights()
     assert all(value.equal(old) for value, old in zip(model.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("name", ["HLR", "HLR++", "LRML"])
+@pytest.mark.parametrize("length", [1.0, 30.0])
+def test_keys_start_with_the_length_asked_for(name, length) -> None:
+    model = build(
+        name,
+        num_memories=200,
+        initial_key_norm=length,
+        **({"direct_memory": True, "attend_user": True} if name == "HLR" else {}),
+    )
+    memories = memories_of(model)
+    assert len(memories) == (2 if name == "HLR" else 1)
+    for memory in memories:
+        assert memory.keys.norm(dim=1).square().mean().sqrt().item() == pytest.approx(length, rel=0.1)
+        assert memory.memories.norm(dim=1).square().mean().sqrt().item() == pytest.approx(1, rel=0.1)

@@ -26,7 +26,9 @@ class HLR(UserAttentionRecommender):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         if config["direct_memory"]:
-            self.direct_memory = RelationMemory(self.num_memories, config["embedding_size"])
+            self.direct_memory = RelationMemory(
+                self.num_memories, config["embedding_size"], config["initial_key_norm"]
+            )
 
     def memories(self) -> list[RelationMemory]:
         """Return the memory of item-item relations, and that of user-item relations if it is another."""

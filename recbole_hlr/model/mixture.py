@@ -157,7 +157,7 @@ class MemoryRecommender(MixtureRecommender):
         self.clip_memories = config["clip_memories"]
         self.max_memory_norm = config["max_memory_norm"]
         self.num_memories = config["num_memories"]
-        self.memory = RelationMemory(self.num_memories, config["embedding_size"])
+        self.memory = RelationMemory(self.num_memories, config["embedding_size"], config["initial_key_norm"])
 
     @abstractmethod
     def mixture(self, pairs: Pairs) -> Tensor:

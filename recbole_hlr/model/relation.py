@@ -23,12 +23,13 @@ class RelationMemory(nn.Module):
     Caveat: none beyond rounding; `tests/test_models.py` compares with loops in float64.
     """
 
-    def __init__(self, num_memories: int, embedding_size: int) -> None:
+    def __init__(self, num_memories: int, embedding_size: int, key_norm: float = 1.0) -> None:
+        """Start with normal entries: memories of length 1 and keys of length `key_norm`, as expected."""
         super().__init__()
         self.keys = nn.Parameter(torch.empty(num_memories, embedding_size))
         self.memories = nn.Parameter(torch.empty(num_memories, embedding_size))
-        for weight in self.parameters():
-            nn.init.normal_(weight, std=embedding_size**-0.5)
+        for weight, norm in ((self.keys, key_norm), (self.memories, 1.0)):
+            nn.init.normal_(weight, std=norm * embedding_size**-0.5)
 
     def slots(self, a: Tensor, b: Tensor) -> Tensor:
         """Return slot weights (Eq. 3) `(..., A, N, B)` of all pairs of `a (..., A, d)`, `b (..., B, d)`.
