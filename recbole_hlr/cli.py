@@ -119,10 +119,12 @@ def describe(result: RunResult) -> str:
     headers = [result.model, "validation", "test (cohorts)" if result.cohorts else "test"]
     table = tabulate(rows, headers=headers, floatfmt=".4f")
     seconds = ", ".join(f"{name} {value:.1f}" for name, value in result.seconds.items())
+    translation = ", ".join(f"{name} {value:.4f}" for name, value in result.translation.items())
     return (
         f"\n{table}\n\n"
         f"{epoch} of 0 to {result.epochs - 1}{chosen}\n"
-        f"seconds        {seconds}\n"
+        + (f"translation    {translation} over pairs\n" if translation else "")
+        + f"seconds        {seconds}\n"
         f"run directory  {result.run_dir}"
     )
 

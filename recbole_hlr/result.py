@@ -15,6 +15,7 @@ class RunResult:
 
     `best_epoch` counts from 0; it is the last, and `best_valid_score` None, where nothing was
     validated. `cohorts` is {metric: {mean, std}} over cohorts of test users, {} where there are none.
+    `translation` has the `length` and the `deviation` of r(u, v) over pairs, for a metric model with one.
     `seconds` has `prepare`, `fit` (after a resume: of the resumed part) and `evaluate`.
     """
 
@@ -30,6 +31,7 @@ class RunResult:
     test: dict[str, float]
     cohorts: dict[str, dict[str, float]]
     parameters: int
+    translation: dict[str, float]
     seconds: dict[str, float]
     run_dir: str
     version: str
@@ -49,6 +51,7 @@ class RunResult:
             best_epoch=trainer.best_epoch if validated else records[-1]["epoch"],
             epochs=len(records),
             parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
+            translation=trainer.model.describe_translation() if config.metric else {},
             run_dir=str(run_dir),
             version=__version__,
             **measured,

@@ -251,3 +251,23 @@ def test_keys_start_with_the_length_asked_for(name, length) -> None:
     for memory in memories:
         assert memory.keys.norm(dim=1).square().mean().sqrt().item() == pytest.approx(length, rel=0.1)
         assert memory.memories.norm(dim=1).square().mean().sqrt().item() == pytest.approx(1, rel=0.1)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES.values() if name != "CML"])
+def test_length_and_deviation_of_the_translation_are_those_over_pairs(name) -> None:
+    model = build(name)
+    users = torch.arange(1, model.n_users)
+    items = torch.arange(1, model.n_items).expand(len(users), -1)
+    r = model.translation(model.pairs(users, items, model.evaluation_history(users))).flatten(0, 1)
+    found = model.describe_translation(100_000)
+    assert found["length"] == pytest.approx(r.square().sum(dim=1).mean().sqrt().item(), rel=0.02)
+    assert found["deviation"] == pytest.approx(
+        (r - r.mean(dim=0)).square().sum(dim=1).mean().sqrt().item(), rel=0.02
+    )
+
+
+def test_one_slot_is_one_translation_for_all_pairs_and_cml_has_none() -> None:
+    model = build("LRML", num_memories=1)
+    found = model.describe_translation()
+    assert found == pytest.approx({"length": model.memory.memories.norm().item(), "deviation": 0}, abs=1e-9)
+    assert build("CML").describe_translation() == {}

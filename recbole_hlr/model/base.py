@@ -34,7 +34,7 @@ from recbole_hlr.data.history import History, HistoryBatch, generator_for
 from recbole_hlr.model.loss import triplet_loss
 from recbole_hlr.model.relation import clip_norms
 
-_TRAIN, _EVAL = 3, 4  # streams of random numbers: history draws
+_TRAIN, _EVAL, _PAIRS = 3, 4, 5  # streams of random numbers: history draws, pairs to look at
 GIB = 2**30
 
 
@@ -216,6 +216,29 @@ class MetricRecommender(GeneralRecommender):
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Return the scores `(B, I)` of users with all items, larger is better (host interface)."""
         return self.score_all(interaction[self.USER_ID])
+
+    @torch.no_grad()
+    def describe_translation(self, num_pairs: int = 2000) -> dict[str, float]:
+        """Return how long r(u, v) is over random pairs, and how much it varies; {} for a model without one.
+
+        `length` is the root of the mean of ||r||^2, `deviation` that of ||r - mean of r||^2. Where the
+        deviation is 0, r is one vector for all pairs: CML with all users shifted by it.
+        """
+        generator = generator_for(self.seed, _PAIRS)
+        users, items = (
+            torch.randint(1, ids, (num_pairs,), generator=generator).to(self.device)
+            for ids in (self.n_users, self.n_items)
+        )
+        chunk = self._rows_within(self.pair_floats)
+        found = []
+        for user, item in zip(users.split(chunk), items.split(chunk), strict=True):
+            r = self.translation(self.pairs(user, item.unsqueeze(1), self.evaluation_history(user)))
+            if r is None:
+                return {}
+            found.append(r.squeeze(dim=1))
+        r = torch.cat(found)  # (num_pairs, d)
+        moments = {"length": r, "deviation": r - r.mean(dim=0)}
+        return {name: value.square().sum(dim=1).mean().sqrt().item() for name, value in moments.items()}
 
     def score_all(self, users: Tensor) -> Tensor:
         """Return `(B, I)` scores of `users (B,)`: the pair scores of the full grid, in chunks."""
