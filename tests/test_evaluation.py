@@ -363,6 +363,16 @@ def test_the_command_line(tmp_path, toy, capsys):
     assert re.search(r"ndcg@3 +0\.\d{4} +0\.\d{4} ± 0\.\d{4}", out)
     assert f"best epoch     {result.best_epoch} of 0 to 2, by ndcg@10" in out
     assert "fit" not in out
+    assert "translation" not in out  # CML has none
+    hlr = run("HLR", **toy)
+    assert main(["evaluate", hlr.run_dir]) == 0
+    found = re.search(
+        r"^translation +length (\S+), deviation (\S+) over pairs$", capsys.readouterr().out, re.M
+    )
+    assert found is not None
+    assert [float(value) for value in found.groups()] == pytest.approx(
+        list(hlr.translation.values()), abs=1e-4
+    )
     assert re.search(r"RUN_DIR \(command line\): is missing", error(capsys))
     assert re.search(r"RUN_DIR \(command line\): is missing", error(capsys, "--topk=3"))
     assert re.search(r"RUN_DIR \(command line\): are a, b; must be one", error(capsys, "a", "b"))
