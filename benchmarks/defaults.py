@@ -36,6 +36,7 @@ GRID: dict[str, list[dict[str, Any]]] = {
         {"K": 20, "negative_reduction": "soft", "negative_temperature": 1.0, "margin": 1.5},
         {"K": 20, "negative_reduction": "soft", "negative_temperature": 0.5, "margin": 2.0},
         {"K": 20, **SOFT, "negative_temperature": 0.2},
+        {"K": 20, **SOFT, "negative_temperature": 0.25},
         {"K": 20, **SOFT, "negative_temperature": 0.3},
         {"K": 20, **SOFT, "negative_temperature": 0.4},
         {"K": 50, **SOFT, "negative_temperature": 0.3},
