@@ -39,6 +39,7 @@ def start_from(model: MetricRecommender, path: str | Path, data: Any, held_out: 
     Raises `InputError` where it cannot be read or does not fit.
     """
     tables, trained = read_pretrained(Path(path))
+    places: dict[str, Tensor] = {}  # of each of their rows, our id, or 0
     for kind, table, field in (
         ("user", model.user_embedding, data.uid_field),
         ("item", model.item_embedding, data.iid_field),
@@ -58,26 +59,23 @@ def start_from(model: MetricRecommender, path: str | Path, data: Any, held_out: 
                 f"pretrained_embeddings={path}: has none of the data set's {len(tokens) - 1} {kind} ids"
             )
         ours, theirs = torch.tensor(found).T
+        places[kind] = torch.zeros(len(ids), dtype=torch.long).index_copy_(0, theirs, ours)
         with torch.no_grad():
             table.weight[ours.to(table.weight.device)] = rows[theirs].to(table.weight)
         log.info("%d of %d %s vectors taken from %s", len(found), len(tokens) - 1, kind, path)
-    if trained and held_out:
-        _warn_if_seen(path, trained, held_out)
+    if trained is not None and held_out:
+        users = places["user"][trained.history.users() - 1]  # their padding has no row
+        items = places["item"][trained.history.items - 1]
+        _warn_if_seen(path, users, items, held_out)
 
 
-def _warn_if_seen(path: str | Path, trained: StoredData, held_out: Sequence[Any]) -> None:
-    """Warn of held-out interactions that the run `path` was trained on: another seed splits otherwise."""
-    here = held_out[0]
-    places = [
-        torch.tensor([number.get(token, -1) for token in tokens[1:]])
-        for number, tokens in (
-            (here.field2token_id[here.uid_field], trained.user_tokens),
-            (here.field2token_id[here.iid_field], trained.item_tokens),
-        )
-    ]
-    users, items = places[0][trained.history.users() - 1], places[1][trained.history.items - 1]
-    known = (users >= 0) & (items >= 0)
-    theirs = History.from_pairs(users[known], items[known], here.user_num, here.item_num)
+def _warn_if_seen(path: str | Path, users: Tensor, items: Tensor, held_out: Sequence[Any]) -> None:
+    """Warn of held-out interactions that the run `path` was trained on: another seed splits otherwise.
+
+    It was trained on `users (n,)`, `items (n,)`; an id of 0 is one that this data set does not have.
+    """
+    known = (users > 0) & (items > 0)
+    theirs = History.from_pairs(users[known], items[known], held_out[0].user_num, held_out[0].item_num)
     judged = History.of(*held_out).keys()
     seen = int(torch.isin(judged, theirs.keys()).sum())
     if seen:
