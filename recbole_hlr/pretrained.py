@@ -34,8 +34,9 @@ def start_from(model: MetricRecommender, path: str | Path, data: Any, held_out: 
     """Give the tables of `model` the rows that the file or run `path` has for ids of the data set `data`.
 
     Warns where a run was trained on interactions of `held_out`, the validation and test parts of `data`.
-    `path` is a run directory, its model.pth, or an .npz with `user_ids (n,)`, `user_embedding (n, d)`,
-    `item_ids (m,)`, `item_embedding (m, d)`. Ids that it does not have keep their random start.
+    `path` is a run directory or a folder with one, its model.pth, or an .npz with `user_ids (n,)`,
+    `user_embedding (n, d)`, `item_ids (m,)`, `item_embedding (m, d)`. Ids that it does not have keep
+    their random start.
     Raises `InputError` where it cannot be read or does not fit.
     """
     tables, trained = read_pretrained(Path(path))
@@ -94,7 +95,7 @@ def read_pretrained(path: Path) -> Pretrained:
 
 
 def _read_run(path: Path) -> Pretrained:
-    content = checkpoint.load(path / "model.pth" if path.is_dir() else path)
+    content = checkpoint.load(_checkpoint_of(path) if path.is_dir() else path)
     weights, data = content["best"]["state_dict"], StoredData(content["data"])
     for kind in ("user", "item"):
         if f"{kind}_embedding.weight" not in weights:
@@ -105,6 +106,16 @@ def _read_run(path: Path) -> Pretrained:
         for kind, tokens in (("user", data.user_tokens), ("item", data.item_tokens))
     }
     return Pretrained(tables, data)
+
+
+def _checkpoint_of(folder: Path) -> Path:
+    """Return the model.pth of a run directory, or of the only one in a folder, as a benchmark's cell is."""
+    own, inner = folder / "model.pth", sorted(folder.glob("*/model.pth"))
+    if own.is_file() or not inner:
+        return own
+    if len(inner) > 1:
+        raise InputError(f"pretrained_embeddings={folder}: holds {len(inner)} runs; name one of them")
+    return inner[0]
 
 
 def _read_npz(path: Path) -> Tables:

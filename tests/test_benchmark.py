@@ -381,6 +381,20 @@ def test_wrong_options_files_end_in_one_sentence(tmp_path, text, named):
 
 
 @pytest.mark.slow
+def test_a_row_can_start_from_the_same_seeds_cell_of_another_row(words, quick, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "o.yaml").write_text(
+        "all: {embedding_size: 6, train_batch_size: 16, epochs: 2}\n"
+        "models: {CML-2: {model: CML, pretrained_embeddings: 'bench/toy/CML/{seed}'}}\n"
+    )
+    rows = [*words[:2], "--options=o.yaml", "--models=CML,CML-2", "--seeds=2,3", "--out=bench"]
+    assert benchmark(rows).failures == {}
+    for seed in (2, 3):
+        assert f"user vectors taken from bench/toy/CML/{seed}\n" in caplog.text
+    assert "was trained on" not in caplog.text
+    assert all(task.finished for task in plan(Request.of(rows)))
+
+
 def test_a_process_that_dies_fails_its_cell_alone(words, tmp_path):
     tasks = plan(Request.of([*words, "--models=EASE", "--seeds=3", f"--out={tmp_path}"]))
     for task in tasks:

@@ -31,6 +31,15 @@ def test_a_warm_start_has_the_best_tables_of_the_other_run(toy, cml_run, name, f
         assert torch.equal(found[1:], wanted[1:])
 
 
+def test_a_folder_stands_for_the_one_run_in_it(toy, cml_run, tmp_path) -> None:
+    cell = tmp_path / "bench" / "1"
+    shutil.copytree(cml_run, cell / "first")
+    assert torch.equal(read_pretrained(cell).tables["item"][1], read_pretrained(cml_run).tables["item"][1])
+    shutil.copytree(cml_run, cell / "second")
+    with pytest.raises(InputError, match="holds 2 runs; name one of them"):
+        read_pretrained(cell)
+
+
 def test_rows_are_matched_by_id_not_by_place(toy, cml_run, tmp_path) -> None:
     other = prepare("HLR", **toy, pretrained_embeddings=cml_run, seed=6)  # another split, the same ids
     ids, rows = read_pretrained(cml_run).tables["item"]

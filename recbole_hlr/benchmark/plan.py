@@ -31,6 +31,7 @@ SHARED = (
     "filter_inter_by_user_or_item",
     "rm_dup_inter",
 )
+START = "pretrained_embeddings"
 POPULARITY = "AveragePopularity"  # reported for every cell, to hold accuracy against it
 
 
@@ -87,14 +88,15 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
         failure = str(error).replace(f"({KEYWORDS})", f"({given})")
     for seed in request.seeds:
         cell = Cell(dataset, label, seed, request.out)
+        own = of_seed(options, seed)
         task = Task(
             cell,
             model,
-            {**options, "seed": seed, "user_metrics": True, "show_progress": False},
+            {**own, "seed": seed, "user_metrics": True, "show_progress": False},
             request.config_files,
-            command_of(model, dataset, seed, request.config_files, options),
+            command_of(model, dataset, seed, request.config_files, own),
             os.getcwd(),
-            effective and {**effective, "seed": seed},
+            effective and {**of_seed(effective, seed), "seed": seed},
             failure=failure,
         )
         run_dir = cell.run_dir()
@@ -102,6 +104,12 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
             refuse_other_options(run_dir, task.effective)
             task.finished = is_finished(run_dir)
         yield task
+
+
+def of_seed(options: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return options whose start, `pretrained_embeddings`, names the seed where it says {seed}."""
+    start = options.get(START)
+    return {**options, START: start.replace("{seed}", str(seed))} if isinstance(start, str) else options
 
 
 def refuse_other_data(tasks: list[Task]) -> None:
