@@ -37,16 +37,14 @@ TEXT_KEYS = frozenset(
 class ConfigLoader(yaml.SafeLoader):
     """Safe YAML in which, as in RecBole, 1e-3 is a number, and in which no key stands twice."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a mapping with a key given twice."""
-        self.flatten_mapping(node)
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Refuse a mapping with a key given twice; what `<<` brings may be overridden."""
+        node = super().compose_mapping_node(anchor)
+        keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for tag, name in keys:
+            if keys.count((tag, name)) > 1:
+                raise yaml.composer.ComposerError(None, None, f"key {name!r} is given twice", node.start_mark)
+        return node
 
 
 ConfigLoader.add_implicit_resolver(

@@ -345,9 +345,19 @@ def test_metrics_without_a_cut(toy):
 
 def test_yaml_merge_keys_and_quoted_names_of_files(tmp_path, toy):
     file = tmp_path / "with space.yaml"
-    file.write_text("margin: 0.3\nlr_scheduler:\n  <<: {gamma: 0.5}\n  name: exponential\n")
+    file.write_text("margin: 0.3\nlr_scheduler:\n  <<: {gamma: 0.5, name: cosine}\n  name: exponential\n")
     config = HLRConfig("HLR", options=toy, arguments=[f"--config_files=['{file}']"])
     assert config["lr_scheduler"] == {"name": "exponential", "gamma": 0.5}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["margin: 1\nmargin: 2", "lr_scheduler: {a: 1, a: 1}", "lr_scheduler: {<<: {a: 1}, a: 2, a: 3}"],
+)
+def test_a_key_given_twice_is_refused(tmp_path, toy, text):
+    (tmp_path / "two.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"two\.yaml.*'(margin|a)' is given twice"):
+        HLRConfig("HLR", config_files=[tmp_path / "two.yaml"], options=toy)
 
 
 @pytest.mark.parametrize("text", ["5: x", "on: true", "epochs: 2019-13-45"])
