@@ -380,7 +380,6 @@ def test_wrong_options_files_end_in_one_sentence(tmp_path, text, named):
 # --- processes -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_row_can_start_from_the_same_seeds_cell_of_another_row(words, quick, tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "o.yaml").write_text(
@@ -395,6 +394,7 @@ def test_a_row_can_start_from_the_same_seeds_cell_of_another_row(words, quick, t
     assert all(task.finished for task in plan(Request.of(rows)))
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_fails_its_cell_alone(words, tmp_path):
     tasks = plan(Request.of([*words, "--models=EASE", "--seeds=3", f"--out={tmp_path}"]))
     for task in tasks:
