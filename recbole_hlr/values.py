@@ -32,6 +32,10 @@ TEXT_KEYS = frozenset(
         "ray_address",
     }
 )
+UNCONSTRUCTED = (
+    "tag:yaml.org,2002:merge",
+    "tag:yaml.org,2002:value",
+)  # the keys << and =, no values of their own
 
 
 class ConfigLoader(yaml.SafeLoader):
@@ -40,10 +44,11 @@ class ConfigLoader(yaml.SafeLoader):
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Refuse a mapping with a key given twice; what `<<` brings may be overridden."""
         node = super().compose_mapping_node(anchor)
-        keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for tag, name in keys:
-            if keys.count((tag, name)) > 1:
-                raise yaml.composer.ComposerError(None, None, f"key {name!r} is given twice", node.start_mark)
+        scalars = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        keys = [key.value if key.tag in UNCONSTRUCTED else self.construct_object(key) for key in scalars]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.composer.ComposerError(None, None, f"key {key!r} is given twice", node.start_mark)
         return node
 
 

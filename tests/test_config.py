@@ -352,11 +352,16 @@ def test_yaml_merge_keys_and_quoted_names_of_files(tmp_path, toy):
 
 @pytest.mark.parametrize(
     "text",
-    ["margin: 1\nmargin: 2", "lr_scheduler: {a: 1, a: 1}", "lr_scheduler: {<<: {a: 1}, a: 2, a: 3}"],
+    [
+        "margin: 1\nmargin: 2",
+        "lr_scheduler: {a: 1, a: 1}",
+        "lr_scheduler: {<<: {a: 1}, a: 2, a: 3}",
+        "lr_scheduler: {on: 1, true: 2}",
+    ],
 )
 def test_a_key_given_twice_is_refused(tmp_path, toy, text):
     (tmp_path / "two.yaml").write_text(text)
-    with pytest.raises(InputError, match=r"two\.yaml.*'(margin|a)' is given twice"):
+    with pytest.raises(InputError, match=r"two\.yaml.*('margin'|'a'|True) is given twice"):
         HLRConfig("HLR", config_files=[tmp_path / "two.yaml"], options=toy)
 
 
