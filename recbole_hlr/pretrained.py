@@ -17,6 +17,7 @@ from recbole_hlr.data.history import History
 from recbole_hlr.data.stored import StoredData
 from recbole_hlr.errors import InputError
 from recbole_hlr.model import MetricRecommender
+from recbole_hlr.rundir import RunDir
 
 log = logging.getLogger("recbole_hlr")
 Tables = dict[str, tuple[Sequence[str], Tensor]]  # ids and vectors of "user" and of "item"
@@ -110,12 +111,12 @@ def _read_run(path: Path) -> Pretrained:
 
 def _checkpoint_of(folder: Path) -> Path:
     """Return the model.pth of a run directory, or of the only one in a folder, as a benchmark's cell is."""
-    own, inner = folder / "model.pth", sorted(folder.glob("*/model.pth"))
+    own, inner = RunDir(folder).checkpoint, RunDir.inside(folder)
     if own.is_file() or not inner:
         return own
     if len(inner) > 1:
         raise InputError(f"pretrained_embeddings={folder}: holds {len(inner)} runs; name one of them")
-    return inner[0]
+    return inner[0].checkpoint
 
 
 def _read_npz(path: Path) -> Tables:

@@ -69,6 +69,13 @@ class RunDir:
             raise InputError(f"{path}: is no run directory (it has no config.yaml of a run)")
         return run_dir
 
+    @classmethod
+    def inside(cls, folder: Path) -> list[RunDir]:
+        """Return the run folders in a folder, as a benchmark's cell is one; those not yet made are hidden."""
+        return sorted(
+            (cls(file.parent) for file in folder.glob("[!.]*/config.yaml")), key=lambda run: run.path
+        )
+
     def write_metrics(self, records: list[dict[str, Any]]) -> None:
         """Write one JSON line per epoch."""
         lines = "".join(json.dumps(record) + "\n" for record in records)

@@ -31,10 +31,10 @@ class Cell:
 
     def run_dir(self) -> RunDir | None:
         """Return the cell's run, finished or not; `InputError` where there are several."""
-        found = sorted(file.parent for file in self.folder.glob("[!.]*/config.yaml"))
+        found = RunDir.inside(self.folder)
         if len(found) > 1:
             raise InputError(f"{self.folder}: holds {len(found)} runs; must hold one, delete the others")
-        return RunDir.open(found[0]) if found else None
+        return RunDir.open(found[0].path) if found else None
 
     def record(self) -> dict[str, Any]:
         """Return what `write` wrote."""
