@@ -319,6 +319,22 @@ def test_a_parquet_file_with_odd_types(tmp_path):
     ]
 
 
+def test_a_parquet_file_with_instants_between_microseconds(tmp_path):
+    times = pd.to_datetime(["2026-01-31 00:00:00", "2026-01-31 00:00:00.123456789"], format="mixed")
+    path = tmp_path / "my.parquet"
+    pd.DataFrame({"uid": ["1", "2"], "sku": ["a", "b"], "ts": times.astype("datetime64[ns]")}).to_parquet(
+        path
+    )
+    convert("table", path, tmp_path / "out", name="shop", columns={**COLUMNS, "timestamp": "ts"})
+    seconds = [float(row[2]) for row in lines_of(tmp_path / "out", "shop")[1:]]
+    assert seconds == [1769817600, 1769817600.123456]
+
+
+def test_a_column_called_pk_is_no_archive(tmp_path):
+    shop(tmp_path, "PK,uid,sku\n1,2,3\n")
+    assert lines_of(tmp_path / "out", "shop")[1:] == [["2", "3"]]
+
+
 def test_a_table_with_line_breaks_in_values(tmp_path, monkeypatch):
     """Wherever the blocks end; the number of a line counts those within values."""
     text = 'uid,sku,note\n1,a,"two\nlines"\n2,b,"say ""so""\r\n,,,\n"\n3,c\n\n4,"d",""\n5,"e\nf",x\n6,f,x,y\n'
@@ -338,9 +354,11 @@ def test_a_table_with_line_breaks_in_values(tmp_path, monkeypatch):
     [
         ('uid;sku;note\nx\n1;a;"two\nli,nes"\n2;b\n', [["1", "a"]], [2, 5]),
         ('uid\tsku\tnote\n1\ta\t"two\nlines"\n2\tb\n', [["1", "a"]], [4]),
-        ('uid,sku\n1,2\n3,"a\n4,b\n', [["1", "2"]], [3]),  # a quote that is not closed
+        ('uid,sku\n1,2\n3,"a\n4,b\n', [["1", "2"], ["4", "b"]], [3]),  # a quote that is not closed
+        ('uid\tsku\tnote\n1\ta\t"Heroes\n2\tb\tc\n3\n', [["2", "b"]], [2, 4]),  # in a column not asked for
+        ('uid,sku,note\n1,a,"x\n2,b,"y, z"\n3,c,"two\nlines"\n', [["2", "b"], ["3", "c"]], [2]),
         ('uid,sku\n1,2\n3,5" pipe\n4,5\n6\n', [["1", "2"], ["3", '5" pipe'], ["4", "5"]], [5]),
-        (f'uid,sku,note\n1,2,"{"x" * 200_000}\n"\n3,4\n5,6,\n', [["1", "2"], ["5", "6"]], [3]),
+        (f'uid,sku,note\n1,2,"{"x" * 200_000}\n"\n3,4\n5,6,\n', [["1", "2"], ["5", "6"]], [4]),
         ("uid,sku\r1,2\r3\r4,5", [["1", "2"], ["4", "5"]], [3]),  # line breaks of old
         ('"uid\nx",uid,sku\n,1,2\n,3\n', [["1", "2"]], [4]),
     ],
@@ -350,6 +368,21 @@ def test_odd_tables(tmp_path, text, kept, where):
     report = shop(tmp_path, text)
     assert [row[:2] for row in lines_of(tmp_path / "out", "shop")[1:]] == kept
     assert [int(re.search(r"csv, line (\d+)", line)[1]) for line in report.first_malformed] == where
+
+
+def test_an_open_quote_takes_no_other_line(tmp_path, monkeypatch):
+    """Wherever the blocks end; with `strict` the conversion stops there."""
+    rows = [f"{n}\ta{n % 7}\t{'?' if n % 40 else chr(34) + 'Heroes'}" for n in range(1, 200)]
+    text = "\n".join(["uid\tsku\ttitle", *rows])
+    for block in (64, 300, 10**6):
+        monkeypatch.setattr(source, "BLOCK", block)
+        report = shop(tmp_path, text, overwrite=True)
+        assert (report.malformed, report.before.interactions) == (4, 195)
+        assert [line.split(", ")[1] for line in report.first_malformed] == [
+            f"line {n}: opens a quote that is not closed" for n in (41, 81, 121, 161)
+        ]
+    with pytest.raises(InputError, match="line 41: opens a quote"):
+        shop(tmp_path, text, overwrite=True, strict=True)
 
 
 def test_blocks_change_nothing(tmp_path, monkeypatch):
@@ -604,7 +637,7 @@ def test_a_line_that_does_not_end(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(source, "BLOCK", 2**10)
     (tmp_path / "u.data").write_bytes(b"\0" * 2**12)
     line = refusal(capsys, tmp_path, "movielens", tmp_path / "u.data", "--name=films")
-    assert "a line, or a value between quotes, is longer" in line
+    assert "a line is longer than 16 MiB" in line
 
 
 @pytest.mark.parametrize(

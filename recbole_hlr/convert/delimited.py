@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +15,14 @@ import pyarrow.compute
 import pyarrow.csv
 
 from recbole_hlr.convert.rows import Malformed, Parsed
-from recbole_hlr.convert.source import Block
+from recbole_hlr.convert.source import BLOCK, Block
 
 
 class Delimited(NamedTuple):
-    """Lines of values between delimiters; `fields` says which column holds what."""
+    """Lines of values between delimiters; `fields` says which column holds what.
+
+    `quoted`: a value may stand between double quotes, and then hold delimiters and line breaks.
+    """
 
     delimiter: str
     width: int
@@ -26,7 +31,10 @@ class Delimited(NamedTuple):
     quoted: bool = False
 
     def parse(self, block: Block) -> Parsed:
-        """Return the rows of a block; a line with more or fewer columns is malformed."""
+        """Return the rows of a block.
+
+        A line with more or fewer columns is malformed, and one that opens a quote and does not close it.
+        """
         data, first = block
         if self.header and first == 1:
             count = header_lines(data, self.delimiter)
@@ -34,13 +42,18 @@ class Delimited(NamedTuple):
         delimiter = self.delimiter
         if len(delimiter) > 1:  # pyarrow takes one character
             data, delimiter = data.replace(delimiter.encode(), b"\t"), "\t"
+        malformed = []
         table, refused = self._read(data, delimiter)
-        count = len(table) + len(refused)
-        lines = record_lines(data, first, count, delimiter)
-        malformed = [
+        if self.quoted and (len(table) + len(refused) < line_count(data) or ends_open(data)):
+            data, opened = without_open_quotes(data, delimiter)
+            malformed = [Malformed(first + line, "opens a quote that is not closed") for line in opened]
+            table, refused = self._read(data, delimiter)
+        lines = record_lines(data, first, len(table) + len(refused), delimiter)
+        malformed += [
             Malformed(int(lines[row]), f"has {found} columns; must have {self.width}")
             for row, found in refused
         ]
+        malformed.sort()
         columns = {field: table.column(str(at)).combine_chunks() for field, at in self.fields.items()}
         lines = np.delete(lines, [row for row, _ in refused])
         return without_blank(Parsed(columns, lines, malformed), data, first)
@@ -80,16 +93,68 @@ def header_lines(data: bytes, delimiter: str) -> int:
     return reader.line_num
 
 
+def line_count(data: bytes) -> int:
+    """Return the number of lines, the last of which need not end."""
+    return data.count(b"\n") + (not data.endswith(b"\n"))
+
+
+def ends_open(data: bytes) -> bool:
+    """Say whether the last line may open a quote that is not closed."""
+    return data.rstrip(b"\n").rpartition(b"\n")[2].count(b'"') % 2 == 1
+
+
+@contextlib.contextmanager
+def long_values() -> Iterator[None]:
+    """Let the standard library read values longer than its 128 KiB, while this lasts."""
+    limit = csv.field_size_limit(2 * BLOCK)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
+def without_open_quotes(data: bytes, delimiter: str) -> tuple[bytes, list[int]]:
+    """Return `data` with those lines emptied that open a quote and do not close it, and which they are.
+
+    Such a quote takes in whole lines, up to the end or to the quote that opens another value, after
+    which that value's text follows instead of a delimiter.
+    """
+    lines = io.StringIO(data.decode(), newline="").readlines()
+    opened: list[int] = []
+    place = 0  # where the reader began
+    with long_values():
+        while place < len(lines):
+            reader = csv.reader(itertools.islice(lines, place, None), delimiter=delimiter)
+            begin = place
+            for _ in reader:
+                end = place + reader.line_num
+                if end - begin + (end == len(lines)) > 1 and not is_record(lines[begin:end], delimiter):
+                    opened.append(begin)
+                    lines[begin] = "\n"
+                    end = begin + 1
+                    break
+                begin = end
+            place = end
+    return "".join(lines).encode(), opened
+
+
+def is_record(lines: list[str], delimiter: str) -> bool:
+    """Say whether lines are one record whose quotes close, each at the end of its value."""
+    try:
+        return len(list(csv.reader(lines, delimiter=delimiter, strict=True))) == 1
+    except csv.Error:
+        return False
+
+
 def record_lines(data: bytes, first: int, count: int, delimiter: str) -> np.ndarray:
     """Return the line `(count,)` on which each record begins; the first is `first`.
 
-    Where it cannot be told, for a value of more than 128 KiB or a line break of another kind, records
-    are counted instead.
+    Where it cannot be told, for a line break of another kind, records are counted instead.
     """
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    lines = line_count(data)
     if lines != count:
         reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter)
-        with contextlib.suppress(csv.Error):
+        with contextlib.suppress(csv.Error), long_values():
             ends = [reader.line_num for _ in reader]
             if len(ends) == count:
                 return first + np.array([0, *ends][:count], dtype=np.int64)

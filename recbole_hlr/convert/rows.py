@@ -47,7 +47,7 @@ def as_text(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        column = column.cast(pa.timestamp("us")).cast(pa.int64()).cast(pa.float64())
+        column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64()).cast(pa.float64())
         column = pa.compute.divide(column, 1e6)
     if pa.types.is_floating(column.type):
         column = column.cast(pa.float64())

@@ -19,6 +19,7 @@ from recbole_hlr.errors import InputError
 
 BLOCK = 2**24  # bytes that are parsed at a time, and the longest line
 PACKED = re.compile(r"\.(gz|xz|zip)$", re.IGNORECASE)
+ZIPPED = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")  # what a zip archive begins with
 DAMAGE = (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile)
 
 
@@ -50,7 +51,7 @@ def entries(path: Path) -> list[Entry]:
         if path.is_dir():
             return [Entry(file) for file in sorted(path.iterdir()) if file.is_file()]
         with path.open("rb") as file:
-            if not file.read(4).startswith(b"PK"):
+            if file.read(4) not in ZIPPED:
                 return [Entry(path)]
             members = zipfile.ZipFile(file).infolist()
     except OSError as error:
@@ -136,17 +137,20 @@ def blocks(entry: Entry, encoding: str, quoted: bool = False) -> Iterator[Block]
 
 
 def rest_of_line(stream: IO[bytes], data: bytes, quoted: bool, where: str) -> bytes:
-    """Return what follows `data` up to the end of its last line."""
+    """Return what follows `data` up to the end of its last line.
+
+    A quote that is not closed within another block is none: the lines end where they end.
+    """
     parts, size = [data[-1:]], 0
     inside = quoted and data.count(b'"') % 2 == 1
-    while inside or not parts[-1].endswith(b"\n"):
+    while (inside and size < BLOCK) or not parts[-1].endswith(b"\n"):
         more = stream.readline(BLOCK)
-        size += len(more)
-        if size >= BLOCK:
-            raise InputError(f"{where}: a line, or a value between quotes, is longer than 16 MiB")
         if not more:
             break
+        if len(more) == BLOCK and not more.endswith(b"\n"):
+            raise InputError(f"{where}: a line is longer than 16 MiB")
         parts.append(more)
+        size += len(more)
         inside ^= quoted and more.count(b'"') % 2 == 1
     return b"".join(parts[1:])
 
