@@ -65,6 +65,7 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     changed = {**options, **command}
     if "valid_metric" not in changed:
         options["valid_metric"] = reported_metric(changed, stored)
+    options["user_metrics"] = stored["user_metrics"] = False  # nothing is written
     given = HLRConfig(None, None, [folder.config], options, command)
     refuse_changes(stored, names, given, EVALUATE_KEYS, "an evaluation")
     experiment = assemble(stored["model"], stored["dataset"], [folder.config], command, options)

@@ -26,6 +26,7 @@ TEXT_KEYS = frozenset(
         "lazy_adam",
         "models",  # of a benchmark, as are the following
         "datasets",
+        "seeds",
         "baseline",
         "options",
         "out",
@@ -52,11 +53,21 @@ class ConfigLoader(yaml.SafeLoader):
         return node
 
 
-ConfigLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*)?\.?\d+[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+class ConfigDumper(yaml.SafeDumper):
+    """YAML that `ConfigLoader` reads back: a text that looks like its numbers stands in quotes."""
+
+
+for kind in (ConfigLoader, ConfigDumper):
+    kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(\d[\d_]*)?\.?\d+[eE][-+]?\d+$"),
+        list("-+0123456789."),
+    )
+
+
+def dump_yaml(value: Any, **style: Any) -> str:
+    """Return a value as YAML that `ConfigLoader` reads back."""
+    return yaml.dump(value, Dumper=ConfigDumper, allow_unicode=True, **style)
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from recbole_hlr.benchmark.run import benchmark
 from recbole_hlr.benchmark.settings import Settings
 from recbole_hlr.benchmark.worker import run_cell
 from recbole_hlr.cli import main
+from recbole_hlr.rundir import RunDir
 from recbole_hlr.values import load_yaml, parse_scalar
 from tests.conftest import write_atomic
 
@@ -154,6 +155,33 @@ def test_models_with_other_data_than_the_others_are_refused_before_anything_runs
         benchmark([*words, "--models=CML,EASE", f"--out={tmp_path / 'bench'}"])
 
 
+def test_a_model_that_is_added_is_ranked_like_those_that_are_there(done, words, monkeypatch):
+    monkeypatch.setattr(module, "run_in_processes", None)
+    with pytest.raises(InputError, match=r"eval_args=.*uni5.* \(Pop\): must be the same for all models"):
+        benchmark([*words, "--models=Pop", "--eval_args={mode: uni5}", f"--out={done}"])
+
+
+@pytest.mark.parametrize("split", ["{RS: [8, 2, 0]}", "{LS: valid_only}"])
+def test_a_split_without_a_test_part_is_refused_before_anything_runs(split, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "run_in_processes", None)
+    with pytest.raises(InputError, match=r"eval_args=.* \(command line or options file\): .* a test part"):
+        benchmark([*words, "--models=EASE", f"--eval_args={{split: {split}}}", f"--out={tmp_path}"])
+
+
+def test_a_cell_whose_run_leaves_nothing_for_the_tables_fails(words, quick, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(RunDir, "write_users", lambda *_: None)
+    assert main(["benchmark", *words, "--models=EASE", "--seeds=1", f"--out={tmp_path}"]) == 2
+    assert "left no test metrics of users" in capsys.readouterr().err
+
+
+def test_a_cell_is_evaluated_with_metrics_of_items(done, capsys):
+    (run_dir,) = (done / "toy/EASE/1").glob("EASE-*")
+    assert main(["evaluate", str(run_dir), "--metrics=[CatalogueCoverage]"]) == 0
+    assert "cataloguecoverage@10" in capsys.readouterr().out
+    assert main(["evaluate", str(run_dir), "--user_metrics=true"]) == 2
+    assert "cannot change in an evaluation" in capsys.readouterr().err
+
+
 def test_a_terminal_shows_what_happens_and_a_pipe_only_what_failed(tmp_path, monkeypatch, capsys):
     cells = [Cell("toy", model, 1, tmp_path) for model in ("CML", "BPR")]
     for terminal in (True, False):
@@ -180,7 +208,8 @@ def test_the_command_of_a_cell_repeats_it(done, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "value", [1e-05, None, True, [1, "a b"], {"RS": [8, 1, 1]}, "true", "[10,inf)", "x y", 3, "é"]
+    "value",
+    [1e-05, None, True, [1, "a b"], {"RS": [8, 1, 1]}, "true", "1e-3", "1e3", "[10,inf)", "x y", 3, "é"],
 )
 def test_values_on_a_command_line_are_read_back(value):
     assert parse_scalar(as_word("some_key", value)) == value
@@ -297,7 +326,8 @@ def test_models_are_named_as_the_paper_does_and_once():
         (["--models=CML", "--datasets=../x"], "must be names of folders"),
         (["--seeds=0"], "seeds=0"),
         (["--seeds=a"], "seeds=a"),
-        (["--seeds=true"], "seeds=True"),
+        (["--seeds=true"], "seeds=true"),
+        (["--seeds=1:30"], "seeds=1:30"),
         (["--jobs=0"], "jobs=0"),
         (["--jobs=two"], "jobs=two"),
         (["--seed=3"], "seed .*--seeds"),

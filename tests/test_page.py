@@ -10,6 +10,8 @@ import pytest
 
 from recbole_hlr import InputError
 from recbole_hlr.benchmark import benchmark
+from recbole_hlr.benchmark.page import section
+from recbole_hlr.benchmark.results import make_report
 from tests.cells import make_benchmark, make_cell
 
 HOSTILE = "<img src=x onerror=alert(1)>&amp;"
@@ -54,6 +56,32 @@ def test_the_best_and_the_second_are_marked_among_models_with_all_seeds(tmp_path
     assert latex.count(r"\textbf") == text.count("**") / 2 == 2  # one for each of two metrics
     assert "Pop (1 of 3 seeds)" in text
     assert {"\\toprule", "\\midrule", "\\bottomrule"} <= set(re.findall(r"\\\w+rule", latex))
+
+
+def test_models_that_lack_different_seeds_are_not_marked(tmp_path):
+    for model, seeds in (("CML", (2, 3)), ("EASE", (1, 2)), ("BPR", (1, 2, 3))):
+        for seed in seeds:
+            make_cell(tmp_path, "shop", model, seed)
+    report = report_of(tmp_path)
+    assert {m: row["rank"] for m, row in accuracy(report).items()} == {"CML": None, "EASE": None, "BPR": None}
+    text = (tmp_path / "results.md").read_text()
+    assert "CML (2 of 3 seeds)" in text
+    assert "EASE (2 of 3 seeds)" in text
+
+
+def test_figures_stand_under_their_metrics_where_models_were_measured_by_others(tmp_path):
+    make_cell(tmp_path, "shop", "CML", 1)
+    make_cell(tmp_path, "shop", "EASE", 1, test={"hit@5": 0.75, "ndcg@5": 0.25})
+    shown = section(make_report(tmp_path, [], [], None), "shop")
+    texts = {
+        row["label"]: dict(zip(shown["metrics"], (cell["text"] for cell in row["cells"]), strict=True))
+        for row in shown["rows"]
+    }
+    assert texts["EASE"]["hit@5"] == "0.7500"
+    assert texts["EASE"]["ndcg@5"].startswith("0.2500 [")
+    assert texts["EASE"]["recall@5"] == texts["EASE"]["averagepopularity@5"] == texts["CML"]["hit@5"] == ""
+    page = report_of(tmp_path) and (tmp_path / "results.html").read_text()
+    assert page.count('<td data-value=""></td>') == 3
 
 
 def test_rows_come_in_the_order_that_is_asked_for(tmp_path):

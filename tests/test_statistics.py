@@ -97,6 +97,15 @@ def test_the_direction_of_all_figures_is_that_of_the_model():
         assert verdict(row.replace({row["t_holm"]: 0.06})) == ""
 
 
+def test_differences_that_are_equal_but_for_rounding_tie():
+    """.3 - .2 is less than .4 - .3 in float64, and both are a tenth."""
+    baseline = np.repeat([0.2, 0.4], 100)
+    found = compare(np.repeat([0.3, 0.3], 100), baseline)  # a hundred gain, a hundred lose
+    assert (found["rank_biserial"], found["wilcoxon_p"]) == (0, 1)
+    thirds = np.full(30, 0.1 + 0.2 + 0.3) / 3
+    assert compare(thirds, np.full(30, 0.3 + 0.2 + 0.1) / 3)["wilcoxon_p"] == 1  # and these are no difference
+
+
 def test_equal_values_and_one_user_show_nothing_and_a_constant_gain_does():
     values = np.random.default_rng(0).random(50)
     for ours, theirs in ((values, values), (values[:1] + 1, values[:1])):

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_hlr.benchmark.cells import Cell
+from recbole_hlr.values import load_yaml
 
 
 @dataclass
@@ -39,6 +40,13 @@ class Finished:
         run_dir = self.cell.run_dir()
         assert run_dir is not None
         return pd.read_parquet(run_dir.users)
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """All options of the run."""
+        run_dir = self.cell.run_dir()
+        assert run_dir is not None
+        return load_yaml(run_dir.config)
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment
 from markupsafe import Markup
 from plotly.io import to_html
@@ -16,6 +17,7 @@ from recbole_hlr.benchmark.results import Report
 from recbole_hlr.version import __version__
 
 PARTS = ("page.css", "page.js")
+NOT_MEASURED = {"text": "", "value": "", "rank": None}
 
 
 def page(report: Report) -> str:
@@ -41,6 +43,7 @@ def page(report: Report) -> str:
 def section(report: Report, dataset: str) -> dict[str, Any]:
     """Return what the page shows of one data set."""
     rows = report.accuracy[report.accuracy["dataset"] == dataset]
+    metrics = list(rows["metric"].unique())
     tests = [
         {"metric": metric, "table": tables.shown_tests(report, dataset, metric)}
         for metric in report.significance["metric"].unique()
@@ -48,14 +51,11 @@ def section(report: Report, dataset: str) -> dict[str, Any]:
     return {
         "name": dataset,
         "main": report.main[dataset],
-        "metrics": list(rows["metric"].unique()),
+        "metrics": metrics,
         "rows": [
             {
                 "label": tables.label(report, dataset, model),
-                "cells": [
-                    {"text": tables.cell(row), "value": row.mean, "rank": row.rank}
-                    for row in of_model.itertuples()
-                ],
+                "cells": shown_cells(of_model, metrics),
                 "cost": report.cost[(report.cost["dataset"] == dataset) & (report.cost["model"] == model)]
                 .iloc[0]
                 .to_dict(),
@@ -65,6 +65,15 @@ def section(report: Report, dataset: str) -> dict[str, Any]:
         "tests": [entry for entry in tests if len(entry["table"])],
         "figures": [(heading, drawn(figure)) for heading, figure in figures(report, dataset)],
     }
+
+
+def shown_cells(of_model: pd.DataFrame, metrics: list[str]) -> list[dict[str, Any]]:
+    """Return a model's row of the table, a cell for each of `metrics`, empty where it was not measured."""
+    there = {row.metric: row for row in of_model.itertuples()}
+    return [
+        {"text": tables.cell(row), "value": row.mean, "rank": row.rank} if row else NOT_MEASURED
+        for row in map(there.get, metrics)
+    ]
 
 
 def drawn(figure: Any) -> Markup:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from recbole_hlr.benchmark.request import Request
 from recbole_hlr.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment import RESUME_KEYS
+from recbole_hlr.options import refuse
 from recbole_hlr.rundir import RunDir
-from recbole_hlr.values import ConfigLoader, as_list, is_text, load_yaml, parse_scalar
+from recbole_hlr.values import ConfigLoader, as_list, dump_yaml, is_text, load_yaml, parse_scalar
 
 # What may differ between a stored run and the same cell asked for anew: where it runs, not what it does.
 FREE = (RESUME_KEYS - {"epochs", "stopping_step"}) | {"checkpoint_dir"}
@@ -49,11 +50,6 @@ class Task:
     finished: bool = False
     failure: str | None = None
 
-    @property
-    def protocol(self) -> str:
-        """The protocol of the run."""
-        return self.effective["protocol"]
-
 
 def plan(request: Request) -> list[Task]:
     """Return a task for every cell, in the order in which they run: a seed of everything, then the next.
@@ -68,7 +64,6 @@ def plan(request: Request) -> list[Task]:
     ]
     if all(task.failure for task in tasks):
         raise InputError(str(tasks[0].failure))
-    refuse_other_data(tasks)
     order = {seed: number for number, seed in enumerate(request.seeds)}
     return sorted(tasks, key=lambda task: (request.datasets.index(task.cell.dataset), order[task.cell.seed]))
 
@@ -83,6 +78,8 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
         options["metrics"] = reported_metrics(HLRConfig(model, dataset, request.config_files, options))
         config = HLRConfig(model, dataset, request.config_files, {**options, "user_metrics": True})
         effective = yaml.load(str(config), Loader=ConfigLoader)
+        if not has_test_part(config["eval_args"]["split"]):
+            raise refuse("eval_args", config["eval_args"], config.sources["eval_args"], "with a test part")
     except InputError as error:
         given = "command line or options file" if request.settings.path else "command line"
         failure = str(error).replace(f"({KEYWORDS})", f"({given})")
@@ -106,22 +103,27 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
         yield task
 
 
+def has_test_part(split: dict[str, Any]) -> bool:
+    """Say whether a split leaves something to be tested on."""
+    return split["RS"][2] > 0 if "RS" in split else split["LS"] != "valid_only"
+
+
 def of_seed(options: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return options whose start, `pretrained_embeddings`, names the seed where it says {seed}."""
     start = options.get(START)
     return {**options, START: start.replace("{seed}", str(seed))} if isinstance(start, str) else options
 
 
-def refuse_other_data(tasks: list[Task]) -> None:
-    """Raise `InputError` where two models would be trained or tested on different parts of a data set."""
-    first: dict[str, Task] = {}
-    for task in tasks:
-        other = first.setdefault(task.cell.dataset, task) if not task.failure else task
+def refuse_other_data(cells: Iterable[tuple[Cell, dict[str, Any]]]) -> None:
+    """Raise `InputError` where two cells, with all their options, have different parts of a data set."""
+    first: dict[str, tuple[Cell, dict[str, Any]]] = {}
+    for cell, options in cells:
+        other, others = first.setdefault(cell.dataset, (cell, options))
         for key in SHARED:
-            if task.effective.get(key) != other.effective.get(key):
+            if options.get(key) != others.get(key):
                 raise InputError(
-                    f"{key}={task.effective.get(key)} ({task.cell.model}): must be the same for all "
-                    f"models of a data set, and is {other.effective.get(key)} for {other.cell.model}"
+                    f"{key}={options.get(key)} ({cell.model}): must be the same for all models of a data "
+                    f"set that stand in one table, and is {others.get(key)} for {other.model}"
                 )
 
 
@@ -159,7 +161,7 @@ def as_word(key: str, value: Any) -> str:
     """Return a value such that a command line reads it back."""
     if isinstance(value, str) and (is_text(key) or parse_scalar(value) == value):
         return value
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=2**30)
+    text = dump_yaml(value, default_flow_style=True, width=2**30)
     return text.strip().removesuffix("...").strip()
 
 

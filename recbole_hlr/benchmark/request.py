@@ -90,8 +90,8 @@ def seeds(value: Any) -> list[int]:
     allowed = f"seeds={value} ({COMMAND_LINE}): must be a number of seeds >= 1, or seeds with commas"
     if isinstance(value, bool):
         raise InputError(allowed)
-    if isinstance(value, int):
-        found = list(range(1, value + 1))
+    if isinstance(value, int) or re.fullmatch(r"\d+", str(value)):
+        found = list(range(1, int(value) + 1))
     else:
         if not all(re.fullmatch(r"\d+", name) for name in names(value)):
             raise InputError(allowed)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from recbole_hlr.benchmark.cells import Cell, is_finished, stored_cells
 from recbole_hlr.benchmark.finished import Finished
+from recbole_hlr.benchmark.plan import refuse_other_data
 from recbole_hlr.benchmark.summary import summarise
 from recbole_hlr.errors import InputError
 from recbole_hlr.protocol import one_protocol
@@ -20,7 +21,8 @@ class Report:
     """Everything that the tables and the page show; the frames have one row per figure.
 
     `main` is {data set: the metric that the figures show}. `accuracy`: mean and deviation over seeds,
-    95 % interval over users (`low`, `high`), `rank` 1 or 2 among the models that have all seeds.
+    95 % interval over users (`low`, `high`), `rank` 1 or 2 among the models that have all seeds, of which
+    any model has one.
     """
 
     protocol: str
@@ -57,6 +59,7 @@ def make_report(out: Path, models: list[str], datasets: list[str], baseline: str
         if finished:
             protocols += [one.result for one in finished]
             one_protocol(protocols)
+            refuse_other_data((one.cell, one.options) for one in finished)
             refuse_two_splits(finished)
             parts.append(summarise(dataset, finished, baseline))
     frames = {

@@ -9,13 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from recbole_hlr.benchmark import tables
 from recbole_hlr.benchmark.cells import stored_cells
 from recbole_hlr.benchmark.page import page
-from recbole_hlr.benchmark.plan import Task, begin, plan
+from recbole_hlr.benchmark.plan import Task, begin, plan, refuse_other_data
 from recbole_hlr.benchmark.pool import run_in_processes, run_on_ray
 from recbole_hlr.benchmark.progress import Progress
 from recbole_hlr.benchmark.request import Request
@@ -23,7 +22,7 @@ from recbole_hlr.benchmark.results import Report, make_report
 from recbole_hlr.benchmark.worker import Outcome
 from recbole_hlr.errors import InputError
 from recbole_hlr.protocol import one_protocol
-from recbole_hlr.values import load_yaml
+from recbole_hlr.values import dump_yaml, load_yaml
 
 log = logging.getLogger("recbole_hlr")
 PLAN = "benchmark.yaml"  # what was asked for so far, so that tables keep its order
@@ -64,7 +63,7 @@ def benchmark(arguments: Sequence[str] = (), **given: Any) -> Benchmark:
         ) from None
     with lock:
         tasks = plan(request)
-        refuse_two_protocols(request, tasks)
+        refuse_two_tables(request, tasks)
         remember(request)
         failures = run_tasks(request, tasks)
         try:
@@ -106,11 +105,13 @@ def run_tasks(request: Request, tasks: list[Task]) -> dict[str, str]:
     return failures
 
 
-def refuse_two_protocols(request: Request, tasks: list[Task]) -> None:
-    """Raise `InputError` where cells would stand in one table with cells of the other protocol."""
-    stored = [cell.run_dir() for cell in stored_cells(request.out)]
-    there = [SimpleNamespace(**load_yaml(run_dir.config)) for run_dir in stored if run_dir]
-    one_protocol([*there, *(task for task in tasks if not task.failure)])
+def refuse_two_tables(request: Request, tasks: list[Task]) -> None:
+    """Raise `InputError` where the cells, with those that are there, cannot stand in one table."""
+    stored = [(cell, cell.run_dir()) for cell in stored_cells(request.out)]
+    there = [(cell, load_yaml(run_dir.config)) for cell, run_dir in stored if run_dir]
+    cells = [*there, *((task.cell, task.effective) for task in tasks if not task.failure)]
+    one_protocol(SimpleNamespace(**options) for _, options in cells)
+    refuse_other_data(cells)
 
 
 def remembered(out: Path) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def remember(request: Request) -> None:
     for key, asked in (("models", request.models), ("datasets", request.datasets)):
         content[key] = list(dict.fromkeys([*content[key], *asked]))
     content["baseline"] = request.baseline or content["baseline"]
-    tables.write(request.out, {PLAN: yaml.safe_dump(content, sort_keys=False, allow_unicode=True)})
+    tables.write(request.out, {PLAN: dump_yaml(content, sort_keys=False)})
 
 
 def write_report(request: Request) -> Report:

@@ -58,6 +58,7 @@ def accuracy(
 ) -> pd.DataFrame:
     """Return one row per model and metric; metrics without a value per user have no interval."""
     bounds = dict(zip(cubes, statistics.intervals(list(cubes.values())), strict=True))
+    all_seeds = {one.cell.seed for ones in rows.values() for one in ones}
     found = []
     for model, ones in rows.items():
         low, high = (dict(zip(metrics, bound, strict=True)) for bound in bounds[model])
@@ -73,6 +74,7 @@ def accuracy(
                     "low": low.get(metric, np.nan),
                     "high": high.get(metric, np.nan),
                     "seeds": len(values),
+                    "all_seeds": len(all_seeds),
                 }
             )
     table = pd.DataFrame(found)
@@ -82,7 +84,7 @@ def accuracy(
 
 def ranks(table: pd.DataFrame) -> pd.Series:
     """Return 1 for the best and 2 for the second of each metric, of models with all seeds, else NaN."""
-    whole = table["seeds"] == table["seeds"].max()
+    whole = table["seeds"] == table["all_seeds"]
     name = table["metric"].str.split("@").str[0]
     sign = np.where(name.isin(smaller_metrics), -1, 1)
     values = (table["mean"] * sign).where(whole & ~name.isin(DESCRIPTIVE))

@@ -53,8 +53,8 @@ def wide(report: Report, dataset: str, text: Callable[[Any], str]) -> pd.DataFra
 def label(report: Report, dataset: str, model: str) -> str:
     """Return a model's name, with its seeds where it has not all of them."""
     rows = report.accuracy[report.accuracy["dataset"] == dataset]
-    seeds = rows[rows["model"] == model]["seeds"].max()
-    return model if seeds == rows["seeds"].max() else f"{model} ({seeds} of {rows['seeds'].max()} seeds)"
+    seeds, all_seeds = rows[rows["model"] == model][["seeds", "all_seeds"]].max()
+    return model if seeds == all_seeds else f"{model} ({seeds} of {all_seeds} seeds)"
 
 
 def grid(frame: pd.DataFrame) -> str:

@@ -9,6 +9,7 @@ import traceback
 from typing import NamedTuple
 
 from recbole_hlr import compat
+from recbole_hlr.benchmark.cells import is_finished
 from recbole_hlr.benchmark.plan import FREE, Task
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment import run
@@ -60,4 +61,6 @@ def guarded(task: Task) -> Outcome:
         return Outcome(
             f"{type(error).__name__}: {reason}" if reason else type(error).__name__, traceback.format_exc()
         )
+    if not is_finished(task.cell.run_dir()):
+        return Outcome("left no test metrics of users; must have a test part and metrics that users have")
     return Outcome()
