@@ -90,10 +90,11 @@ def cohort_rows(users: int, count: int, seed: int) -> list[Tensor]:
     return list(order[: count * COHORT_USERS].tensor_split(count))
 
 
-def refuse_empty_cohorts(config: Any, test_data: Any) -> None:
-    """Raise `InputError` where there are more cohorts than users to test."""
-    if config["cohorts"] and test_data is not None and config["cohorts"] > len(test_data.uid_list):
+def refuse_empty_cohorts(config: Any, test: Any) -> None:
+    """Raise `InputError` where there are more cohorts than users in a test part that is not empty."""
+    users = len(test.inter_feat[test.uid_field].unique())
+    if 0 < users < config["cohorts"]:
         raise InputError(
             f"cohorts={config['cohorts']} ({config.sources['cohorts']}): must be at most "
-            f"{len(test_data.uid_list)}, the users of the test part"
+            f"{users}, the users of the test part"
         )

@@ -40,42 +40,50 @@ def start_from(model: MetricRecommender, path: str | Path, data: Any, held_out: 
     their random start.
     Raises `InputError` where it cannot be read or does not fit.
     """
-    tables, trained = read_pretrained(Path(path))
-    places: dict[str, Tensor] = {}  # of each of their rows, our id, or 0
-    for kind, table, field in (
-        ("user", model.user_embedding, data.uid_field),
-        ("item", model.item_embedding, data.iid_field),
-    ):
-        ids, rows = tables[kind]
-        size = table.weight.shape[1]
+    pretrained = read_pretrained(Path(path))
+    places = matched(pretrained, data)
+    for kind, table in (("user", model.user_embedding), ("item", model.item_embedding)):
+        rows, place = pretrained.tables[kind][1], places[kind]
+        size, ids = table.weight.shape[1], len(table.weight) - 1
         if rows.shape[1] != size:
             raise InputError(
                 f"pretrained_embeddings={path}: {kind} vectors have {rows.shape[1]} dimensions, "
                 f"must have embedding_size={size}"
             )
-        place = {token: n for n, token in enumerate(ids)}
-        tokens = [str(token) for token in data.field2id_token[field]]
-        found = [(n, place[token]) for n, token in enumerate(tokens) if n > 0 and token in place]
-        if not found:
-            raise InputError(
-                f"pretrained_embeddings={path}: has none of the data set's {len(tokens) - 1} {kind} ids"
-            )
-        ours, theirs = torch.tensor(found).T
-        places[kind] = torch.zeros(len(ids), dtype=torch.long).index_copy_(0, theirs, ours)
+        theirs = place.nonzero().squeeze(dim=1)
+        if not len(theirs):
+            raise InputError(f"pretrained_embeddings={path}: has none of the data set's {ids} {kind} ids")
         with torch.no_grad():
-            table.weight[ours.to(table.weight.device)] = rows[theirs].to(table.weight)
-        log.info("%d of %d %s vectors taken from %s", len(found), len(tokens) - 1, kind, path)
-    if trained is not None and held_out:
-        users = places["user"][trained.history.users() - 1]  # their padding has no row
-        items = places["item"][trained.history.items - 1]
-        _warn_if_seen(path, users, items, held_out)
+            table.weight[place[theirs].to(table.weight.device)] = rows[theirs].to(table.weight)
+        log.info("%d of %d %s vectors taken from %s", len(theirs), ids, kind, path)
+    _warn_if_seen(path, pretrained, places, held_out)
 
 
-def _warn_if_seen(path: str | Path, users: Tensor, items: Tensor, held_out: Sequence[Any]) -> None:
-    """Warn of held-out interactions that the run `path` was trained on: another seed splits otherwise.
+def warn_if_seen(path: str | Path, data: Any, held_out: Sequence[Any]) -> None:
+    """Warn where a start was trained on interactions of `held_out`, parts of the data set `data`."""
+    pretrained = read_pretrained(Path(path))
+    _warn_if_seen(path, pretrained, matched(pretrained, data), held_out)
 
-    It was trained on `users (n,)`, `items (n,)`; an id of 0 is one that this data set does not have.
-    """
+
+def matched(pretrained: Pretrained, data: Any) -> dict[str, Tensor]:
+    """Return, for "user" and "item", the id `(n,)` in the data set of each of their rows, or 0."""
+    places = {}
+    for kind, field in (("user", data.uid_field), ("item", data.iid_field)):
+        tokens = [str(token) for token in data.field2id_token[field]]
+        ours = {token: n for n, token in enumerate(tokens) if n > 0}
+        places[kind] = torch.tensor([ours.get(token, 0) for token in pretrained.tables[kind][0]])
+    return places
+
+
+def _warn_if_seen(
+    path: str | Path, pretrained: Pretrained, places: dict[str, Tensor], held_out: Sequence[Any]
+) -> None:
+    """Warn of held-out interactions that the run `path` was trained on: another seed splits otherwise."""
+    trained = pretrained.data
+    if trained is None or not held_out:
+        return
+    users = places["user"][trained.history.users() - 1]  # their padding has no row
+    items = places["item"][trained.history.items - 1]
     known = (users > 0) & (items > 0)
     theirs = History.from_pairs(users[known], items[known], held_out[0].user_num, held_out[0].item_num)
     judged = History.of(*held_out).keys()

@@ -10,7 +10,8 @@ from recbole_hlr.config import HLRConfig
 from recbole_hlr.resources import shipped
 from recbole_hlr.search import options, space
 from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, Trial, best_of
-from recbole_hlr.search.plan import check_space, tunable
+from recbole_hlr.search.plan import check_space, make_plan, suggestions_of, tunable
+from recbole_hlr.search.report import study_of
 from recbole_hlr.search.suggest import Suggestions, default_algorithm
 from recbole_hlr.values import load_yaml
 
@@ -101,6 +102,28 @@ def test_seeds_repeat_and_defaults_come_first(algorithm):
     assert drawn[0] == drawn[1] != drawn[2]
     assert drawn[0][0] == {"x": 9.0, "y": 1}
     assert made[0].ask(13) is None
+
+
+def test_an_option_without_a_default_is_left_out_of_the_first_trial():
+    config = HLRConfig("CML", "ml-100k")
+    lines = {
+        "clip_grad_norm.max_norm": {"choice": [1.0, 5.0]},
+        "train_neg_sample_args.sample_num": {"choice": [5, 20]},
+    }
+    plan = make_plan("CML", "ml-100k", (), {}, {}, lines, {"algorithm": "grid"}, "here")
+    made = suggestions_of(plan)
+    assert made.ask(1) == {"train_neg_sample_args.sample_num": 20}
+    assert space.put(config.requested, made.ask(1)) == config.requested
+    made.tell(Trial(1, made.ask(1), DONE, [0.1], [0]))
+    assert made.total == 5  # 20 negatives with no clipping, and all four combinations
+    drawn = [Trial(n, made.ask(n), DONE, [0.1 * n], [0]) for n in range(1, 6)]
+    assert len(study_of(plan.space, drawn, True).trials) == 5
+
+
+def test_epochs_are_not_searched():
+    """How long a trial may be is the search's."""
+    with pytest.raises(InputError, match="space: epochs: is no option"):
+        make_plan("MF-ALS", "ml-100k", (), {}, {}, {"epochs": {"choice": [20, 100]}}, {}, "here")
 
 
 def test_a_grid_is_every_combination_once_and_the_defaults():
@@ -248,7 +271,8 @@ def test_values_are_put_into_options_and_into_their_mappings():
     given = {"a": 1, "m": {"x": 1, "y": 2}}
     assert space.put(given, {"a": 5, "m.x": 7, "n.z": 3}) == {"a": 5, "m": {"x": 7, "y": 2}, "n": {"z": 3}}
     assert given == {"a": 1, "m": {"x": 1, "y": 2}}
-    assert [space.take(given, key) for key in ("a", "m.y", "m.q", "b", "a.x")] == [1, 2, None, None, 1]
+    assert [space.take(given, key) for key in ("a", "m.y")] == [1, 2]
+    assert {space.take(given, key) for key in ("m.q", "b", "a.x", "b.x")} == {space.ABSENT}
 
 
 WRONG = {
@@ -321,11 +345,11 @@ def test_a_journal_comes_back_as_it_was(tmp_path):
     with open(tmp_path / "j", "ab") as file:
         file.write(b'{"event": "asked", "num')  # killed while it wrote
     again = Journal(tmp_path / "j")
-    assert [trial.status for trial in again.trials] == [OPEN, DONE, STOPPED, OPEN]
+    assert [trial.status for trial in again.trials] == [LOST, DONE, STOPPED, OPEN]
     assert [trial.number for trial in again.ended] == [2, 3]
     assert again.ended[0] == journal.ended[0]
     assert again.trial(2).curve == [0.5, 0.6]
-    assert again.trial(1).curve == []
+    assert again.trial(1).curve == [0.5, 0.6]
     assert again.seconds == 7.5
     again.asked(5, {"x": 5}, 8.0)
     again.close()

@@ -21,9 +21,9 @@ from recbole_hlr.cli import main
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.errors import RunInterrupted
 from recbole_hlr.search import search as whole
-from recbole_hlr.search.journal import DONE, Trial
+from recbole_hlr.search.journal import CUT, DONE, Trial, best_of
 from recbole_hlr.search.options import NAMES
-from recbole_hlr.search.plan import Plan, check_space, make_plan
+from recbole_hlr.search.plan import Plan, check_space, make_plan, open_plan
 from recbole_hlr.search.space import KINDS, find_space
 from recbole_hlr.search.trial import Job
 from recbole_hlr.values import load_yaml
@@ -120,6 +120,67 @@ def test_a_winner_without_its_checkpoint_is_not_tested_untrained(tmp_path):
         job.evaluate(1, {"learning_rate": 0.05}, test)
 
 
+def searched(monkeypatch, plan: Plan, folder: Path, run_trials=lambda *_: None, conclude=lambda *_: None):
+    """Go through a search whose trials are what `run_trials` makes of them."""
+    monkeypatch.setattr(whole, "ray_cluster", contextlib.nullcontext)
+    monkeypatch.setattr(whole, "conclude", conclude)
+    monkeypatch.setitem(sys.modules, "recbole_hlr.search.engine", SimpleNamespace(run_trials=run_trials))
+    folder.mkdir(exist_ok=True)
+    return whole.search(plan, folder)
+
+
+@pytest.mark.parametrize("way", ["given", "tried"])
+def test_a_start_that_has_seen_the_test_part_is_warned_of(tmp_path, monkeypatch, toy, way):
+    """Where another seed split; the trials themselves have no test part to look at."""
+    first = run("CML", **toy, seed=6)
+    lines = {"pretrained_embeddings": {"choice": [first.run_dir]}, **RATES} if way == "tried" else RATES
+    given = {} if way == "tried" else {"pretrained_embeddings": first.run_dir}
+    for seed, warned in ((6, False), (5, True)):
+        plan = make_plan("CML", None, (), {**toy, "seed": seed, **given}, {}, lines, {}, "here")
+        searched(monkeypatch, plan, tmp_path / str(seed))
+        text = (tmp_path / str(seed) / "log.txt").read_text()
+        assert (f"{first.run_dir} was trained on" in text) == warned
+
+
+def test_more_cohorts_than_users_are_refused_before_the_first_trial(tmp_path):
+    given = {**planted(tmp_path), "cohorts": 25}
+    with pytest.raises(InputError, match=r"cohorts=25 .* at most 24, the users of the test part"):
+        whole.make_job(plan_of(given), tmp_path / "run")
+
+
+def test_a_resume_whose_budget_is_spent_keeps_the_winner(tmp_path, monkeypatch):
+    """Here a trial that the budget cut."""
+    plan, best = plan_of(planted(tmp_path)), []
+
+    def run_trials(objective, suggestions, journal, *_):
+        for score, status in ((0.1, DONE), (0.2, CUT)):
+            trial = journal.asked(len(journal.trials) + 1, {"learning_rate": 0.05}, 1.0)
+            trial.status = status
+            trial.report(0, score)
+            journal.end(trial, 2.0)
+
+    def conclude(plan, folder, job, test, trials):
+        best.append(best_of(trials, True))
+
+    searched(monkeypatch, plan, tmp_path / "run", run_trials, conclude)
+    table = (tmp_path / "run" / "trials.csv").read_text()
+    searched(monkeypatch, plan, tmp_path / "run", conclude=conclude)
+    assert [(trial.number, trial.status, trial.score) for trial in best] == [(2, CUT, 0.2)] * 2
+    assert (tmp_path / "run" / "trials.csv").read_text() == table
+
+
+def test_the_options_of_a_search_may_be_given_again_in_any_spelling(tmp_path, monkeypatch):
+    given = planted(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "search.yaml").write_text(plan_of(given).as_text())
+    monkeypatch.chdir(tmp_path.parent)
+    again = open_plan(tmp_path / "run", {"model": "cml", "data_path": tmp_path.name}, {}, "here")
+    assert again.config.model == "CML"
+    for key, value in (("model", "HLR"), ("data_path", "elsewhere"), ("seed", 7)):
+        with pytest.raises(InputError, match=f"{key}={value}.*cannot change in a resumed search"):
+            open_plan(tmp_path / "run", {key: value}, {}, "here")
+
+
 def test_a_trial_with_a_checkpoint_does_not_need_the_pretrained_tables_any_more(tmp_path):
     given = {**planted(tmp_path), "epochs": 2}
     first, values = run("CML", **given), {"learning_rate": 0.05}
@@ -136,8 +197,6 @@ def test_the_checkpoint_of_the_best_ended_trial_stays_while_a_better_one_runs(tm
     """The better one may fail, and the best that ended then wins."""
     forgotten: list = []
     monkeypatch.setattr(Job, "forget", lambda self, number: forgotten.append(number))
-    monkeypatch.setattr(whole, "ray_cluster", contextlib.nullcontext)
-    monkeypatch.setattr(whole, "conclude", lambda plan, folder, job, test, trials: None)
 
     def run_trials(objective, suggestions, journal, options, larger, longest, progress, ended):
         journal.trials += [
@@ -148,10 +207,7 @@ def test_the_checkpoint_of_the_best_ended_trial_stays_while_a_better_one_runs(tm
         journal.ended += journal.trials[:2]
         ended(journal.trials[1])
 
-    monkeypatch.setitem(sys.modules, "recbole_hlr.search.engine", SimpleNamespace(run_trials=run_trials))
-    plan = plan_of(planted(tmp_path))
-    (tmp_path / "run").mkdir()
-    whole.search(plan, tmp_path / "run")
+    searched(monkeypatch, plan_of(planted(tmp_path)), tmp_path / "run", run_trials)
     assert forgotten == [1]
 
 

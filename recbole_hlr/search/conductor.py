@@ -10,7 +10,7 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
-from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, Trial
+from recbole_hlr.search.journal import CUT, DONE, ENDED, FAILED, LOST, OPEN, STOPPED, Journal, Trial
 from recbole_hlr.search.progress import Progress
 from recbole_hlr.search.suggest import Suggestions
 
@@ -37,7 +37,7 @@ class Conductor(tune.Callback):
             suggestions.suggested(trial.values)
         for trial in journal.ended:
             suggestions.tell(trial)
-        self.waiting = [trial for trial in journal.trials if trial.status == OPEN]  # from before a resume
+        self.waiting = [trial for trial in journal.trials if trial.status not in ENDED]  # before a resume
         progress.start(journal.trials, suggestions.total)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Conductor:
@@ -54,7 +54,9 @@ class Conductor(tune.Callback):
     def next(self) -> Trial | None:
         """Return the next trial to run, or None where the search has no more."""
         if self.waiting:
-            return self.waiting.pop(0)
+            trial = self.waiting.pop(0)
+            trial.status, trial.reason = OPEN, ""
+            return trial
         number = len(self.journal.trials) + 1
         values = self.suggestions.ask(number)
         return None if values is None else self.journal.asked(number, values, self.elapsed)

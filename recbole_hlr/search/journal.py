@@ -117,9 +117,6 @@ class Journal:
             setattr(trial, key, value)
         if trial.status in ENDED:
             self.ended.append(trial)
-        else:
-            trial.curve, trial.epochs = [], []  # it will report them again
-            trial.status, trial.reason = OPEN, ""
 
     def _lock(self) -> None:
         try:

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from recbole_hlr.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError
 from recbole_hlr.options import nearest
+from recbole_hlr.registry import find_model
 from recbole_hlr.resources import shipped
 from recbole_hlr.search import options as search_options
 from recbole_hlr.search import space
 from recbole_hlr.search.options import DEFAULT_SAMPLES, NAMES, SearchOptions
 from recbole_hlr.search.space import TRAINING_KEYS, Space
 from recbole_hlr.search.suggest import Suggestions, default_algorithm
-from recbole_hlr.values import COMMAND_LINE, load_yaml
+from recbole_hlr.values import COMMAND_LINE, dump_yaml, load_yaml
 
 log = logging.getLogger("recbole_hlr")
 SEARCH_FILE = "search.yaml"
@@ -38,14 +37,14 @@ class Plan:
 
     def as_text(self) -> str:
         """Return the text of `search.yaml`."""
-        base = {**self.config.requested, "data_path": os.path.abspath(self.config.requested["data_path"])}
+        base = {key: usual(key, value) for key, value in self.config.requested.items()}
         content = {
             "search": search_options.as_content(self.options),
             "space": space.as_content(self.space),
             "given": self.given,
             "options": base,
         }
-        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        return dump_yaml(content, sort_keys=False)
 
 
 def make_plan(
@@ -92,8 +91,9 @@ def open_plan(folder: Path, rest: dict[str, Any], given: dict[str, Any], source:
     stored = load_yaml(folder / SEARCH_FILE)
     try:
         base = stored["options"]
-        for key in [key for key in rest if rest[key] != base.get(key) and not isinstance(rest[key], type)]:
-            raise InputError(f"{key}={rest[key]} ({source}): cannot change in a resumed search")
+        for key, value in rest.items():
+            if not isinstance(value, type) and usual(key, value) != base.get(key):
+                raise InputError(f"{key}={value} ({source}): cannot change in a resumed search")
         options = search_options.change_options(stored["search"], given, source)
         tried = space.make_space(stored["space"], str(folder / SEARCH_FILE))
         own = stored["given"]
@@ -102,6 +102,13 @@ def open_plan(folder: Path, rest: dict[str, Any], given: dict[str, Any], source:
     model = rest.get("model", base["model"])
     config = HLRConfig(model, base["dataset"], options={k: v for k, v in base.items() if k != "model"})
     return Plan(model, config, own, tried, options)
+
+
+def usual(key: str, value: Any) -> Any:
+    """Return a value as `search.yaml` has it."""
+    if key == "model":
+        return find_model(value).__name__
+    return os.path.abspath(value) if key == "data_path" else value
 
 
 def is_given(config: HLRConfig, key: str) -> bool:
@@ -138,12 +145,13 @@ def tunable(model: str) -> set[str]:
 
     host = Path(recbole.config.__file__).parents[1] / "properties" / "model" / f"{model}.yaml"
     files = [file for file in (host, shipped("properties", "model", f"{model}.yaml")) if file.is_file()]
-    return set().union(TRAINING_KEYS, *(load_yaml(file) for file in files))
+    return set().union(TRAINING_KEYS, *(load_yaml(file) for file in files)) - {"epochs"}  # ASHA's to cut
 
 
 def suggestions_of(plan: Plan) -> Suggestions:
     """Return what suggests the values of a plan's trials."""
-    defaults = {d.key: space.take(plan.config.requested, d.key) for d in plan.space}
+    taken = {d.key: space.take(plan.config.requested, d.key) for d in plan.space}
+    defaults = {key: value for key, value in taken.items() if value is not space.ABSENT}
     algorithm, samples = plan.options.algorithm, plan.options.num_samples
     if samples is None:
         samples = 1_000_000 if algorithm == "grid" else DEFAULT_SAMPLES

@@ -70,19 +70,25 @@ def write_table(path: Path, trials: list[Trial]) -> None:
 
 
 def study_of(space: Space, trials: list[Trial], larger_is_better: bool) -> optuna.Study:
-    """Return the trials as an Optuna study, whose distributions are as wide as the values tried."""
+    """Return the trials as an Optuna study, whose distributions are as wide as the values tried.
+
+    The defaults may lack an option that the others have.
+    """
     tried = [trial for trial in trials if trial.curve and trial.status != FAILED]
-    varied = [d for d in space if len({json.dumps(trial.values[d.key]) for trial in tried}) > 1]
-    distributions = {d.key: widened(d, [trial.values[d.key] for trial in tried]) for d in varied}
+    values = {d: [trial.values[d.key] for trial in tried if d.key in trial.values] for d in space}
+    distributions = {
+        d.key: widened(d, found) for d, found in values.items() if len(set(map(json.dumps, found))) > 1
+    }
     study = optuna.create_study(direction="maximize" if larger_is_better else "minimize")
     for trial in tried:
-        params = {d.key: shown(trial.values[d.key], distributions[d.key]) for d in varied}
+        own = {key: kind for key, kind in distributions.items() if key in trial.values}
+        params = {key: shown(trial.values[key], kind) for key, kind in own.items()}
         study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.COMPLETE,
                 value=trial.score,
                 params=params,
-                distributions=distributions,
+                distributions=own,
                 intermediate_values=dict(zip(trial.epochs, trial.curve, strict=True)),
                 user_attrs={"status": trial.status},
             )

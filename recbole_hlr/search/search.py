@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from recbole.utils import init_seed
 
 from recbole_hlr import checkpoint
 from recbole_hlr.config import KEYWORDS
 from recbole_hlr.data.build import load_split
 from recbole_hlr.errors import InputError, RunInterrupted
+from recbole_hlr.evaluator import refuse_empty_cohorts
+from recbole_hlr.pretrained import warn_if_seen
 from recbole_hlr.result import RunResult
 from recbole_hlr.rundir import RunDir, set_console_level
 from recbole_hlr.search import report, space
@@ -26,7 +27,7 @@ from recbole_hlr.search.options import NAMES
 from recbole_hlr.search.plan import SEARCH_FILE, Plan, make_plan, open_plan, suggestions_of
 from recbole_hlr.search.progress import Progress
 from recbole_hlr.search.trial import Job
-from recbole_hlr.values import COMMAND_LINE, parse_arguments
+from recbole_hlr.values import COMMAND_LINE, dump_yaml, parse_arguments
 
 log = logging.getLogger("recbole_hlr")
 
@@ -94,6 +95,8 @@ def search(plan: Plan, folder: Path) -> SearchResult:
         journal = Journal(folder / "journal.jsonl")
         try:
             job, test = make_job(plan, folder)
+            if not journal.trials:
+                warn_of_starts(plan, job, test)
             progress = Progress(config["valid_metric"].lower(), larger, config["show_progress"])
 
             def keep_the_best(ended: Trial) -> None:
@@ -125,6 +128,7 @@ def make_job(plan: Plan, folder: Path) -> tuple[Job, Any]:
             f"dataset={config.dataset}: the validation part is empty, and a search selects on it"
         )
     training, validation, test = data.parts
+    refuse_empty_cohorts(config, test)
     without = data._replace(parts=[training, validation, test.copy(test.inter_feat[:0])])
     job = Job(
         model=plan.model,
@@ -136,6 +140,14 @@ def make_job(plan: Plan, folder: Path) -> tuple[Job, Any]:
         directory=os.getcwd(),
     )
     return job, test
+
+
+def warn_of_starts(plan: Plan, job: Job, test: Any) -> None:
+    """Warn of starts, given or tried, that have seen a held-out part; trials, without a test part, cannot."""
+    tried = [d.numbers for d in plan.space if d.key == "pretrained_embeddings"]
+    starts = tried[0] if tried else [plan.config.requested.get("pretrained_embeddings")]
+    for start in filter(None, starts):
+        warn_if_seen(start, job.data.dataset, [job.data.parts[1], test])
 
 
 def conclude(plan: Plan, folder: Path, job: Job, test: Any, trials: list[Trial]) -> SearchResult:
@@ -160,7 +172,7 @@ def conclude(plan: Plan, folder: Path, job: Job, test: Any, trials: list[Trial])
         f"# Trial {best.number} of {len(trials)}: validation {metric} {best.score:.4f} at epoch "
         f"{best.best_epoch}.\n# {command}\n"
     )
-    text = heading + yaml.safe_dump(chosen, sort_keys=True, allow_unicode=True)
+    text = heading + dump_yaml(chosen)
     checkpoint.write_text(folder / "best.yaml", text)
     report.write_report(folder / "report.html", plan.space, trials, metric, larger, command)
     return SearchResult(metric, trials, best, run, str(folder), command)

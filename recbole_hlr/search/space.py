@@ -101,6 +101,7 @@ class Dimension:
 
 
 Space = tuple[Dimension, ...]
+ABSENT = object()  # in the place of a value that is not there
 
 
 def is_same(one: Any, other: Any) -> bool:
@@ -230,10 +231,12 @@ def put(options: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def take(options: Mapping[str, Any], key: str) -> Any:
-    """Return the value that `put` would replace; None where there is none."""
+    """Return the value that `put` would replace; `ABSENT` where there is none."""
     outer, dot, inner = key.partition(".")
-    value = options.get(outer)
-    return value.get(inner) if dot and isinstance(value, dict) else value
+    value = options.get(outer, ABSENT)
+    if dot:
+        return value.get(inner, ABSENT) if isinstance(value, dict) else ABSENT
+    return value
 
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -19,7 +19,7 @@ TRIES = 1000  # draws after which a random search takes its space to be used up
 
 
 class Suggestions:
-    """Values by trial number, from 1; trial 1 has the defaults.
+    """Values by trial number, from 1; trial 1 has the defaults, of options that have one.
 
     What is suggested depends on `seed`, on the number and, for optuna, on the trials told so far, and
     on nothing else: a search that is resumed goes on as it would have.
@@ -65,7 +65,7 @@ class Suggestions:
 
     def tell(self, trial: Trial) -> None:
         """Take an ended trial into account; a stopped one for as far as it came."""
-        drawn = {d.key: d.encode(trial.values[d.key]) for d in self.space}
+        drawn = {d.key: d.encode(trial.values.get(d.key)) for d in self.space}
         if self.algorithm != "optuna" or trial.status not in (DONE, STOPPED):
             return
         if not trial.curve or any(value is None for value in drawn.values()):
@@ -106,7 +106,7 @@ class Suggestions:
             listed.append(values)
         keys = [dimension.key for dimension in self.space]
         grid = [dict(zip(keys, values, strict=True)) for values in itertools.product(*listed)]
-        grid = [values for values in grid if not all(is_same(values[k], self.defaults[k]) for k in keys)]
+        grid = [values for values in grid if not all(is_same(values[k], self.defaults.get(k)) for k in keys)]
         order = np.random.default_rng(self.seed).permutation(len(grid))
         return [grid[i] for i in order]
 
