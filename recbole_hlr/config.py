@@ -16,15 +16,16 @@ from recbole.utils import EvaluatorType, ModelType
 from recbole_hlr import compat
 from recbole_hlr.errors import InputError
 from recbole_hlr.metrics import has_user_values, metric_types, reported
-from recbole_hlr.options import SWITCHES, check_values, nearest, refuse
+from recbole_hlr.options import SWITCHES, check_values, nearest, refuse, refuse_texts
 from recbole_hlr.protocol import protocol_files
 from recbole_hlr.registry import find_model, is_metric, is_ours
 from recbole_hlr.resources import shipped
-from recbole_hlr.schedule import check_schedule
+from recbole_hlr.schedule import check_schedule, cycles_momentum
 from recbole_hlr.values import (
     COMMAND_LINE,
     ConfigLoader,
     as_list,
+    dump_yaml,
     file_names,
     load_yaml,
     parse_arguments,
@@ -183,6 +184,7 @@ class HLRConfig(Config):
 
     def _check_values(self, values: dict[str, Any]) -> None:
         check_values(values, self.sources, self.ours)
+        refuse_texts(values, self.internal_config_dict, self.sources)
         check_schedule(values["lr_scheduler"], self.sources["lr_scheduler"], values["epochs"])
         self._check_metrics(values)
         wrong = {key: "off: no data set is pickled here" for key in compat.PICKLE_KEYS if values[key]}
@@ -201,7 +203,10 @@ class HLRConfig(Config):
                 f"false with metrics={values['metrics']}, of which none has a value per user"
             )
         if values["lazy_adam"] == "on" and self.metric and not has_plain_adam(values):
-            wrong["lazy_adam"] = "auto or off with another learner, weight_decay or clip_grad_norm"
+            wrong["lazy_adam"] = (
+                "auto or off with another learner, weight_decay, clip_grad_norm, enable_scaler or a schedule "
+                "that cycles the momentum"
+            )
         negatives = values["train_neg_sample_args"] or {}
         if self.metric and negatives.get("distribution") not in ("uniform", "popularity"):
             wrong["train_neg_sample_args"] = f"with a distribution, for {self.model} learns from negatives"
@@ -222,10 +227,10 @@ class HLRConfig(Config):
 
     def __str__(self) -> str:
         """Return the effective options as YAML: complete, and readable by `config_files`."""
-        return yaml.safe_dump(self.requested, sort_keys=True, allow_unicode=True)
+        return dump_yaml(self.requested)
 
 
 def has_plain_adam(config: Any) -> bool:
-    """Say whether training takes Adam's own steps: nothing is added to gradients, none is rescaled."""
-    others = config["weight_decay"] or config["clip_grad_norm"]
-    return config["learner"].lower() == "adam" and not others
+    """Say whether training takes Adam's own steps: no other gradients, none rescaled, constant betas."""
+    others = config["weight_decay"] or config["clip_grad_norm"] or config["enable_scaler"]
+    return config["learner"].lower() == "adam" and not others and not cycles_momentum(config["lr_scheduler"])

@@ -28,7 +28,7 @@ from recbole_hlr.protocol import PAPER, describe_settings
 from recbole_hlr.registry import find_model
 from recbole_hlr.result import RunResult
 from recbole_hlr.resumable import RunTrainer
-from recbole_hlr.rundir import RunDir, set_console_level
+from recbole_hlr.rundir import Collector, RunDir, attached, set_console_level
 from recbole_hlr.trainer import MetricTrainer
 from recbole_hlr.users import describe_users
 from recbole_hlr.values import load_yaml, parse_arguments
@@ -94,11 +94,14 @@ def assemble(
     config = HLRConfig(model, dataset, config_files, options, arguments)
     init_seed(config["seed"], config["reproducibility"])
     data = data or load_split(config)
+    refuse_empty_cohorts(config, data.parts[2])
     train_data, valid_data, test_data = build_loaders(config, data)
-    refuse_empty_cohorts(config, test_data)
     init_seed(config["seed"], config["reproducibility"])
     built = build_model(config, train_data.dataset)
-    trainer = trainer_class(config)(config, built)
+    try:
+        trainer = trainer_class(config)(config, built)
+    except ImportError as error:
+        raise missing_package(config.model, error) from error
     torch.set_float32_matmul_precision(config["matmul_precision"])
     if config["device"].type == "cpu":
         keep_freed_memory()
@@ -149,8 +152,9 @@ def build_model(config: HLRConfig, data: Any) -> Any:
 
 
 def missing_package(model: str, error: ImportError) -> InputError:
-    """Return the error of a model that needs a package of its own."""
-    return InputError(f"model={model}: needs the package {error.name}, which is not installed")
+    """Return the error of a model, or of an option of its run, that needs a package of its own."""
+    needed = f"needs the package {error.name}, which is not installed" if error.name else str(error)
+    return InputError(f"model={model}: {needed}")
 
 
 def trainer_class(config: HLRConfig) -> type[RunTrainer]:
@@ -158,10 +162,8 @@ def trainer_class(config: HLRConfig) -> type[RunTrainer]:
     if config.metric:
         return MetricTrainer
     if config.ours:
-        try:
-            from recbole_hlr.alternating import AlternatingTrainer
-        except ImportError as error:
-            raise missing_package(config.model, error) from error
+        from recbole_hlr.alternating import AlternatingTrainer
+
         return AlternatingTrainer
     host = get_trainer(config["MODEL_TYPE"], config["model"])
     return type(f"Run{host.__name__}", (RunTrainer, host), {})
@@ -232,7 +234,9 @@ def _run(
     started = time.perf_counter()
     experiment = assemble(model, dataset, config_files, arguments, options)
     config, trainer = experiment.config, experiment.trainer
-    data = take_up(experiment, run_dir)
+    early = Collector()
+    with attached(early):
+        data = take_up(experiment, run_dir)
     set_console_level(config["state"].upper())
     if run_dir is not None:
         checkpoint.write_text(run_dir.config, str(config))  # with what may change in a resumed run
@@ -244,7 +248,7 @@ def _run(
         trainer.tensorboard = SummaryWriter(str(run_dir.path / "tensorboard"))
 
     trainer.on_epoch_end = saver(run_dir, config, data)
-    with run_dir.logging():
+    with run_dir.logging(early.records):
         log.info("run directory: %s", run_dir.path)
         log.info("%s", describe_data(experiment))
         if config["protocol"] == PAPER:
@@ -256,6 +260,13 @@ def _run(
             return finish(experiment, run_dir, time.perf_counter() - started)
         except ImportError as error:  # some of the host's models import at their first step
             raise missing_package(config.model, error) from error
+        except KeyError as error:
+            if error.args != (config["NEG_PREFIX"] + config["ITEM_ID_FIELD"],):
+                raise
+            raise InputError(
+                f"train_neg_sample_args={config.requested['train_neg_sample_args']}: must be given for "
+                f"{config.model}, which learns from negatives"
+            ) from error
         except KeyboardInterrupt:
             raise RunInterrupted(str(run_dir.path)) from None
         finally:

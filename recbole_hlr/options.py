@@ -74,7 +74,7 @@ def _is_eval_args(value: dict[str, Any]) -> bool:
 def _is_negative_sampling(value: dict[str, Any]) -> bool:
     return (
         set(value) <= {"distribution", "sample_num", "alpha", "dynamic", "candidate_num"}
-        and value.get("distribution", "uniform") in ("uniform", "popularity", "none", None)
+        and value.get("distribution", "uniform") in ("uniform", "popularity")
         and _integer(1).check(value.get("sample_num", 1))
         and _is_number(value.get("alpha", 1.0))
         and isinstance(value.get("dynamic", False), bool)
@@ -111,7 +111,6 @@ _POSITIVE = _number("> 0", lambda v: v > 0)
 _NOT_NEGATIVE = _number(">= 0", lambda v: v >= 0)
 
 MODEL_OPTIONS: dict[str, Option] = {
-    "embedding_size": _integer(1),
     "margin": _POSITIVE,
     "max_norm": _or_null(_POSITIVE),
     "negative_reduction": _choice("mean", "hardest", "soft", "rank"),
@@ -143,6 +142,7 @@ MODEL_OPTIONS: dict[str, Option] = {
 RUN_OPTIONS: dict[str, Option] = {
     "protocol": _choice(*PROTOCOLS),
     "test_history": _choice("training", "training_and_validation"),
+    "embedding_size": _integer(1),
     "epochs": _integer(1),
     "train_batch_size": _integer(1),
     "eval_batch_size": _integer(1),
@@ -195,6 +195,12 @@ RUN_OPTIONS: dict[str, Option] = {
             "a list of 3 names", lambda v: isinstance(v, list) and len(v) == 3 and all(map(_TEXT.check, v))
         )
     ),
+    "val_interval": _or_null(
+        _mapping(
+            '{column: "[4,inf)"}, or {column: [values]}',
+            lambda v: all(isinstance(one, list) or _INTERVAL.check(one) for one in v.values()),
+        )
+    ),
     "user_inter_num_interval": _or_null(_INTERVAL),
     "item_inter_num_interval": _or_null(_INTERVAL),
     "show_progress": _BOOL,
@@ -204,6 +210,13 @@ RUN_OPTIONS: dict[str, Option] = {
     "reproducibility": _BOOL,
     "state": Option(f"one of {', '.join(LEVELS)}", lambda v: str(v).upper() in LEVELS),
 }
+
+
+def refuse_texts(values: dict[str, Any], defaults: dict[str, Any], sources: dict[str, str]) -> None:
+    """Raise `InputError` for a text where the default is a number, as in options of the host's models."""
+    for key, value in values.items():
+        if isinstance(value, str) and _is_number(defaults.get(key)):
+            raise refuse(key, value, sources[key], f"a number, as its default {defaults[key]}")
 
 
 def refuse(key: str, value: Any, source: str, allowed: str) -> InputError:

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -91,23 +91,46 @@ class RunDir:
         checkpoint.write_text(self.result, text)
 
     @contextlib.contextmanager
-    def logging(self) -> Iterator[None]:
-        """Send everything that is logged to `log.txt` while the run lasts, and to no other run's."""
+    def logging(self, early: Sequence[logging.LogRecord] = ()) -> Iterator[None]:
+        """Send everything that is logged to `log.txt` while the run lasts, and to no other run's.
+
+        What was said before the folder was there, `early`, comes first.
+        """
         try:
             handler = logging.FileHandler(self.log, encoding="utf-8")
         except OSError as error:
             raise InputError(f"{self.log}: cannot be written ({error.strerror})") from None
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        root = logging.getLogger()
-        level = root.level
-        root.addHandler(handler)
-        root.setLevel(min(level, logging.INFO))
-        try:
+        for record in early:
+            handler.handle(record)
+        with attached(handler), contextlib.closing(handler):
             yield
-        finally:
-            root.setLevel(level)
-            root.removeHandler(handler)
-            handler.close()
+
+
+@contextlib.contextmanager
+def attached(handler: logging.Handler) -> Iterator[None]:
+    """Let a handler have everything that is logged, from INFO on, while this lasts."""
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(min(level, logging.INFO))
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
+
+
+class Collector(logging.Handler):
+    """Keeps messages for a `log.txt` that is yet to be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one message."""
+        self.records.append(record)
 
 
 class ConsoleHandler(logging.Handler):

@@ -28,19 +28,32 @@ def build_schedule(
     `exponential`, `Exponential` and `ExponentialLR` are the same name. ReduceLROnPlateau follows the
     validation score, in the direction in which it is better. Raises `InputError`.
     """
-    short = {name.removesuffix("LR").casefold(): name for name in _SCHEDULES}
     arguments = {key: value for key, value in options.items() if key != "name"}
-    asked = str(options["name"])
-    name = short.get(asked.removesuffix("LR").casefold())
-    if name is None:
-        known = ", ".join(sorted(_SCHEDULES))
-        raise InputError(f"lr_scheduler name={asked}: must be one of {known}{nearest(asked, short.values())}")
+    name = find_schedule(str(options["name"]))
     if name == "ReduceLROnPlateau":
         arguments.setdefault("mode", "max" if larger_is_better else "min")
     try:
         return _SCHEDULES[name](optimizer, **arguments)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, KeyError) as error:
         raise InputError(f"lr_scheduler {name} with {arguments}: {error}") from None
+
+
+def find_schedule(asked: str) -> str:
+    """Return the class's name that is meant; `InputError` where it is none."""
+    short = {name.removesuffix("LR").casefold(): name for name in _SCHEDULES}
+    name = short.get(asked.removesuffix("LR").casefold())
+    if name is None:
+        known = ", ".join(sorted(_SCHEDULES))
+        raise InputError(f"lr_scheduler name={asked}: must be one of {known}{nearest(asked, short.values())}")
+    return name
+
+
+def cycles_momentum(options: dict[str, Any] | None) -> bool:
+    """Say whether a schedule changes Adam's betas too, as OneCycleLR and CyclicLR do unless told not to."""
+    if options is None:
+        return False
+    parameters = inspect.signature(_SCHEDULES[find_schedule(str(options["name"]))]).parameters
+    return "cycle_momentum" in parameters and bool(options.get("cycle_momentum", True))
 
 
 def check_schedule(options: dict[str, Any] | None, source: str, epochs: int) -> None:

@@ -266,6 +266,12 @@ def test_length_and_deviation_of_the_translation_are_those_over_pairs(name) -> N
     )
 
 
+def test_the_translation_is_described_as_it_ranks_also_after_training_without_a_validation() -> None:
+    model = build("TransCF", neighbour_refresh="epoch")
+    expected = model.eval().describe_translation()
+    assert model.train().describe_translation() == expected
+
+
 def test_one_slot_is_one_translation_for_all_pairs_and_cml_has_none() -> None:
     model = build("LRML", num_memories=1)
     found = model.describe_translation()

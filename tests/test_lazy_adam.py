@@ -165,7 +165,14 @@ def test_a_table_is_large_by_the_rows_left_unread(
 
 
 @pytest.mark.parametrize(
-    "option", [{"learner": "sgd"}, {"weight_decay": 0.1}, {"clip_grad_norm": {"max_norm": 1}}]
+    "option",
+    [
+        {"learner": "sgd"},
+        {"weight_decay": 0.1},
+        {"clip_grad_norm": {"max_norm": 1}},
+        {"enable_scaler": True},
+        {"lr_scheduler": {"name": "OneCycle", "max_lr": 0.1, "total_steps": 9}},  # moves the betas too
+    ],
 )
 def test_gradients_that_are_not_adams_own_are_refused_or_left_to_the_host(
     option: dict[str, Any], toy: dict[str, Any]
@@ -173,3 +180,9 @@ def test_gradients_that_are_not_adams_own_are_refused_or_left_to_the_host(
     with pytest.raises(InputError, match="lazy_adam=on"):
         prepare("CML", **toy, **option, lazy_adam="on")
     assert not isinstance(prepare("CML", **toy, **option).trainer.optimizer, LazyAdam)
+
+
+def test_a_schedule_that_leaves_the_betas_alone_is_taken(toy: dict[str, Any]) -> None:
+    schedule = {"name": "OneCycle", "max_lr": 0.1, "total_steps": 9, "cycle_momentum": False}
+    parts = prepare("CML", **toy, lr_scheduler=schedule, lazy_adam="on")
+    assert isinstance(parts.trainer.optimizer, LazyAdam)

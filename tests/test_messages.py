@@ -128,6 +128,35 @@ def test_a_filter_on_a_column_that_is_not_there(tmp_path, arguments, capsys):
     refuse(capsys, tmp_path, arguments, r"dataset=toy.*stars", "--val_interval={stars: '[4,inf)'}")
 
 
+def test_a_filter_that_does_not_suit_its_column(tmp_path, arguments, capsys):
+    words = ["--load_col={inter: [user_id, item_id, rating]}"]
+    for wanted, allowed in (("rating: [4, 5]", "an interval"), ("user_id: '[1,2]'", "a list of values")):
+        pattern = rf"val_interval=.* \(command line\): must be {allowed}"
+        refuse(capsys, tmp_path, arguments, pattern, *words, f"--val_interval={{{wanted}}}")
+
+
+@pytest.mark.parametrize(
+    ("model", "word", "pattern"),
+    [
+        ("EASE", "--reg_weight=a", r"reg_weight=a \(command line\): must be a number, as its default 250"),
+        ("LightGCN", "--n_layers=two", r"n_layers=two \(command line\): must be a number"),
+        ("BPR", "--embedding_size=0", r"embedding_size=0 \(command line\): must be an integer >= 1"),
+        ("BPR", "--train_neg_sample_args={distribution: none}", r"train_neg_sample_args=.*uniform"),
+        ("BPR", "--log_wandb=true", r"model=BPR: .*wandb"),
+    ],
+)
+def test_wrong_options_of_the_hosts_models(tmp_path, arguments, capsys, model, word, pattern):
+    given = ("--embedding_size", word.split("=")[0])
+    words = [a for a in arguments if a.split("=")[0] not in given]
+    refuse(capsys, tmp_path, words, pattern, word, model=model)
+
+
+def test_a_model_of_the_host_that_is_given_no_negatives(arguments, capsys):
+    words = [a for a in arguments if not a.startswith("--train_neg")]
+    assert main(["train", "--model=BPR", *words, "--train_neg_sample_args=null"]) == 2
+    assert "must be given for BPR, which learns from negatives" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("model", ["HLR", "BPR"])
 def test_a_user_with_every_item(tmp_path, arguments, capsys, model):
     with data_file(tmp_path).open("a") as file:

@@ -74,6 +74,10 @@ def test_a_start_that_has_seen_the_held_out_part_is_warned_of(toy, cml_run, capl
     judged = pairs(other.valid_data, other.test_data)
     assert len(trained & judged) > 0
     assert f"on {len(trained & judged)} of the {len(judged)} interactions" in caplog.text
+    warm = run("HLR", **toy, pretrained_embeddings=cml_run, seed=6)
+    text = Path(warm.run_dir, "log.txt").read_text()
+    assert "23 of 23 user vectors taken" in text
+    assert text.count(f"on {len(trained & judged)} of the {len(judged)} interactions") == 1
 
 
 def npz(path: Path, **changed: np.ndarray) -> Path:

@@ -154,11 +154,12 @@ def test_a_plateau_follows_the_validation_score_in_its_direction(toy):
 
 
 def test_batches_hold_the_same_positives_whichever_loader_draws_them(toy):
-    sizes = [
-        len(prepare("CML", **toy, train_neg_sample_args={"sample_num": 4, "distribution": kind}).train_data)
+    runs = [
+        prepare("CML", **toy, train_neg_sample_args={"sample_num": 4, "distribution": kind})
         for kind in ("uniform", "popularity")
     ]
-    assert sizes[0] == sizes[1] == 7
+    assert [len(parts.train_data) for parts in runs] == [7, 7]
+    assert [parts.config["train_batch_size"] for parts in runs] == [16, 16]  # positives, as was asked for
 
 
 def test_nothing_validated(toy):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,10 +48,10 @@ class AtomicDataset(Dataset):
         The host reads only the header, which tells it the columns and their types: its own way, pandas'
         Python engine, takes minutes and gigabytes for ten million lines. Equal ids share one text.
         """
-        with tempfile.NamedTemporaryFile("w", encoding=encoding, suffix=".inter") as file:
-            file.write(header + "\n")
-            file.flush()
-            empty = super()._load_feat(file.name, FeatureSource.INTERACTION)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "header.inter")
+            path.write_text(header + "\n", encoding=encoding)
+            empty = super()._load_feat(str(path), FeatureSource.INTERACTION)
         if empty is None:
             return None
         kinds = {f"{name}:{self.field2type[name].value}": self.field2type[name] for name in empty.columns}
@@ -78,6 +79,19 @@ class AtomicDataset(Dataset):
                 f"{filepath}: has no column {', '.join(missing)}; it has {', '.join(names)} "
                 "(options USER_ID_FIELD, ITEM_ID_FIELD and load_col name the columns)"
             )
+
+    def _filter_by_field_value(self) -> None:
+        """Refuse thresholds that the host would pass over in silence, then apply them."""
+        for column, wanted in (self.config["val_interval"] or {}).items():
+            kind = self.field2type.get(column)
+            number = kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ)
+            if kind is not None and number == isinstance(wanted, list):
+                allowed = 'an interval such as "[4,inf)"' if number else "a list of values"
+                raise InputError(
+                    f"val_interval={{{column}: {wanted}}} ({self.config.sources['val_interval']}): must be "
+                    f"{allowed}, for the column is {kind.value}"
+                )
+        super()._filter_by_field_value()
 
     def _grouped_index(self, group_by_list: Any) -> list[list[int]]:
         """Return the places of each value, in order of first appearance, without a loop over places."""

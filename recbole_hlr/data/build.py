@@ -147,9 +147,11 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
     if uses_triplets(config):
         train = TripletLoader(config, parts[0], trained, config["train_batch_size"], config["shuffle"])
     else:
+        positives = config["train_batch_size"]
         if config.metric:  # the host counts triplets, the models' files count positives
-            config["train_batch_size"] *= config["train_neg_sample_args"]["sample_num"]
+            config["train_batch_size"] = positives * config["train_neg_sample_args"]["sample_num"]
         train = get_dataloader(config, "train")(config, parts[0], samplers[0], shuffle=config["shuffle"])
+        config["train_batch_size"] = positives
     loaders = [train, None, None]
     for n, phase in ((1, "valid"), (2, "test")):
         if len(parts[n]) and phase in sampled:

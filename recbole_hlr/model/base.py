@@ -224,6 +224,7 @@ class MetricRecommender(GeneralRecommender):
         `length` is the root of the mean of ||r||^2, `deviation` that of ||r - mean of r||^2. Where the
         deviation is 0, r is one vector for all pairs: CML with all users shifted by it.
         """
+        self.eval()  # as it ranks
         generator = generator_for(self.seed, _PAIRS)
         users, items = (
             torch.randint(1, ids, (num_pairs,), generator=generator).to(self.device)
