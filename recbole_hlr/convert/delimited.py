@@ -47,7 +47,8 @@ class Delimited(NamedTuple):
         if self.quoted and (len(table) + len(refused) < line_count(data) or ends_open(data)):
             data, opened = without_open_quotes(data, delimiter)
             malformed = [Malformed(first + line, "opens a quote that is not closed") for line in opened]
-            table, refused = self._read(data, delimiter)
+            if opened:
+                table, refused = self._read(data, delimiter)
         lines = record_lines(data, first, len(table) + len(refused), delimiter)
         malformed += [
             Malformed(int(lines[row]), f"has {found} columns; must have {self.width}")
