@@ -318,8 +318,15 @@ def tensorflow_eps(step: int) -> float:
 def optimizer_of(model: torch.nn.Module, learning_rate: float, lazy: str = "off") -> torch.optim.Optimizer:
     """The optimizer that `MetricTrainer` trains `model` with, without the run around it."""
     trainer = object.__new__(MetricTrainer)
-    others = {"learner": "adam", "weight_decay": 0.0, "clip_grad_norm": None, "train_batch_size": 1}
-    trainer.model, trainer.config = model, {"reg_weight": None, "lazy_adam": lazy, **others}
+    unused = dict.fromkeys(("reg_weight", "clip_grad_norm", "enable_scaler", "lr_scheduler"))
+    trainer.model = model
+    trainer.config = {
+        "learner": "adam",
+        "weight_decay": 0.0,
+        "train_batch_size": 1,
+        "lazy_adam": lazy,
+        **unused,
+    }
     trainer.device = torch.device("cpu")
     trainer.learner, trainer.learning_rate, trainer.weight_decay = "adam", learning_rate, 0.0
     return trainer._build_optimizer()
