@@ -127,11 +127,11 @@ def test_lost_trials_are_tried_again_by_a_resume_and_failed_ones_are_not(ray_up,
     search(tmp_path, scheduler="none", samples=6)
 
     def mended(number, values, report):
-        report(0, 10.0 * values["x"])
+        report(1, 10.0 * values["x"])  # the epoch after that of the lost process
 
     journal, ended = search(tmp_path, mended, scheduler="none", samples=6)
     trials = by_x(journal)
-    assert (trials[6].status, trials[6].curve, trials[6].reason) == (DONE, [60.0], "")
+    assert (trials[6].status, trials[6].curve, trials[6].reason) == (DONE, [1.0, 60.0], "")
     assert trials[5].status == FAILED
     assert ended == [trials[6].number]
 
