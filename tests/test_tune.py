@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from recbole.model.general_recommender import BPR
 
 from recbole_hlr import InputError, run, tune
 from recbole_hlr.cli import main
@@ -179,6 +180,17 @@ def test_the_options_of_a_search_may_be_given_again_in_any_spelling(tmp_path, mo
     for key, value in (("model", "HLR"), ("data_path", "elsewhere"), ("seed", 7)):
         with pytest.raises(InputError, match=f"{key}={value}.*cannot change in a resumed search"):
             open_plan(tmp_path / "run", {key: value}, {}, "here")
+
+
+def test_a_search_of_a_model_of_ones_own_is_kept_and_opened_again(tmp_path):
+    class Own(BPR):
+        pass
+
+    given = {key: value for key, value in planted(tmp_path).items() if key != "embedding_size"}
+    plan = make_plan(Own, None, (), given, {}, RATES, {}, "here")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "search.yaml").write_text(plan.as_text())
+    assert open_plan(tmp_path / "run", {"model": Own}, {}, "here").config.model_class is Own
 
 
 def test_a_trial_with_a_checkpoint_does_not_need_the_pretrained_tables_any_more(tmp_path):
