@@ -101,9 +101,9 @@ class RunDir:
         except OSError as error:
             raise InputError(f"{self.log}: cannot be written ({error.strerror})") from None
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        for record in early:
-            handler.handle(record)
-        with attached(handler), contextlib.closing(handler):
+        with contextlib.closing(handler), attached(handler):
+            for record in early:
+                handler.handle(record)
             yield
 
 

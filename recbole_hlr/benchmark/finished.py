@@ -11,14 +11,16 @@ from typing import Any
 import pandas as pd
 
 from recbole_hlr.benchmark.cells import Cell
+from recbole_hlr.rundir import RunDir
 from recbole_hlr.values import load_yaml
 
 
 @dataclass
 class Finished:
-    """A finished cell: its `result.json`, its `metrics.jsonl` and, once they are wanted, its users."""
+    """A finished cell: its `result.json`, its `metrics.jsonl` and, once wanted, its users and options."""
 
     cell: Cell
+    run_dir: RunDir
     result: Any
     epochs: list[dict[str, Any]]
 
@@ -30,6 +32,7 @@ class Finished:
         lines = run_dir.metrics.read_text(encoding="utf-8").splitlines()
         return cls(
             cell,
+            run_dir,
             SimpleNamespace(**json.loads(run_dir.result.read_text(encoding="utf-8"))),
             [json.loads(line) for line in lines],
         )
@@ -37,16 +40,12 @@ class Finished:
     @cached_property
     def users(self) -> pd.DataFrame:
         """One row per test user."""
-        run_dir = self.cell.run_dir()
-        assert run_dir is not None
-        return pd.read_parquet(run_dir.users)
+        return pd.read_parquet(self.run_dir.users)
 
     @cached_property
     def options(self) -> dict[str, Any]:
         """All options of the run."""
-        run_dir = self.cell.run_dir()
-        assert run_dir is not None
-        return load_yaml(run_dir.config)
+        return load_yaml(self.run_dir.config)
 
     @property
     def seconds(self) -> dict[str, float]:

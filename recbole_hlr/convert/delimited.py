@@ -101,7 +101,7 @@ def line_count(data: bytes) -> int:
 
 def ends_open(data: bytes) -> bool:
     """Say whether the last line may open a quote that is not closed."""
-    return data.rstrip(b"\n").rpartition(b"\n")[2].count(b'"') % 2 == 1
+    return data.count(b'"', data.rfind(b"\n", 0, -1) + 1) % 2 == 1
 
 
 @contextlib.contextmanager
