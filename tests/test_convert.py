@@ -35,6 +35,14 @@ from recbole_hlr.errors import InputError
 COLUMNS = {"user_id": "uid", "item_id": "sku"}
 
 
+@pytest.fixture(autouse=True)
+def root_level():
+    """Leave the root logger as it was, for the tests of other files."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
+
+
 def load(out: Path, name: str, **options):
     """The data set as a run would load it."""
     logging.getLogger().setLevel(logging.ERROR)
