@@ -106,10 +106,18 @@ def scratch_directory() -> Iterator[None]:
 
 
 def quiet_host() -> None:
-    """Hide the warnings that RecBole 1.2 raises on current pandas and torch."""
+    """Hide the warnings that RecBole 1.2 raises on current pandas and torch, from now on."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     warnings.filterwarnings("ignore", category=UserWarning, module=r"recbole\.model")
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"tensorboard")
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Do what `quiet_host` does, for as long as the host is at work in the caller's own process."""
+    with warnings.catch_warnings():
+        quiet_host()
+        yield
 
 
 def ray_local() -> dict[str, str]:

@@ -82,6 +82,7 @@ def prepare(
     return experiment
 
 
+@compat.quietly()
 def assemble(
     model: str | type | None,
     dataset: str | None,
@@ -223,6 +224,7 @@ def refuse_changes(
             )
 
 
+@compat.quietly()
 def _run(
     run_dir: RunDir | None,
     model: str | type | None,

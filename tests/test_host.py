@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import warnings
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +95,18 @@ def test_the_loan_to_scipy_is_taken_back():
         matrix._update({(0, 1): 3.0})
         assert matrix[0, 1] == 3.0
     assert hasattr(dok_matrix, "_update") is had
+
+
+@pytest.mark.parametrize("model", ["CML", "LightGCN"])
+def test_the_host_does_not_warn_python_users(toy, model):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.resetwarnings()
+        warnings.simplefilter("always")
+        filters = list(warnings.filters)
+        run(model, **toy)
+        prepare(model, **toy)
+        assert warnings.filters == filters  # those of the caller are as they were
+    assert [w.message for w in seen if "recbole/" in Path(w.filename).as_posix()] == []
 
 
 def test_versions():

@@ -11,6 +11,7 @@ from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import EvaluatorType
 
+from recbole_hlr import compat
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.data.atomic import AtomicDataset
 from recbole_hlr.data.history import History
@@ -116,6 +117,7 @@ class SplitData(NamedTuple):
     parts: list[Any]
 
 
+@compat.quietly()
 def load_split(config: HLRConfig) -> SplitData:
     """Load and split the data set; the global seed decides on the split. Raises `InputError`."""
     dataset = load_dataset(config)
