@@ -11,9 +11,9 @@ from recbole_hlr.resources import shipped
 from recbole_hlr.search import options, space
 from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, Trial, best_of
 from recbole_hlr.search.plan import check_space, make_plan, suggestions_of, tunable
-from recbole_hlr.search.report import study_of
+from recbole_hlr.search.report import show, study_of, write_report
 from recbole_hlr.search.suggest import Suggestions, default_algorithm
-from recbole_hlr.values import load_yaml
+from recbole_hlr.values import load_yaml, parse_arguments
 
 CLASSES = sorted({model.__name__ for model in MODELS.values()})
 ALL = {
@@ -118,6 +118,28 @@ def test_an_option_without_a_default_is_left_out_of_the_first_trial():
     assert made.total == 5  # 20 negatives with no clipping, and all four combinations
     drawn = [Trial(n, made.ask(n), DONE, [0.1 * n], [0]) for n in range(1, 6)]
     assert len(study_of(plan.space, drawn, True).trials) == 5
+
+
+@pytest.mark.parametrize("algorithm", ["grid", "random", "optuna"])
+def test_the_choices_of_an_option_may_be_mappings(tmp_path, algorithm):
+    falling = {"name": "exponential", "gamma": 0.9}
+    lines = {"lr_scheduler": {"choice": [None, falling]}, "learning_rate": {"choice": [0.001, 0.002]}}
+    options = {"algorithm": algorithm, "num_samples": 4}
+    plan = make_plan("CML", "ml-100k", (), {}, {}, lines, options, "here")
+    made, trials = suggestions_of(plan), []
+    for number in range(1, 5):
+        values = made.ask(number)
+        trials.append(Trial(number, values, DONE, [0.1 * number], [0]))
+        made.tell(trials[-1])
+    schedules = [trial.values["lr_scheduler"] for trial in trials]
+    assert schedules[0] is None
+    assert falling in schedules
+    write_report(tmp_path / "report.html", plan.space, trials, "ndcg@10", True, "recbole-hlr ...")
+    page = (tmp_path / "report.html").read_text()
+    assert "What mattered" in page
+    assert json.dumps(falling) in page
+    given = parse_arguments([f"--lr_scheduler={show(falling)}"])  # as a trial's line shows it
+    assert given == {"lr_scheduler": falling}
 
 
 def test_epochs_are_not_searched():

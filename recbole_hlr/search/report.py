@@ -34,7 +34,9 @@ td, th {{ padding: .2em .7em; border-bottom: 1px solid #ccc; text-align: right; 
 
 
 def show(value: Any) -> str:
-    """Return a value as people read it: numbers with four digits."""
+    """Return a value as people read it: numbers with four digits, lists and mappings as options."""
+    if isinstance(value, dict | list):
+        return json.dumps(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -75,10 +77,12 @@ def study_of(space: Space, trials: list[Trial], larger_is_better: bool) -> optun
     The defaults may lack an option that the others have.
     """
     tried = [trial for trial in trials if trial.curve and trial.status != FAILED]
-    values = {d: [trial.values[d.key] for trial in tried if d.key in trial.values] for d in space}
-    distributions = {
-        d.key: widened(d, found) for d, found in values.items() if len(set(map(json.dumps, found))) > 1
-    }
+    distributions = {}
+    for dimension in space:
+        key = dimension.key
+        found = [trial.values[key] for trial in tried if key in trial.values]
+        if len(set(map(json.dumps, found))) > 1:
+            distributions[key] = widened(dimension, found)
     study = optuna.create_study(direction="maximize" if larger_is_better else "minimize")
     for trial in tried:
         own = {key: kind for key, kind in distributions.items() if key in trial.values}
