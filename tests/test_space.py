@@ -164,11 +164,15 @@ def test_a_grid_of_the_defaults_alone_is_one_trial():
     assert [found.ask(number) for number in (1, 2)] == [{"x": 2}, None]
 
 
-def test_random_draws_nothing_twice_and_ends_with_its_space():
+@pytest.mark.parametrize("algorithm", ["random", "optuna"])
+def test_nothing_is_drawn_twice_and_a_search_ends_with_its_space(algorithm):
     lines = {"x": {"choice": [1, 2, 3]}, "y": {"choice": [1, 2]}}
-    found = Suggestions(space.make_space(lines, "here"), "random", 3, 100, {"x": 1, "y": 1})
-    drawn = [found.ask(number) for number in range(1, 8)]
-    assert drawn.pop() is None
+    found = Suggestions(space.make_space(lines, "here"), algorithm, 3, 100, {"x": 1, "y": 1})
+    drawn = []
+    for number in range(1, 7):
+        drawn.append(found.ask(number))
+        found.tell(Trial(number, drawn[-1], DONE, [float(drawn[-1]["x"])], [0]))
+    assert found.ask(7) is None
     assert sorted((d["x"], d["y"]) for d in drawn) == [(x, y) for x in (1, 2, 3) for y in (1, 2)]
 
 

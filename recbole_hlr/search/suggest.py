@@ -15,7 +15,8 @@ from recbole_hlr.search.journal import DONE, STOPPED, Trial
 from recbole_hlr.search.space import Space, is_same
 
 ALGORITHMS = ("random", "grid", "optuna")
-TRIES = 1000  # draws after which a random search takes its space to be used up
+TRIES = 1000  # random draws after which a space is taken to be used up
+TPE_TRIES = 20  # draws after which TPE, which likes to come back to the best values, gives way to chance
 
 
 class Suggestions:
@@ -52,9 +53,9 @@ class Suggestions:
         if self.algorithm == "grid":
             values = self._grid[number - 2]
         elif self.algorithm == "optuna":
-            values = self._draw(optuna.samplers.TPESampler(seed=self._seed_of(number)))
+            values = self._tpe(number) or self._random(number)
         else:
-            values = self._unseen(optuna.samplers.RandomSampler(seed=self._seed_of(number)))
+            values = self._random(number)
         if values is not None:
             self._seen.add(key_of(values))
         return values
@@ -89,8 +90,15 @@ class Suggestions:
         params = study.ask(self._distributions).params
         return {d.key: d.decode(params[d.key]) for d in self.space}
 
-    def _unseen(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Any] | None:
-        draws = (self._draw(sampler) for _ in range(TRIES))
+    def _tpe(self, number: int) -> dict[str, Any] | None:
+        return self._unseen(optuna.samplers.TPESampler(seed=self._seed_of(number)), TPE_TRIES)
+
+    def _random(self, number: int) -> dict[str, Any] | None:
+        return self._unseen(optuna.samplers.RandomSampler(seed=self._seed_of(number)), TRIES)
+
+    def _unseen(self, sampler: optuna.samplers.BaseSampler, tries: int) -> dict[str, Any] | None:
+        """Return values that were not suggested before: trials share a seed, the same would end the same."""
+        draws = (self._draw(sampler) for _ in range(tries))
         return next((values for values in draws if key_of(values) not in self._seen), None)
 
     def _combinations(self) -> list[dict[str, Any]]:
