@@ -37,7 +37,7 @@ class Plan:
 
     def as_text(self) -> str:
         """Return the text of `search.yaml`."""
-        base = {**self.config.requested, "data_path": os.path.abspath(self.config.requested["data_path"])}
+        base = {**self.config.requested, "data_path": usual("data_path", self.config.requested["data_path"])}
         content = {
             "search": search_options.as_content(self.options),
             "space": space.as_content(self.space),
