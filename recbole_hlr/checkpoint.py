@@ -6,8 +6,6 @@ an empty `other_parameter`, where the host's `Trainer.evaluate(model_file=...)` 
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from scipy import sparse
 from torch import nn
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import write_whole
 from recbole_hlr.registry import is_ours
 
 FORMAT = 1
@@ -104,34 +103,6 @@ def set_random_state(state: dict[str, Any]) -> None:
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
-
-
-def write_whole(path: Path, write: Any, mode: str = "wb") -> None:
-    """Call `write(file)` on a temporary file beside `path` and rename it: the old file or the new one.
-
-    Raises `InputError` when the disk is full or the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "writing failed"
-        kept = "; the file written before is kept" if path.exists() else ""
-        raise InputError(
-            f"{path}: {reason}; free some space or choose another folder with --checkpoint_dir{kept}"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically, as `write_whole` does."""
-    write_whole(path, lambda file: file.write(text), "w")
 
 
 def save(path: Path, content: dict[str, Any]) -> None:

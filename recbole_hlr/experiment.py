@@ -23,6 +23,7 @@ from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.evaluator import refuse_empty_cohorts
+from recbole_hlr.files import write_text
 from recbole_hlr.pretrained import start_from
 from recbole_hlr.protocol import PAPER, describe_settings
 from recbole_hlr.registry import find_model
@@ -241,7 +242,7 @@ def _run(
         data = take_up(experiment, run_dir)
     set_console_level(config["state"].upper())
     if run_dir is not None:
-        checkpoint.write_text(run_dir.config, str(config))  # with what may change in a resumed run
+        write_text(run_dir.config, str(config))  # with what may change in a resumed run
     else:
         run_dir = RunDir.create(config["checkpoint_dir"], f"{config.model}-{config.dataset}", str(config))
     if config["tensorboard"]:

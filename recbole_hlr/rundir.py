@@ -17,8 +17,8 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from recbole_hlr import checkpoint
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import write_text, write_whole
 from recbole_hlr.values import load_yaml
 
 
@@ -46,7 +46,7 @@ class RunDir:
             ) from None
         try:
             hidden.chmod(0o755)
-            checkpoint.write_text(hidden / file, config)
+            write_text(hidden / file, config)
             stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
             for number in range(1, 10_000):
                 path = Path(parent) / (stem if number == 1 else f"{stem}-{number}")
@@ -79,16 +79,16 @@ class RunDir:
     def write_metrics(self, records: list[dict[str, Any]]) -> None:
         """Write one JSON line per epoch."""
         lines = "".join(json.dumps(record) + "\n" for record in records)
-        checkpoint.write_text(self.metrics, lines)
+        write_text(self.metrics, lines)
 
     def write_users(self, table: pd.DataFrame) -> None:
         """Write one row per test user; before `result.json`, which says that all is there."""
-        checkpoint.write_whole(self.users, lambda file: table.to_parquet(file, index=False))
+        write_whole(self.users, lambda file: table.to_parquet(file, index=False))
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write the result of a finished run."""
         text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
-        checkpoint.write_text(self.result, text)
+        write_text(self.result, text)
 
     @contextlib.contextmanager
     def logging(self, early: Sequence[logging.LogRecord] = ()) -> Iterator[None]:

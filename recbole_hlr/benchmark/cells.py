@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbole_hlr import checkpoint
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import write_text
 from recbole_hlr.rundir import RunDir
 
 
@@ -47,7 +47,7 @@ class Cell:
         """Write what is known of the cell beside its run: its command, why it failed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        checkpoint.write_text(self.folder / "cell.json", text)
+        write_text(self.folder / "cell.json", text)
 
 
 def is_finished(run_dir: RunDir | None) -> bool:

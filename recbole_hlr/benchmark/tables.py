@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from recbole_hlr import checkpoint
 from recbole_hlr.benchmark.results import Report
+from recbole_hlr.files import write_text
 from recbole_hlr.version import __version__
 
 MARKDOWN = {1: "**{}**".format, 2: "<u>{}</u>".format}
@@ -147,4 +147,4 @@ def finite(value: Any) -> Any:
 def write(out: Path, texts: dict[str, str]) -> None:
     """Write files below `out`, each whole or not at all."""
     for name, text in texts.items():
-        checkpoint.write_text(out / name, text)
+        write_text(out / name, text)

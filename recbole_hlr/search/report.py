@@ -12,7 +12,7 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from recbole_hlr import checkpoint
+from recbole_hlr.files import write_text
 from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, STOPPED, Trial
 from recbole_hlr.search.space import Dimension, Space
 
@@ -68,7 +68,7 @@ def table_of(trials: list[Trial]) -> pd.DataFrame:
 
 def write_table(path: Path, trials: list[Trial]) -> None:
     """Write `trials.csv`."""
-    checkpoint.write_text(path, table_of(trials).to_csv(index=False))
+    write_text(path, table_of(trials).to_csv(index=False))
 
 
 def study_of(space: Space, trials: list[Trial], larger_is_better: bool) -> optuna.Study:
@@ -153,4 +153,4 @@ def write_report(
         figures="\n".join(parts),
         table=table.to_html(index=False, na_rep="", float_format="%.4g"),
     )
-    checkpoint.write_text(path, text)
+    write_text(path, text)

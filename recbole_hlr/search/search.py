@@ -12,11 +12,11 @@ from typing import Any
 
 from recbole.utils import init_seed
 
-from recbole_hlr import checkpoint
 from recbole_hlr.config import KEYWORDS
 from recbole_hlr.data.build import load_split
 from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.evaluator import refuse_empty_cohorts
+from recbole_hlr.files import write_text
 from recbole_hlr.pretrained import warn_if_seen
 from recbole_hlr.result import RunResult
 from recbole_hlr.rundir import RunDir, set_console_level
@@ -75,7 +75,7 @@ def tune(
         rest = {**options, **command, **({"space": lines} if lines else {})}
         named = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
         plan = open_plan(folder, {**named, **rest}, given, source)
-        checkpoint.write_text(folder / SEARCH_FILE, plan.as_text())
+        write_text(folder / SEARCH_FILE, plan.as_text())
     set_console_level(plan.config["state"].upper())
     try:
         return search(plan, folder)
@@ -173,6 +173,6 @@ def conclude(plan: Plan, folder: Path, job: Job, test: Any, trials: list[Trial])
         f"{best.best_epoch}.\n# {command}\n"
     )
     text = heading + dump_yaml(chosen)
-    checkpoint.write_text(folder / "best.yaml", text)
+    write_text(folder / "best.yaml", text)
     report.write_report(folder / "report.html", plan.space, trials, metric, larger, command)
     return SearchResult(metric, trials, best, run, str(folder), command)

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from recbole_hlr import checkpoint, compat
+from recbole_hlr import compat
 from recbole_hlr.data.build import SplitData
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment import Experiment, assemble, finish, saver, take_up
+from recbole_hlr.files import write_text
 from recbole_hlr.result import RunResult
 from recbole_hlr.resumable import RunTrainer
 from recbole_hlr.rundir import RunDir
@@ -52,7 +53,7 @@ class Job:
         stored = take_up(experiment, run_dir)
         if not run_dir.checkpoint.exists():
             run_dir.path.mkdir(parents=True, exist_ok=True)
-            checkpoint.write_text(run_dir.config, str(experiment.config))
+            write_text(run_dir.config, str(experiment.config))
         experiment.trainer.on_epoch_end = saver(run_dir, experiment.config, stored)
         return experiment, run_dir
 

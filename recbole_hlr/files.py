@@ -1,0 +1,69 @@
+"""Files that are written whole or not at all, and folders that one process at a time works in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from recbole_hlr.errors import InputError
+
+
+def write_whole(path: Path, write: Callable[[Any], Any], mode: str = "wb") -> None:
+    """Call `write(file)` on a temporary file beside `path` and rename it: the old file or the new one.
+
+    Raises `InputError` when the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "writing failed"
+        kept = "; the file written before is kept" if path.exists() else ""
+        raise InputError(
+            f"{path}: {reason}; free some space or choose another folder with --checkpoint_dir{kept}"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically, as `write_whole` does."""
+    write_whole(path, lambda file: file.write(text), "w")
+
+
+@contextlib.contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Keep `folder` to this process while it is at work in it; `what` is a run, a search or a benchmark.
+
+    Raises `InputError`, which names the other process, where one is at work there already. The kernel
+    lets go of the lock when a process ends, however it ends.
+    """
+    lock, owner = FileLock(folder / ".lock"), folder / ".lock.pid"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        pid = ""
+        with contextlib.suppress(OSError):
+            pid = owner.read_text(encoding="utf-8").strip()
+        holder = f"process {pid}" if pid else "another process"
+        raise InputError(f"{folder}: {holder} is at work on this {what}; wait for it or end it") from None
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}; must be a folder that can be written") from None
+    try:
+        with contextlib.suppress(OSError):  # a full disk: the name is a courtesy, the lock holds
+            owner.write_text(f"{os.getpid()}\n", encoding="utf-8")
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            owner.unlink()
+        lock.release()
