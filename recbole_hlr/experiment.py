@@ -263,13 +263,6 @@ def _run(
             return finish(experiment, run_dir, time.perf_counter() - started)
         except ImportError as error:  # some of the host's models import at their first step
             raise missing_package(config.model, error) from error
-        except KeyError as error:
-            if error.args != (config["NEG_PREFIX"] + config["ITEM_ID_FIELD"],):
-                raise
-            raise InputError(
-                f"train_neg_sample_args={config.requested['train_neg_sample_args']}: must be given for "
-                f"{config.model}, which learns from negatives"
-            ) from error
         except KeyboardInterrupt:
             raise RunInterrupted(str(run_dir.path)) from None
         finally:
