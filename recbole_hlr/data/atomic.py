@@ -29,6 +29,8 @@ class AtomicDataset(Dataset):
     `account` says how many interactions were read, left out by what, and kept.
     """
 
+    file_size_list: list[int]  # rows of each part of `benchmark_filename`
+
     def _from_scratch(self) -> None:
         self.logger = log  # what the host says while it loads is a run's, and its user's
         self.account = Account()

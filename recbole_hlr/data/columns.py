@@ -137,12 +137,11 @@ def _check_labels_and_times(data: Any) -> None:
 
 def _check_unused(data: Any) -> None:
     for suffix, columns in (data.config["unused_col"] or {}).items():
-        there = data.names.get(suffix, [])
+        if suffix not in data.loaded:
+            raise _wrong(data, "unused_col", f"must name files that are loaded, and .{suffix} is not")
         for column in columns:
-            if column not in there or column not in data.field2type:
-                raise _wrong(
-                    data, "unused_col", f"must name loaded columns, and {column} is none of .{suffix}"
-                )
+            if column not in [name.split(":")[0] for name in data.loaded[suffix]]:
+                raise _wrong(data, "unused_col", f"must name loaded columns; {column} is none of .{suffix}")
             if column in (data.uid_field, data.iid_field, data.label_field):
                 raise _wrong(data, "unused_col", f"must not name {column}, which every run uses")
 
