@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,17 @@ class AtomicDataset(Dataset):
     def _from_scratch(self) -> None:
         self.logger = log  # what the host says while it loads is a run's, and its user's
         self.account = Account()
-        self.names: dict[str, list[str]] = {}  # the columns of every file by its suffix, loaded or not
-        self.loaded: dict[str, list[str]] = {}  # those that are loaded, as name:type
         super()._from_scratch()
+
+    @cached_property
+    def names(self) -> dict[str, list[str]]:
+        """The columns of every file that was read, by its suffix."""
+        return {}
+
+    @cached_property
+    def loaded(self) -> dict[str, list[str]]:
+        """Of these the columns that are loaded, as name:type."""
+        return {}
 
     # --- reading -------------------------------------------------------------------------------------
 
@@ -54,11 +63,8 @@ class AtomicDataset(Dataset):
         columns = check_header(filepath, header, self.config, suffix)
         self._take_note(filepath, header, columns, suffix)
         plain = source == FeatureSource.INTERACTION and "_seq" not in header and _is_byte(separator)
-        parts = interaction_files(self.dataset_path, self.dataset_name, self.benchmark_filename_list)
         if not has_rows:
-            if not plain or Path(filepath) not in parts[1:]:
-                raise InputError(f"{filepath}: has a header and no row below it")
-            log.warning("%s: has a header and no row below it", filepath)
+            self._refuse_or_warn_of_no_row(filepath, plain)
         if not plain:
             refuse_long_rows(filepath, separator, encoding, len(header.split(separator)))
         try:
@@ -70,6 +76,15 @@ class AtomicDataset(Dataset):
         except ValueError as error:
             raise InputError(f"{filepath}: {wrong_number(filepath, separator, encoding) or error}") from error
 
+    def _refuse_or_warn_of_no_row(self, filepath: str, plain: bool) -> None:
+        """Raise `InputError`, but for a part after the training part, which may be empty."""
+        files = interaction_files(
+            *(self.config[key] for key in ("data_path", "dataset", "benchmark_filename"))
+        )
+        if not plain or Path(filepath) not in files[1:]:
+            raise InputError(f"{filepath}: has a header and no row below it")
+        log.warning("%s: has a header and no row below it", filepath)
+
     def _take_note(self, filepath: str, header: str, columns: list[str], suffix: str) -> None:
         """Keep the columns of a file; raise `InputError` for one that is another file's too."""
         before = self.loaded.setdefault(suffix, columns)
@@ -79,7 +94,7 @@ class AtomicDataset(Dataset):
                 f"{', '.join(before)}"
             )
         self.names[suffix] = [column.split(":")[0] for column in header.split(self.config["field_separator"])]
-        ids = {"user": self.uid_field, "item": self.iid_field}
+        ids = {"user": self.config["USER_ID_FIELD"], "item": self.config["ITEM_ID_FIELD"]}
         for other, theirs in self.loaded.items():
             shared = {c.split(":")[0] for c in theirs} & {c.split(":")[0] for c in columns}
             shared -= {ids.get(suffix), ids.get(other)}
@@ -95,10 +110,16 @@ class AtomicDataset(Dataset):
         The host reads only the header, which tells it the columns and their types: its own way, pandas'
         Python engine, takes minutes and gigabytes for ten million lines. Equal ids share one text.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "header.inter")
-            path.write_text(header + "\n", encoding=encoding)
-            empty = super()._load_feat(str(path), FeatureSource.INTERACTION)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, "header.inter")
+                path.write_text(header + "\n", encoding=encoding)
+                empty = super()._load_feat(str(path), FeatureSource.INTERACTION)
+        except OSError as error:
+            raise InputError(
+                f"{filepath}: a copy of its header cannot be written ({error.strerror}); set TMPDIR to a "
+                "folder that can be written"
+            ) from None
         kinds = {f"{name}:{self.field2type[name].value}": self.field2type[name] for name in empty.columns}
         table = read_columns(filepath, list(kinds), separator, encoding)
         texts = [name for name, kind in kinds.items() if kind != FeatureType.FLOAT]
