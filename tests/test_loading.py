@@ -133,6 +133,27 @@ def test_side_files_without_an_id_and_with_repeated_rows(tmp_path):
     assert account["kept"] == sum(line.split("\t")[1] in ("i0", "i1") for line in rows())
 
 
+def test_no_temporary_folder(tmp_path, monkeypatch):
+    def missing() -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    put(tmp_path, "small.inter", rows())
+    monkeypatch.setattr("tempfile.TemporaryDirectory", missing)
+    refused(tmp_path, r"small\.inter: a copy of its header cannot be written .*set TMPDIR")
+
+
+def test_a_mistake_of_our_own_is_no_mistake_of_the_user(tmp_path, monkeypatch):
+    def broken(data: object) -> None:
+        raise broken.error
+
+    put(tmp_path, "small.inter", rows())
+    monkeypatch.setattr("recbole_hlr.data.atomic.check_options", broken)
+    for broken.error in (AttributeError("x"), KeyError("x"), ValueError("x"), TypeError("x")):
+        with pytest.raises(type(broken.error)) as caught:
+            load(tmp_path)
+        assert not isinstance(caught.value, InputError)
+
+
 @pytest.mark.parametrize(("given", "kept"), [(False, 8), (None, 8), ("first", 4), ("last", 4)])
 def test_repeated_pairs(tmp_path, given, kept):
     put(tmp_path, "small.inter", [*rows(), *rows()[:4]])
@@ -293,8 +314,9 @@ def test_labels_that_are_learned_from_stay(tmp_path):
     assert 0 <= result.test["auc"] <= 1
 
 
-def test_labels_that_are_rated_by_stay_where_they_are_rated(tmp_path):
-    data = load_split(HLRConfig("CML", options=options(labelled(tmp_path), load_col=LABEL, **RATE)))
+@pytest.mark.parametrize("by", [{"load_col": LABEL}, {"load_col": RATED, "threshold": {"rating": 3}}])
+def test_labels_that_are_rated_by_stay_where_they_are_rated(tmp_path, by):
+    data, _ = load(labelled(tmp_path), **by, **RATE)
     assert set(data.parts[0].inter_feat["label"].tolist()) == {1.0}
     assert set(data.parts[2].inter_feat["label"].tolist()) == {0.0, 1.0}
     account = data.dataset.account
@@ -317,7 +339,7 @@ def test_labels_that_are_rated_by_stay_where_they_are_rated(tmp_path):
         ({"threshold": {"user_id": 3}}, "must name columns of type float, and user_id is token"),
         ({"threshold": {"rating": 3, "label": 1}}, "must be a mapping .* of one column"),
         ({"LABEL_FIELD": "user_id"}, "LABEL_FIELD=user_id .*must differ from USER_ID_FIELD"),
-        ({"eval_args": {"mode": "labeled"}}, "mode: labeled and LABEL_FIELD=label: needs the column label"),
+        ({"eval_args": {"mode": "labeled"}}, "mode: labeled: needs the column LABEL_FIELD=label"),
     ],
 )
 def test_labels_that_cannot_be_meant(tmp_path, more, pattern):
@@ -325,7 +347,7 @@ def test_labels_that_cannot_be_meant(tmp_path, more, pattern):
 
 
 def test_a_model_without_negatives_needs_labels(tmp_path):
-    refused(labelled(tmp_path), "NeuMF without train_neg_sample_args.*column label", model="NeuMF",
+    refused(labelled(tmp_path), "NeuMF without train_neg_sample_args.*column LABEL_FIELD=label", model="NeuMF",
             train_neg_sample_args=None)  # fmt: skip
 
 
@@ -413,6 +435,29 @@ def test_a_time_that_is_no_number(tmp_path):
 def test_options_that_do_not_suit_the_columns(tmp_path, more, pattern):
     put(tmp_path, "small.inter", rows())
     refused(tmp_path, pattern, **more)
+
+
+@pytest.mark.parametrize(
+    ("path", "there"), [("small", False), ("small.inter", True), ("small.inter/x", False)]
+)
+def test_files_that_are_there(tmp_path, path, there):
+    put(tmp_path, "small.inter", [])
+    assert is_file(tmp_path / "small" / path) is there
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "a\0b"])
+def test_files_that_cannot_be_looked_for(tmp_path, path):
+    with pytest.raises(InputError, match="cannot be read"):
+        is_file(tmp_path / path)
+
+
+def test_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
+    def stat(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    put(tmp_path, "small.inter", rows())
+    monkeypatch.setattr("recbole_hlr.files.os.stat", stat)
+    refused(tmp_path, r"cannot be read \(Permission denied\)")
 
 
 # --- users who have every item -----------------------------------------------------------------------

@@ -22,6 +22,14 @@ from recbole_hlr.data.source import interaction_files
 from recbole_hlr.errors import InputError
 
 log = logging.getLogger("recbole_hlr")
+FILTERS = (
+    "rm_dup_inter",
+    "val_interval",
+    "threshold",
+    "filter_inter_by_user_or_item",
+    "user_inter_num_interval",
+    "item_inter_num_interval",
+)
 
 
 class AtomicDataset(Dataset):
@@ -143,14 +151,15 @@ class AtomicDataset(Dataset):
             if feat is None:
                 continue
             missing = feat.index[feat[fields].isna().any(axis=1)]
+            if missing.empty:
+                continue
             if feat is self.inter_feat:
                 self.account.leave_out("missing_id", len(missing))
-            if len(missing):
-                log.warning(
-                    "%s: %d rows without %s are left out, the first is row %d of those read (NA, nan, null "
-                    "and the like are no ids)",
-                    self.dataset_name, len(missing), " or ".join(fields), missing[0] + 1,
-                )  # fmt: skip
+            log.warning(
+                "%s: %d rows without %s are left out, the first is row %d of those read (NA, nan, null "
+                "and the like are no ids)",
+                self.dataset_name, len(missing), " or ".join(fields), missing[0] + 1,
+            )  # fmt: skip
             feat.drop(missing, inplace=True)
 
     def _remove_duplication(self) -> None:
@@ -179,7 +188,11 @@ class AtomicDataset(Dataset):
     def _reset_index(self) -> None:
         """Refuse filters that leave nothing; count what is left of each part before rows are renumbered."""
         if self.inter_feat.empty:
-            raise InputError(f"dataset={self.dataset_name}: no interaction is left: {self.account}")
+            given = ", ".join(f"{key}={self.config[key]}" for key in FILTERS if self.config[key] is not None)
+            raise InputError(
+                f"dataset={self.dataset_name}: no interaction is left after filtering with {given}; loosen "
+                f"these options ({self.account})"
+            )
         if self.benchmark_filename_list is not None:
             ends = np.cumsum(self.file_size_list)
             part = np.searchsorted(ends, self.inter_feat.index, side="right")

@@ -91,7 +91,7 @@ def check_columns(config: HLRConfig, dataset: Dataset) -> None:
         (learns, "LABEL_FIELD", f"{config.model} without train_neg_sample_args, which learns from labels"),
     ):
         if wanted and config[field] not in columns:
-            raise not_loaded(dataset, f"{name} and {field}={config[field]}", config[field])
+            raise not_loaded(dataset, name, config[field], field)
     if "labeled" in evaluation["mode"].values() and config["eval_type"] == EvaluatorType.RANKING:
         raise InputError(
             "eval_args with mode: labeled: ranks nothing; needs metrics of ratings such as AUC, "

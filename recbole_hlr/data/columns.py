@@ -87,18 +87,21 @@ def check_options(data: Any) -> None:
     _check_unused(data)
 
 
-def not_loaded(data: Any, given: str, column: str) -> InputError:
-    """Return the error of what is `given` and needs a column; it says how to load that, if a file has it."""
-    loaded = ", ".join(data.field2type)
+def not_loaded(data: Any, given: str, column: str, option: str | None = None) -> InputError:
+    """Return the error of what is `given` and needs a column, which an `option` may name.
+
+    It says how to load the column, if a file has it.
+    """
+    loaded, shown = ", ".join(data.field2type), f"{option}={column}" if option else column
     for suffix, names in data.names.items():
         if column in names:
             wanted = [*(data.config["load_col"] or {}).get(suffix, ()), column]
             return InputError(
-                f"{given}: needs the column {column}, which is not loaded (loaded are {loaded}); give "
+                f"{given}: needs the column {shown}, which is not loaded (loaded are {loaded}); give "
                 f"--load_col={{{suffix}: [{', '.join(wanted)}]}}"
             )
     return InputError(
-        f"{given}: needs the column {column}, which is not loaded; loaded are {loaded} (option load_col)"
+        f"{given}: needs the column {shown}, which is not loaded; loaded are {loaded} (option load_col)"
     )
 
 
