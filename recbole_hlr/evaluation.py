@@ -24,7 +24,6 @@ from recbole_hlr.experiment import (
 )
 from recbole_hlr.metrics import reported
 from recbole_hlr.result import RunResult
-from recbole_hlr.rundir import set_console_level
 from recbole_hlr.values import COMMAND_LINE, parse_arguments, plain
 
 log = logging.getLogger("recbole_hlr")
@@ -71,14 +70,14 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     experiment = assemble(stored["model"], stored["dataset"], [folder.config], command, options)
     data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
     refuse_other_data(content["data"], data, folder.path)
-    set_console_level(experiment.config["state"].upper())
     log.info("%s", describe_data(experiment))
     experiment.trainer.load_state(content, experiment.train_data)
     experiment.trainer.restore_best()
     prepared = time.perf_counter()
     measured = measure(experiment)
     seconds = {"prepare": prepared - started, "evaluate": time.perf_counter() - prepared}
-    result = RunResult.of(experiment.trainer, folder.path, **measured, seconds=seconds)
+    account = experiment.dataset.account.as_dict()
+    result = RunResult.of(experiment.trainer, folder.path, **measured, seconds=seconds, interactions=account)
     return replace(result, valid_metric=stored["valid_metric"].lower())
 
 

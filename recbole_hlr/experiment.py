@@ -94,6 +94,7 @@ def assemble(
 ) -> Experiment:
     """Return what `prepare` returns, without the tables of `pretrained_embeddings`."""
     config = HLRConfig(model, dataset, config_files, options, arguments)
+    set_console_level(config["state"].upper())
     init_seed(config["seed"], config["reproducibility"])
     data = data or load_split(config)
     refuse_empty_cohorts(config, data.parts[2])
@@ -235,12 +236,11 @@ def _run(
     options: dict[str, Any],
 ) -> RunResult:
     started = time.perf_counter()
-    experiment = assemble(model, dataset, config_files, arguments, options)
-    config, trainer = experiment.config, experiment.trainer
     early = Collector()
     with attached(early):
+        experiment = assemble(model, dataset, config_files, arguments, options)
         data = take_up(experiment, run_dir)
-    set_console_level(config["state"].upper())
+    config, trainer = experiment.config, experiment.trainer
     if run_dir is not None:
         write_text(run_dir.config, str(config))  # with what may change in a resumed run
     else:
@@ -313,8 +313,9 @@ def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResul
         "evaluate": time.perf_counter() - evaluating,
     }
     result = RunResult.of(
-        trainer, run_dir.path, valid=dict(valid), test=test, cohorts=cohorts, seconds=seconds
-    )
+        trainer, run_dir.path, valid=dict(valid), test=test, cohorts=cohorts, seconds=seconds,
+        interactions=experiment.dataset.account.as_dict(),
+    )  # fmt: skip
     run_dir.write_result(asdict(result))
     return result
 

@@ -18,7 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.files import write_text, write_whole
+from recbole_hlr.files import is_file, write_text, write_whole
 from recbole_hlr.values import load_yaml
 
 
@@ -65,7 +65,7 @@ class RunDir:
     def open(cls, path: str | Path) -> RunDir:
         """Return an existing run folder; `InputError` where it is none."""
         run_dir = cls(path)
-        if not run_dir.config.is_file() or not {"model", "dataset"} <= set(load_yaml(run_dir.config)):
+        if not is_file(run_dir.config) or not {"model", "dataset"} <= set(load_yaml(run_dir.config)):
             raise InputError(f"{path}: is no run directory (it has no config.yaml of a run)")
         return run_dir
 

@@ -21,6 +21,7 @@ from recbole_hlr.benchmark.request import Request
 from recbole_hlr.benchmark.results import Report, make_report
 from recbole_hlr.benchmark.worker import Outcome
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import is_file
 from recbole_hlr.protocol import one_protocol
 from recbole_hlr.values import dump_yaml, load_yaml
 
@@ -116,7 +117,7 @@ def refuse_two_tables(request: Request, tasks: list[Task]) -> None:
 
 def remembered(out: Path) -> dict[str, Any]:
     """Return the models, data sets and baseline that earlier calls with the same folder asked for."""
-    there = load_yaml(out / PLAN) if (out / PLAN).is_file() else {}
+    there = load_yaml(out / PLAN) if is_file(out / PLAN) else {}
     return {"models": [], "datasets": [], "baseline": None, **there}
 
 
