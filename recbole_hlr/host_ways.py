@@ -8,6 +8,7 @@ Importing this package must not take the seconds that importing RecBole takes: e
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
@@ -65,6 +66,7 @@ def complete_config(module: ModuleType) -> None:
     from recbole_hlr import compat
 
     compat.set_numpy_aliases()
+    importlib.import_module("recbole_hlr.plain_config")
 
 
 def complete_models(module: ModuleType) -> None:
@@ -82,7 +84,10 @@ def complete_trainers(module: ModuleType) -> None:
 
 
 def complete_quick_start(module: ModuleType) -> None:
-    """Let `load_data_and_model` say what reads a run directory, and `objective_function` report to Ray."""
+    """Let `load_data_and_model` say what reads a run directory, and `objective_function` report to Ray.
+
+    Ray takes the metrics as one mapping since 2.7, where RecBole gives them as keywords.
+    """
     host_init_logger = module.init_logger
 
     def init_logger(config: Any) -> None:

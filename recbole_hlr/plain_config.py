@@ -59,9 +59,9 @@ def complete(config: Any, model_class: type) -> None:
     given = vars(config).get("external_config_dict", values)
     left = [key for key in of_model if key not in given and values[key] != of_model[key]]
     if left:
-        log.info(
-            "%s: RecBole's own defaults stand for %s; to have the model's, name its YAML file in "
-            "config_file_list",
+        log.warning(
+            "%s: RecBole's own defaults stand for %s; name the model's YAML file in config_file_list to have "
+            "those that were chosen for it",
             model_class.__name__,
             ", ".join(left),
         )

@@ -73,7 +73,9 @@ config = Config(model="LightGCN", dataset="ml-100k")
 from scipy.sparse import dok_matrix
 assert dok_matrix._update and get_model("HLR++").__name__ == "HLRPP"
 assert get_trainer(config["MODEL_TYPE"], "BPR")._save_checkpoint.__module__ == "recbole_hlr.host_ways"
-assert "ray" not in sys.modules
+import torch
+assert "StoredConfig" in {{one.__name__ for one in torch.serialization.get_safe_globals()}}
+assert not {{"ray", "recbole_hlr.fitted"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
 
@@ -115,11 +117,13 @@ def test_what_recbole_does_not_check_or_act_on_is_refused(given, reason):
         parts("HLR", **given)
 
 
-@pytest.mark.parametrize("model", ["CML", "HLR", "TransCF"])
-def test_recbole_s_trainer_takes_the_steps_of_a_loop_that_clips_after_each(model):
-    config, loaders, trained = parts(
-        model, learning_rate=0.5, epochs=3, eval_step=0, train_neg_sample_args={"sample_num": 2}
-    )
+@pytest.mark.parametrize(
+    ("model", "learner"),
+    [("HLR", "adam"), ("TransCF", "adamw"), ("CML", "sgd"), ("CML", "adagrad"), ("CML", "rmsprop")],
+)
+def test_recbole_s_trainer_takes_the_steps_of_a_loop_that_clips_after_each(model, learner):
+    given = {"learner": learner, "learning_rate": 0.5, "train_neg_sample_args": {"sample_num": 2}}
+    config, loaders, trained = parts(model, **given)
     twin = config.model_class(config, loaders[0].dataset)
     twin.load_state_dict(trained.state_dict())
     batches = list(loaders[0])
@@ -136,6 +140,13 @@ def test_recbole_s_trainer_takes_the_steps_of_a_loop_that_clips_after_each(model
     for name, weight in trained.state_dict().items():
         assert torch.equal(weight, twin.state_dict()[name]), name
     assert trained.user_embedding.weight.norm(dim=1).max() <= 1 + 1e-6
+
+
+def test_losses_may_be_summed_before_a_step():
+    _, loaders, model = parts("HLR")
+    first, second = (next(iter(loaders[0])) for _ in range(2))
+    (model.calculate_loss(first) + model.calculate_loss(second)).backward()
+    assert model.item_embedding.weight.grad.abs().sum() > 0
 
 
 def test_a_checkpoint_without_validation_is_in_the_ball():

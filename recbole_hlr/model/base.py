@@ -73,7 +73,8 @@ class MetricRecommender(GeneralRecommender):
     def __init__(self, config: Any, dataset: Any) -> None:
         complete(config, type(self))
         super().__init__(config, dataset)
-        self._epoch, self._epoch_used, self._may_have_moved = -1, True, False
+        self._epoch, self._epoch_used = -1, True
+        self._versions_read: list[int] | None = None  # of the weights, by a loss after which none was clipped
         self.seed = config["seed"]
         self.margin = config["margin"]
         self.max_norm = config["max_norm"]
@@ -169,7 +170,7 @@ class MetricRecommender(GeneralRecommender):
     @torch.no_grad()
     def clip_weights(self) -> None:
         """Pull every row of both tables, unless they are frozen, back into the ball of radius `max_norm`."""
-        self._may_have_moved = False
+        self._versions_read = None
         for table in (self.user_embedding, self.item_embedding):
             # a sparse one is the optimizer's, which knows the rows it has moved
             if self.max_norm is not None and table.weight.requires_grad and not table.sparse:
@@ -177,9 +178,12 @@ class MetricRecommender(GeneralRecommender):
 
     # --- a trainer that takes steps and no more, such as the host's own ---------------------------
 
+    def _versions(self) -> list[int]:
+        return [weight._version for weight in self.parameters()]  # torch counts changes in place
+
     def _pull_in(self) -> None:
-        """Clip the weights that a step may have moved, before anything reads them."""
-        if self._may_have_moved:
+        """Clip the weights that a step has moved, before anything reads them."""
+        if self._versions_read not in (None, self._versions()):
             self.clip_weights()
 
     def train(self, mode: bool = True) -> MetricRecommender:
@@ -199,7 +203,7 @@ class MetricRecommender(GeneralRecommender):
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Return the loss of a batch of triplets, summed over its positives (host interface)."""
         self._pull_in()
-        self._epoch_used = self._may_have_moved = True
+        self._epoch_used, self._versions_read = True, self._versions()
         users, positives = interaction[self.USER_ID], interaction[self.ITEM_ID]
         negatives = interaction[self.NEG_ITEM_ID]
         if negatives.dim() == 1:  # the host's loader: row k * B + b is the k-th negative of row b
