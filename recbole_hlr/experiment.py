@@ -141,8 +141,7 @@ def take_up(experiment: Experiment, run_dir: RunDir | None) -> dict[str, Any]:
 def build_model(config: HLRConfig, data: Any) -> Any:
     """Return the model on its device; `InputError` where memory or a package is missing."""
     try:
-        with compat.dok_update():
-            return config.model_class(config, data).to(config["device"])
+        return config.model_class(config, data).to(config["device"])
     except ImportError as error:
         raise missing_package(config.model, error) from error
     except (MemoryError, RuntimeError) as error:
