@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from recbole_hlr.console import unfailing_streams
+from recbole_hlr.console import console_logging, unfailing_streams
 from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.version import __version__
 
@@ -43,7 +43,6 @@ The options of a model, with their types and ranges, stand in properties/model/.
 
 def train(arguments: list[str]) -> None:
     """Run one experiment and print its result."""
-    from recbole_hlr.console import console_logging
     from recbole_hlr.experiment import run
 
     console_logging()
@@ -52,7 +51,6 @@ def train(arguments: list[str]) -> None:
 
 def evaluate(arguments: list[str]) -> None:
     """Evaluate the checkpoint of a run and print its result."""
-    from recbole_hlr.console import console_logging
     from recbole_hlr.evaluation import evaluate
     from recbole_hlr.values import take_word
 
@@ -70,7 +68,6 @@ def convert(arguments: list[str]) -> None:
 
 def tune(arguments: list[str]) -> None:
     """Run a search and print its winner."""
-    from recbole_hlr.console import console_logging
     from recbole_hlr.search.search import tune
 
     console_logging()
@@ -81,7 +78,6 @@ def benchmark(arguments: list[str]) -> int:
     """Run a benchmark and print its tables; return 1 where a cell failed, 130 after Ctrl-C."""
     from recbole_hlr.benchmark import benchmark
     from recbole_hlr.benchmark.tables import markdown
-    from recbole_hlr.console import console_logging
 
     console_logging()
     try:

@@ -117,8 +117,8 @@ class Unfailing:
         except OSError as error:
             self.failure = self.failure or error
             with contextlib.suppress(OSError):  # a stream without a descriptor
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, self.stream.fileno())
+                descriptor, nowhere = self.stream.fileno(), os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, descriptor)
                 os.close(nowhere)
 
 

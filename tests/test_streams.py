@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_hlr import cli, load
+from recbole_hlr import InputError, cli, load
 from recbole_hlr.cli import VERBS, main
 from recbole_hlr.console import Unfailing, progress_bar
+from recbole_hlr.search.cluster import start
 from recbole_hlr.version import __version__
 
 
@@ -125,7 +126,8 @@ def test_names_that_are_not_utf_8(tmp_path, words, capsys):
     (tmp_path / "data").rename(tmp_path / odd)
     words = [word for word in words if not word.startswith(("--checkpoint_dir", "--data_path"))]
     data = f"--data_path={tmp_path / odd}"
-    assert main([*words, data, f"--checkpoint_dir={tmp_path / odd / 'runs'}"]) == 0
+    runs = f"--checkpoint_dir={tmp_path / odd / 'runs'}"
+    assert main([*words, data, runs, "--user_metrics=true"]) == 0
     run_dir = finished(tmp_path / odd)
     assert json.loads((run_dir / "result.json").read_text())["run_dir"] == str(run_dir)
     assert main(["evaluate", str(run_dir), "--topk=3", "--metrics=NDCG"]) == 0
@@ -135,6 +137,15 @@ def test_names_that_are_not_utf_8(tmp_path, words, capsys):
     assert r"/r\udcff/runs/CML-toy" in captured.out
     assert "Traceback" not in captured.err
     assert "Logging error" not in captured.err
+
+
+def test_a_search_where_paths_are_no_text(monkeypatch):
+    """Ray sends its command line as UTF-8."""
+    import ray
+
+    monkeypatch.setattr(ray, "init", lambda **options: os.fsdecode(b"\xff").encode())
+    with pytest.raises(InputError, match="all paths must be UTF-8 text"):
+        start(None, None)
 
 
 def test_a_working_directory_that_has_been_deleted(tmp_path, words, capsys, monkeypatch):
