@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 
 from recbole_hlr import checkpoint
 from recbole_hlr.config import KEYWORDS, LOSS, HLRConfig
+from recbole_hlr.console import shows_progress
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment import (
@@ -88,7 +88,7 @@ def measure(experiment: Experiment) -> dict[str, Any]:
     state of the random numbers.
     """
     config, trainer, valid_data = experiment.config, experiment.trainer, experiment.valid_data
-    progress = config["show_progress"] and sys.stderr.isatty()
+    progress = config["show_progress"] and shows_progress()
     test, cohorts = evaluate_test(experiment, progress)
     valid = trainer.evaluate(valid_data, load_best_model=False, show_progress=progress) or {}
     if valid and trainer.valid_metric == LOSS:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from recbole.utils import get_trainer, init_seed
 from recbole_hlr import checkpoint, compat
 from recbole_hlr.allocator import keep_freed_memory
 from recbole_hlr.config import LOSS, HLRConfig
+from recbole_hlr.console import interactive_logging, set_console_level, shows_progress
 from recbole_hlr.data.build import SplitData, build_loaders, interactions, load_split
 from recbole_hlr.data.history import History
 from recbole_hlr.data.stored import refuse_other_data, stored_data
@@ -29,7 +29,7 @@ from recbole_hlr.protocol import PAPER, describe_settings
 from recbole_hlr.registry import find_model
 from recbole_hlr.result import RunResult
 from recbole_hlr.resumable import RunTrainer
-from recbole_hlr.rundir import Collector, RunDir, attached, set_console_level
+from recbole_hlr.rundir import Collector, RunDir, attached
 from recbole_hlr.trainer import MetricTrainer
 from recbole_hlr.users import describe_users
 from recbole_hlr.values import load_yaml, parse_arguments
@@ -93,6 +93,7 @@ def assemble(
     data: SplitData | None = None,
 ) -> Experiment:
     """Return what `prepare` returns, without the tables of `pretrained_embeddings`."""
+    interactive_logging()
     config = HLRConfig(model, dataset, config_files, options, arguments)
     set_console_level(config["state"].upper())
     init_seed(config["seed"], config["reproducibility"])
@@ -294,7 +295,7 @@ def saver(run_dir: RunDir, config: HLRConfig, data: dict[str, Any]) -> Callable[
 def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResult:
     """Fit, evaluate and write `result.json`."""
     config, trainer = experiment.config, experiment.trainer
-    progress = config["show_progress"] and sys.stderr.isatty()
+    progress = config["show_progress"] and shows_progress()
     fitting = time.perf_counter()
     _, valid = trainer.fit(experiment.train_data, experiment.valid_data, show_progress=progress)
     evaluating = time.perf_counter()

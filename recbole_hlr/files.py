@@ -38,8 +38,9 @@ def write_whole(path: Path, write: Callable[[Any], Any], mode: str = "wb") -> No
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically, as `write_whole` does."""
-    write_whole(path, lambda file: file.write(text), "w")
+    """Write a UTF-8 text file atomically, as `write_whole` does; what is no text, as in paths, is escaped."""
+    escaped = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    write_whole(path, lambda file: file.write(escaped), "w")
 
 
 @contextlib.contextmanager

@@ -137,9 +137,8 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
     dataset, parts = data
     refuse_saturated_users(config, parts)
     if "eval_batch_size" not in config.external_config_dict:
-        budget = config["eval_memory"] * 2**30 / 2  # the other half is the model's
-        users = int(budget // (SCORE_BYTES * dataset.item_num))
-        config["eval_batch_size"] = max(users, 1) * dataset.item_num
+        users = users_per_block(config["eval_memory"], dataset.item_num)
+        config["eval_batch_size"] = users * dataset.item_num
     modes = config["eval_args"]["mode"]
     sampled = [phase for phase in ("valid", "test") if modes[phase] != "full"]
     samplers = (None, None, None)
@@ -165,6 +164,12 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
             seen = trained if n == 1 else History.of(*parts[:n])
             loaders[n] = RankingLoader(config, parts[n], History.of(parts[n]), seen)
     return loaders[0], loaders[1], loaders[2]
+
+
+def users_per_block(eval_memory: float, items: int) -> int:
+    """Return for how many users at a time `items` are ranked, within `eval_memory` GiB."""
+    budget = eval_memory * 2**30 / 2  # the other half is the model's
+    return max(int(budget // (SCORE_BYTES * items)), 1)
 
 
 def uses_triplets(config: HLRConfig) -> bool:

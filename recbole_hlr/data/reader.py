@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv as text_csv
+import os
 import re
 from collections.abc import Iterator
 
@@ -43,7 +44,7 @@ def read_columns(filepath: str, columns: list[str], separator: str, encoding: st
     text = pa.dictionary(pa.int32(), pa.string())
     try:
         table = csv.read_csv(
-            filepath,
+            pa.OSFile(os.fsencode(filepath)),  # the bytes of a path may be no text
             csv.ReadOptions(use_threads=False, encoding=encoding),  # one thread: it counts the lines
             csv.ParseOptions(delimiter=separator, quote_char=False, invalid_row_handler=refuse),
             csv.ConvertOptions(
