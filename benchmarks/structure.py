@@ -19,13 +19,15 @@ from typing import Any
 
 import recbole_hlr
 from recbole_hlr import prepare, run
+from recbole_hlr.search.plan import make_plan
 
 PACKAGE = Path(recbole_hlr.__file__).parent
+NOTHING: tuple[Any, ...] = ((), {}, {}, None, {}, "command line")  # else is given to a search
 PLAIN = {"compile": "off", "show_progress": False, "epochs": 1}
 
 
 def walk(call: Callable[[], Any]) -> tuple[list[str], int]:
-    """Call, and return the package's files that were entered and how often the way went from one to another."""
+    """Call, and return the package's files it enters and how often it changes from one to another."""
     files: list[str] = []
     changes = 0
     last = ""
@@ -49,8 +51,8 @@ def walk(call: Callable[[], Any]) -> tuple[list[str], int]:
     return files, changes
 
 
-def configs_built(call: Callable[[], Any]) -> int:
-    """Call, and return how many configurations were built for it."""
+def times_called(function: Any, call: Callable[[], Any]) -> int:
+    """Call, and return how often `function` was called for it."""
     count = 0
 
     def profile(frame: FrameType, event: str, argument: Any) -> None:
@@ -84,7 +86,7 @@ def imports_of(file: Path) -> set[str]:
 
 
 def circles() -> list[set[str]]:
-    """Return the groups of folders (a module at the root counts as one) that import one another in a circle."""
+    """Return the groups of folders, or modules at the root, that import one another in a circle."""
     rooms: dict[str, set[str]] = {}
     for file in PACKAGE.rglob("*.py"):
         room = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
@@ -127,16 +129,9 @@ def main() -> None:
             )
     with tempfile.TemporaryDirectory() as folder:
         files, changes = walk(lambda: run("CML", "ml-100k", checkpoint_dir=folder, **PLAIN))
-    print(f"run of CML: {len(files)} files, {changes} changes of file: {', '.join(files)}")
-    make_plan = plan_maker()
-    print(f"configurations built by a search's plan: {configs_built(make_plan)}")
-
-
-def plan_maker() -> Callable[[], Any]:
-    """Return what makes the plan of HLR's default search."""
-    from recbole_hlr.search.plan import make_plan
-
-    return lambda: make_plan("HLR", "ml-100k", (), {}, {}, None, {}, "command line")
+    print(f"run of CML: {len(files)} files, {changes} changes: {', '.join(files)}")
+    built = times_called(type(parts.config).__init__, lambda: make_plan("HLR", "ml-100k", *NOTHING))
+    print(f"configurations built by a search's plan: {built}")
 
 
 if __name__ == "__main__":
