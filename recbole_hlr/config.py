@@ -14,7 +14,9 @@ from recbole.config import Config
 from recbole.utils import EvaluatorType, ModelType
 
 from recbole_hlr import compat
+from recbole_hlr.data.source import has_own_copy, settle
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import is_file
 from recbole_hlr.host_options import check_conditions, check_host_options, check_negatives, without_default
 from recbole_hlr.metrics import chosen_by, has_user_values, metric_types, reported
 from recbole_hlr.options import SWITCHES, check_values, nearest, options_of, refuse, refuse_huge
@@ -112,7 +114,7 @@ class HLRConfig(Config):
         self.dataset_source: dict[str, Any] | None = None  # where to get the data set; no option
         sources: dict[str, str] = {}
         for folder, name in self._internal_files(model, dataset):
-            if (folder / name).is_file():
+            if is_file(folder / name):
                 values = load_yaml(folder / name)
                 self.dataset_source = values.pop("source", None) or self.dataset_source
                 if values.get("valid_metric") == LOSS and not self.metric:
@@ -147,6 +149,7 @@ class HLRConfig(Config):
             if isinstance(values[key], bool):  # YAML 1.1 reads on and off as booleans
                 values[key] = "on" if values[key] else "off"
         self._check_values(values)
+        settle(values, self.external_config_dict, self.sources)
         if self.ours and not self.metric:
             values.update(train_neg_sample_args=None, lr_scheduler=None)  # nothing is drawn, no step taken
         self.requested = {k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS}
@@ -154,6 +157,10 @@ class HLRConfig(Config):
         if "eval_batch_size" not in self.external_config_dict:
             del self.requested["eval_batch_size"]  # follows from eval_memory
         super()._set_default_parameters()
+        check_negatives(self)
+        data_path = self.requested["data_path"]
+        if has_own_copy(data_path, self.dataset, values["benchmark_filename"]):
+            values["data_path"] = str(Path(data_path, self.dataset))
 
     def _init_device(self) -> None:
         """Choose the device, leaving `CUDA_VISIBLE_DEVICES` alone: a Ray trial keeps its GPU."""
@@ -205,8 +212,6 @@ class HLRConfig(Config):
         if "valid_metric" not in self.external_config_dict and values["valid_metric"].lower() != LOSS:
             values["valid_metric"] = chosen_by(values["valid_metric"], values["metrics"], values["topk"])
         self._check_metrics(values)
-        if self.metric or not self.ours:
-            check_negatives(self.model_class, values, self.sources)
         self._check_together(values)
 
     def _check_together(self, values: dict[str, Any]) -> None:

@@ -11,10 +11,9 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from recbole.data.dataloader import UserDataLoader
-from recbole.data.utils import get_dataloader
 from recbole.utils import InputType, ModelType
 
+from recbole_hlr.data.labels import learns_from_rows
 from recbole_hlr.options import Option, option_like, refuse
 
 # Read without a default: an example of its kind, for all models or for one.
@@ -91,7 +90,7 @@ def _convolves(values: dict[str, Any]) -> bool:
     return size >= 1
 
 
-def may_load(field: str, values: dict[str, Any]) -> bool:
+def may_load(field: str, values: Any) -> bool:
     """Say whether the column that an option names is among those to be loaded, as far as they are named."""
     columns = (values["load_col"] or {}).get("inter")
     return not isinstance(columns, list) or values[field] in columns
@@ -206,19 +205,19 @@ def check_conditions(
             raise refuse(key, values[key], sources[key], condition.allowed)
 
 
-def check_negatives(model_class: type, values: dict[str, Any], sources: dict[str, str]) -> None:
-    """Raise `InputError` for a model that learns from negatives and is given none, or draws none at all."""
-    name, kind = model_class.__name__, getattr(model_class, "input_type", None)
-    negatives = values["train_neg_sample_args"]
-    whole_users = get_dataloader({**values, "model": name}, "train") is UserDataLoader
-    labelled = kind == InputType.POINTWISE and (values["threshold"] or may_load("LABEL_FIELD", values))
-    if whole_users or values["MODEL_TYPE"] == ModelType.TRADITIONAL:
-        wrong = f"without dynamic, for {name} draws no negatives" if (negatives or {}).get("dynamic") else ""
-    else:
-        wrong = f"a mapping such as {{distribution: uniform}}, for {name} learns from negatives"
-        wrong = "" if negatives or labelled else wrong
+def check_negatives(config: Any) -> None:
+    """Raise `InputError` for a model that learns from negatives and is given none, or from none at all."""
+    negatives, model = config["train_neg_sample_args"], config["model"]
+    kind = config["MODEL_INPUT_TYPE"]
+    labelled = kind == InputType.POINTWISE and (config["threshold"] or may_load("LABEL_FIELD", config))
+    wrong = ""
+    if config["MODEL_TYPE"] == ModelType.TRADITIONAL or not learns_from_rows(config):
+        if negatives and negatives.get("dynamic"):
+            wrong = f"without dynamic, for {model} learns from no negatives"
+    elif not negatives and not labelled:
+        wrong = f"a mapping such as {{distribution: uniform}}, for {model} learns from negatives"
     if wrong:
-        raise refuse("train_neg_sample_args", negatives, sources["train_neg_sample_args"], wrong)
+        raise refuse("train_neg_sample_args", negatives, config.sources["train_neg_sample_args"], wrong)
 
 
 def host_option(model: str, key: str, default: Any) -> Option | None:

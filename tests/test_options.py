@@ -215,9 +215,9 @@ def test_models_without_negatives(model, more):
 
 
 @pytest.mark.parametrize("model", ["MultiVAE", "EASE"])
-def test_negatives_that_are_not_drawn_cannot_be_dynamic(model):
+def test_negatives_that_nothing_is_learned_from_cannot_be_dynamic(model):
     dynamic = {"train_neg_sample_args": {"dynamic": True, "candidate_num": 2}}
-    with pytest.raises(InputError, match=f"train_neg_sample_args=.*{model} draws no negatives"):
+    with pytest.raises(InputError, match=f"train_neg_sample_args=.*{model} learns from no negatives"):
         HLRConfig(model, options={**TOY, **dynamic})
 
 
