@@ -24,6 +24,7 @@ from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.evaluator import refuse_empty_cohorts
 from recbole_hlr.files import write_text
+from recbole_hlr.host_options import check_sizes
 from recbole_hlr.pretrained import start_from
 from recbole_hlr.protocol import PAPER, describe_settings
 from recbole_hlr.registry import find_model
@@ -101,6 +102,7 @@ def assemble(
     refuse_empty_cohorts(config, data.parts[2])
     train_data, valid_data, test_data = build_loaders(config, data)
     init_seed(config["seed"], config["reproducibility"])
+    check_sizes(config, train_data.dataset)
     built = build_model(config, train_data.dataset)
     try:
         trainer = trainer_class(config)(config, built)

@@ -206,18 +206,31 @@ def check_conditions(
 
 
 def check_negatives(config: Any) -> None:
-    """Raise `InputError` for a model that learns from negatives and is given none, or from none at all."""
+    """Raise `InputError` for a model of pairs that is given no negatives, or one that learns from none."""
     negatives, model = config["train_neg_sample_args"], config["model"]
-    kind = config["MODEL_INPUT_TYPE"]
-    labelled = kind == InputType.POINTWISE and (config["threshold"] or may_load("LABEL_FIELD", config))
     wrong = ""
     if config["MODEL_TYPE"] == ModelType.TRADITIONAL or not learns_from_rows(config):
         if negatives and negatives.get("dynamic"):
             wrong = f"without dynamic, for {model} learns from no negatives"
-    elif not negatives and not labelled:
+    elif not negatives and config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE:
         wrong = f"a mapping such as {{distribution: uniform}}, for {model} learns from negatives"
     if wrong:
         raise refuse("train_neg_sample_args", negatives, config.sources["train_neg_sample_args"], wrong)
+
+
+def check_sizes(config: Any, training: Any) -> None:
+    """Raise `InputError` for an option that is too large for the training part."""
+    users, items = training.user_num, training.item_num  # padding included
+    least, most = sorted((users, items))
+    wrong = {}
+    if config["model"] == "NNCF" and config["neigh_info_method"] == "knn" and config["neigh_num"] > least:
+        wrong["neigh_num"] = f"at most {least} with neigh_info_method=knn"
+    batches = -(-most // least)  # DGCF samples as many users, and items, as the larger table has per batch
+    if config["model"] == "DGCF" and training.inter_num // config["train_batch_size"] + 1 < batches:
+        wrong["train_batch_size"] = f"at most {training.inter_num // (batches - 1)} for DGCF"
+    for key, allowed in wrong.items():
+        allowed += f" with {users - 1} users and {items - 1} items"
+        raise refuse(key, config[key], config.sources[key], allowed)
 
 
 def host_option(model: str, key: str, default: Any) -> Option | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -24,11 +22,7 @@ class Option(NamedTuple):
 
 
 def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) <= sys.float_info.max  # an integer of 400 digits is no float
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def _number(allowed: str, check: Callable[[float], bool]) -> Option:
@@ -70,7 +64,6 @@ def _is_eval_args(value: dict[str, Any]) -> bool:
                 and len(ratios) == 3
                 and all(_is_number(r) and r >= 0 for r in ratios)
                 and ratios[0] > 0
-                and math.isfinite(sum(map(float, ratios)))
             )
         )
         and value.get("group_by", "user") in ("user", "none", None)

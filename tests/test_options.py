@@ -9,7 +9,7 @@ import recbole.config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_hlr import InputError
+from recbole_hlr import InputError, prepare
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.host_options import CHOICES, CONDITIONS, PATHS, RANGES, host_option
 from recbole_hlr.metrics import chosen_by
@@ -200,18 +200,28 @@ def test_an_option_that_recbole_spells_with_a_dash():
 NONE = {"train_neg_sample_args": None}
 
 
-@pytest.mark.parametrize("model", ["BPR", "LightGCN", "SimpleX", "NeuMF", "DMF", "HLR"])
+@pytest.mark.parametrize("model", ["BPR", "LightGCN", "SimpleX", "SGL", "HLR"])
 def test_models_that_learn_from_negatives_must_have_some(model):
     with pytest.raises(InputError, match=f"train_neg_sample_args=None .*{model} learns from negatives"):
         HLRConfig(model, options={**TOY, **NONE})
 
 
+@pytest.mark.parametrize("model", ["MultiVAE", "EASE", "Pop", "MF-ALS"])
+def test_models_without_negatives(model):
+    assert HLRConfig(model, options={**TOY, **NONE}).requested["train_neg_sample_args"] is None
+
+
 @pytest.mark.parametrize(
-    ("model", "more"),
-    [("MultiVAE", {}), ("EASE", {}), ("MF-ALS", {}), ("NeuMF", {"load_col": {"inter": ["label"]}})],
+    ("model", "options", "pattern"),
+    [
+        ("NNCF", {"neigh_info_method": "knn", "neigh_num": 19}, "neigh_num=19 .*must be at most 18 with"),
+        ("DGCF", {"train_batch_size": 999}, "train_batch_size=999 .*must be at most 108 for DGCF"),
+    ],
 )
-def test_models_without_negatives(model, more):
-    assert HLRConfig(model, options={**TOY, **NONE, **more}).requested["train_neg_sample_args"] is None
+def test_options_that_are_too_large_for_the_data(toy, model, options, pattern):
+    toy.pop("train_batch_size")
+    with pytest.raises(InputError, match=pattern):
+        prepare(model, **{key: toy[key] for key in toy if key != "embedding_size"}, **options)
 
 
 @pytest.mark.parametrize("model", ["MultiVAE", "EASE"])
