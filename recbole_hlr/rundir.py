@@ -83,7 +83,7 @@ class RunDir:
 
     def write_users(self, table: pd.DataFrame) -> None:
         """Write one row per test user; before `result.json`, which says that all is there."""
-        write_whole(self.users, lambda file: table.to_parquet(file, index=False))
+        write_whole(self.users, lambda file: table.to_parquet(file, index=False, write_page_checksum=True))
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write the result of a finished run."""

@@ -780,6 +780,9 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(InputError, match="out/shop: cannot be written"):
         shop(tmp_path, "uid,sku\n1,2\n")
+    (tmp_path / "out").unlink()
+    with pytest.raises(InputError, match=r"xxx: cannot be written \(File name too long\)"):
+        shop(tmp_path, "uid,sku\n1,2\n", name="x" * 300)
 
 
 @pytest.mark.slow

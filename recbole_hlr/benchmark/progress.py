@@ -15,7 +15,7 @@ class Progress:
     """A bar over all cells, and a line for each that ended; off a terminal, only what failed."""
 
     def __init__(self, total: int, finished: int) -> None:
-        self.terminal = sys.stderr.isatty()
+        self.terminal = sys.stderr is not None and sys.stderr.isatty()
         self.bar = tqdm(
             total=total, initial=finished, unit="cell", disable=not self.terminal, dynamic_ncols=True
         )
@@ -23,7 +23,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self.terminal and self.bar.n:
-            tqdm.write(f"{self.bar.n} of {self.bar.total} cells are there already", file=sys.stderr)
+            say(f"{self.bar.n} of {self.bar.total} cells are there already")
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -38,11 +38,17 @@ class Progress:
         """Show how a cell ended."""
         seconds = time.monotonic() - self.running.pop(cell, time.monotonic())
         if failure:
-            tqdm.write(f"failed: {cell}: {failure}", file=sys.stderr)
+            say(f"failed: {cell}: {failure}")
         elif self.terminal:
-            tqdm.write(f"done: {cell}, {seconds:.0f} s", file=sys.stderr)
+            say(f"done: {cell}, {seconds:.0f} s")
         self.bar.update()
         self._show()
 
     def _show(self) -> None:
         self.bar.set_description_str("; ".join(f"{cell.model} {cell.seed}" for cell in self.running))
+
+
+def say(line: str) -> None:
+    """Print a line above the bar, where there is a standard error to print to."""
+    if sys.stderr is not None:
+        tqdm.write(line, file=sys.stderr)

@@ -14,6 +14,7 @@ from recbole_hlr.errors import InputError
 from recbole_hlr.values import COMMAND_LINE, file_names, parse_arguments, plain
 
 OWN = ("models", "datasets", "seeds", "out", "jobs", "ray_address", "baseline", "options", "report")
+MOST_SEEDS = 1000  # each is a run of every model on every data set
 RESERVED = {
     "model": "is given as --models",
     "dataset": "is given as --datasets",
@@ -48,13 +49,17 @@ class Request:
         """Return the request of a command line and of keyword arguments, which it overrides."""
         words = [word for word in arguments if word != "--report"]
         values = {**plain(dict(given or {})), **parse_arguments(words)}
+        refuse_other_bytes(values)
         own = {key: values.pop(key) for key in OWN if key in values}
         for key in values:
             if key in RESERVED:
                 raise InputError(f"{key} ({COMMAND_LINE}): {RESERVED[key]}")
+        for key in ("out", "options", "ray_address", "baseline"):
+            if not isinstance(own.get(key), str | None):
+                raise InputError(f"{key}={own[key]} ({COMMAND_LINE}): must be a text")
         settings = Settings.read(own["options"]) if own.get("options") else Settings()
         config_files = file_names(values.pop("config_files", None))
-        baseline, out = own.get("baseline"), Path(own.get("out") or "bench").expanduser()
+        baseline, out = own.get("baseline"), folder(own.get("out") or "bench")
         only_report = "--report" in arguments or report(own.get("report", False))
 
         def label(name: str) -> str:  # a report needs no options file
@@ -85,20 +90,43 @@ def names(value: Any) -> list[str]:
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
+def refuse_other_bytes(values: Mapping[str, Any]) -> None:
+    """Raise `InputError` for a text that is not UTF-8: neither a command nor a table could show it."""
+    for key, value in values.items():
+        try:
+            if isinstance(value, str):
+                value.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{key}={value!a} ({COMMAND_LINE}): must be UTF-8 text") from None
+
+
+def folder(name: str) -> Path:
+    """Return the benchmark's folder, which need not be there yet; `InputError` where it cannot be."""
+    path = Path(name).expanduser()
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # to be made
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"out={name}: {reason}; must be a folder that can be written") from None
+    return path
+
+
 def seeds(value: Any) -> list[int]:
     """Return the seeds: 1 to a number, or those of a list or of a text with commas."""
-    allowed = f"seeds={value} ({COMMAND_LINE}): must be a number of seeds >= 1, or seeds with commas"
-    if isinstance(value, bool):
-        raise InputError(allowed)
-    if isinstance(value, int) or re.fullmatch(r"\d+", str(value)):
-        found = list(range(1, int(value) + 1))
-    else:
-        if not all(re.fullmatch(r"\d+", name) for name in names(value)):
-            raise InputError(allowed)
-        found = list(dict.fromkeys(int(name) for name in names(value)))
-    if not found or max(found) >= 2**32:
-        raise InputError(allowed)
-    return found
+    given = str(value)
+    if re.fullmatch("[1-9][0-9]{0,3}", given) and not isinstance(value, list) and int(given) <= MOST_SEEDS:
+        return list(range(1, int(given) + 1))
+    listed = names(value) if isinstance(value, list) or "," in given else []
+    found = [int(name) for name in listed if re.fullmatch("[0-9]{1,10}", name) and int(name) < 2**32]
+    if not found or len(found) < len(listed) or len(found) > MOST_SEEDS:
+        shown = given if len(given) <= 40 else f"{given[:37]}..."
+        raise InputError(
+            f"seeds={shown} ({COMMAND_LINE}): must be a number of seeds from 1 to {MOST_SEEDS}, or as many "
+            "different seeds from 0 to 4294967295 with commas"
+        )
+    return list(dict.fromkeys(found))
 
 
 def jobs(value: Any) -> int | None:

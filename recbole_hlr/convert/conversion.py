@@ -154,10 +154,10 @@ def new_folder(out: Path, name: str, overwrite: bool) -> Iterator[Path]:
     target = out / name
     if not name or name.startswith(".") or set(name) & set("/\\\t\n"):
         raise InputError(f"--name={name}: must be the name of a folder, not hidden and without slash")
-    if target.exists():
-        refuse_existing(target, overwrite)
     hidden = out / f".{name}.{uuid.uuid4().hex[:8]}"
     try:
+        if target.exists():
+            refuse_existing(target, overwrite)
         hidden.mkdir(parents=True)
         yield hidden
         if target.exists():
