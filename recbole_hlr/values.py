@@ -70,6 +70,13 @@ class ConfigLoader(yaml.SafeLoader):
 class ConfigDumper(yaml.SafeDumper):
     """YAML that `ConfigLoader` reads back: a text that looks like its numbers stands in quotes."""
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Escape the line ends of Unicode, which would be read back as a space."""
+        style = '"' if re.search("[\x85\u2028\u2029]", data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+ConfigDumper.add_representer(str, ConfigDumper.represent_str)
 
 for kind in (ConfigLoader, ConfigDumper):
     kind.add_implicit_resolver(

@@ -235,6 +235,13 @@ def test_values_on_a_command_line_are_read_back(value):
     assert as_word("data_path", "10") == "10"
 
 
+@pytest.mark.parametrize(
+    "text", ["&a [*a]", "[" * 3000, "!!bool x", "!!timestamp x", "!!float", "{a: 1, a: 2}"]
+)
+def test_a_text_that_yaml_cannot_read_stays_text(text):
+    assert parse_scalar(text) == text
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8) | st.sampled_from(
     ["None", "null", "~", "a b", " ", "", "1e3", "-1", "--x=y", "[a", "{", "'", '"', "#", "*a", "x: y", "a\nb", "y...", "=", "<<"]
 )  # fmt: skip
@@ -246,7 +253,7 @@ VALUES = st.recursive(
 NAMES = st.lists(TEXTS.filter(lambda name: name not in ("", "None", "null")), min_size=1, max_size=3)
 
 
-@examples(max_examples=100, deadline=None)
+@examples(max_examples=60, deadline=None)
 @given(
     options=st.dictionaries(st.sampled_from(["margin", "load_col", "lr_scheduler", "x"]), VALUES),
     folder=TEXTS.filter(bool),
@@ -413,7 +420,7 @@ def test_models_are_named_as_the_paper_does_and_once():
         (["--seeds=1" + "0" * 5000], r"seeds=10+\.\.\. "),
         (["--seeds=4294967296,1"], "seeds=4294967296,1"),
         (["--seeds=2.5"], "seeds=2.5"),
-        ([f"--out={'x' * 300}"], "File name too long; must be a folder that can be written"),
+        ([f"--out={'x' * 300}"], r"cannot be read \(File name too long\)"),
         (["--jobs=0"], "jobs=0"),
         (["--jobs=two"], "jobs=two"),
         (["--seed=3"], "seed .*--seeds"),
@@ -421,8 +428,6 @@ def test_models_are_named_as_the_paper_does_and_once():
         (["--checkpoint_dir=x"], "checkpoint_dir .*--out"),
         (["--checkpoint-dir=x"], "checkpoint_dir .*--out"),
         (["--report=maybe"], "report=maybe"),
-        (["--out=a\udcff"], r"out='a\\udcff' .*must be UTF-8 text"),
-        (["--data_path=a\udcff"], r"data_path='a\\udcff' .*must be UTF-8 text"),
         (["--models=CML", "--datasets=toy", "--baseline=EASE"], "baseline=EASE: must be one of CML"),
         (["--options=nowhere.yaml"], "nowhere.yaml: there is no such"),
         (["--report"], "holds no finished cell"),
@@ -446,7 +451,7 @@ def test_two_benchmarks_in_one_folder_are_refused(words, tmp_path, monkeypatch):
         benchmark([*words, "--models=CML", f"--out={tmp_path}"])
 
     monkeypatch.setattr(module, "run_in_processes", second)
-    with pytest.raises(InputError, match=f"process {os.getpid()} is at work on this benchmark"):
+    with pytest.raises(InputError, match=rf"process {os.getpid()}\b.* is at work on this benchmark"):
         benchmark([*words, "--models=CML", f"--out={tmp_path}"])
 
 
@@ -535,13 +540,6 @@ def test_a_program_without_a_guard_runs_its_cells_and_not_itself(words, tmp_path
 def test_only_a_process_that_was_killed_may_have_been_short_of_memory():
     assert died(-9).endswith("(exit code -9); it may have been short of memory")
     assert died(1) == "its process died (exit code 1)"
-
-
-def test_without_a_standard_error_nothing_is_shown(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "stderr", None)
-    with Progress(2, 1) as progress:
-        progress.started(Cell("toy", "CML", 1, tmp_path))
-        progress.ended(Cell("toy", "CML", 1, tmp_path), "no memory")
 
 
 def test_when_every_cell_fails_the_reason_is_said(words, quick, tmp_path):

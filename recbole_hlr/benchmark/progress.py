@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
-from tqdm import tqdm
-
 from recbole_hlr.benchmark.cells import Cell
+from recbole_hlr.console import progress_bar, say, shows_progress
 
 
 class Progress:
     """A bar over all cells, and a line for each that ended; off a terminal, only what failed."""
 
     def __init__(self, total: int, finished: int) -> None:
-        self.terminal = sys.stderr is not None and sys.stderr.isatty()
-        self.bar = tqdm(
-            total=total, initial=finished, unit="cell", disable=not self.terminal, dynamic_ncols=True
+        self.terminal = shows_progress()
+        self.bar = progress_bar(
+            total=total, initial=finished, unit="cell", leave=True, disable=not self.terminal
         )
         self.running: dict[Cell, float] = {}
 
@@ -46,9 +44,3 @@ class Progress:
 
     def _show(self) -> None:
         self.bar.set_description_str("; ".join(f"{cell.model} {cell.seed}" for cell in self.running))
-
-
-def say(line: str) -> None:
-    """Print a line above the bar, where there is a standard error to print to."""
-    if sys.stderr is not None:
-        tqdm.write(line, file=sys.stderr)

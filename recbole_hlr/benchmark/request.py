@@ -11,6 +11,7 @@ from typing import Any
 
 from recbole_hlr.benchmark.settings import Settings
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import exists
 from recbole_hlr.values import COMMAND_LINE, file_names, parse_arguments, plain
 
 OWN = ("models", "datasets", "seeds", "out", "jobs", "ray_address", "baseline", "options", "report")
@@ -49,7 +50,6 @@ class Request:
         """Return the request of a command line and of keyword arguments, which it overrides."""
         words = [word for word in arguments if word != "--report"]
         values = {**plain(dict(given or {})), **parse_arguments(words)}
-        refuse_other_bytes(values)
         own = {key: values.pop(key) for key in OWN if key in values}
         for key in values:
             if key in RESERVED:
@@ -59,7 +59,8 @@ class Request:
                 raise InputError(f"{key}={own[key]} ({COMMAND_LINE}): must be a text")
         settings = Settings.read(own["options"]) if own.get("options") else Settings()
         config_files = file_names(values.pop("config_files", None))
-        baseline, out = own.get("baseline"), folder(own.get("out") or "bench")
+        baseline, out = own.get("baseline"), Path(own.get("out") or "bench").expanduser()
+        exists(out)  # or it could not be, in a sentence
         only_report = "--report" in arguments or report(own.get("report", False))
 
         def label(name: str) -> str:  # a report needs no options file
@@ -88,29 +89,6 @@ def names(value: Any) -> list[str]:
     """Return the names of a list, or of a text with commas."""
     parts = value if isinstance(value, list) else str(value or "").split(",")
     return [str(part).strip() for part in parts if str(part).strip()]
-
-
-def refuse_other_bytes(values: Mapping[str, Any]) -> None:
-    """Raise `InputError` for a text that is not UTF-8: neither a command nor a table could show it."""
-    for key, value in values.items():
-        try:
-            if isinstance(value, str):
-                value.encode()
-        except UnicodeEncodeError:
-            raise InputError(f"{key}={value!a} ({COMMAND_LINE}): must be UTF-8 text") from None
-
-
-def folder(name: str) -> Path:
-    """Return the benchmark's folder, which need not be there yet; `InputError` where it cannot be."""
-    path = Path(name).expanduser()
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass  # to be made
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"out={name}: {reason}; must be a folder that can be written") from None
-    return path
 
 
 def seeds(value: Any) -> list[int]:

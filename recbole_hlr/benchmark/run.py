@@ -18,8 +18,9 @@ from recbole_hlr.benchmark.progress import Progress
 from recbole_hlr.benchmark.request import Request
 from recbole_hlr.benchmark.results import Report, make_report
 from recbole_hlr.benchmark.worker import Outcome
+from recbole_hlr.console import interactive_logging
 from recbole_hlr.errors import InputError
-from recbole_hlr.files import locked
+from recbole_hlr.files import is_file, locked
 from recbole_hlr.protocol import one_protocol
 from recbole_hlr.values import dump_yaml, load_yaml
 
@@ -43,6 +44,7 @@ def benchmark(arguments: Sequence[str] = (), **given: Any) -> Benchmark:
     the models included. Cells that fail are in the result and in the tables; the others go on. Raises
     `InputError` for wrong input, before anything runs, and where no cell came to a result.
     """
+    interactive_logging()
     request = Request.of(arguments, given)
     if request.report:
         return Benchmark(write_report(request), {}, request.out)
@@ -131,7 +133,7 @@ def remembered(out: Path) -> dict[str, Any]:
     empty: dict[str, Any] = {"models": [], "datasets": [], "baseline": None}
     advice = "delete it, and the tables begin with what is asked for next"
     try:
-        found = {**empty, **(load_yaml(file) if file.is_file() else {})}
+        found = {**empty, **(load_yaml(file) if is_file(file) else {})}
     except InputError as error:
         raise InputError(f"{error}; {advice}") from None
     lists = [found["models"], found["datasets"]]
