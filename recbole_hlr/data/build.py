@@ -24,6 +24,7 @@ from recbole_hlr.errors import InputError
 from recbole_hlr.options import refuse
 
 log = logging.getLogger("recbole_hlr")
+EVALUATED = {1: ("valid", Stream.VALIDATION_CANDIDATES), 2: ("test", Stream.TEST_CANDIDATES)}  # parts before
 SCORE_BYTES = 12  # per user and item in the host's evaluation: scores, their copy, positives as int32
 
 
@@ -185,9 +186,7 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
 def evaluation_loader(config: HLRConfig, parts: list[Any], trained: History) -> Any:
     """Return the loader of the last of `parts`, or None where it is empty; those before it are seen."""
     part, before = parts[-1], parts[:-1]
-    phase, stream = [("valid", Stream.VALIDATION_CANDIDATES), ("test", Stream.TEST_CANDIDATES)][
-        len(before) - 1
-    ]
+    phase, stream = EVALUATED[len(before)]
     mode = config["eval_args"]["mode"][phase]
     if len(part) == 0:
         return None
