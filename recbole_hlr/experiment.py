@@ -19,6 +19,7 @@ from recbole_hlr.config import LOSS, HLRConfig
 from recbole_hlr.console import interactive_logging, set_console_level, shows_progress
 from recbole_hlr.data.build import SplitData, build_loaders, interactions, load_split
 from recbole_hlr.data.history import History
+from recbole_hlr.data.random import Stream
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, RunInterrupted
@@ -75,7 +76,7 @@ def prepare(
     """Return everything a run needs, before its first step. Nothing is written.
 
     `options` are keyword arguments in place of a configuration file, `arguments` a command line;
-    `data` is what `load_split` returned for the same data options, and spares doing it again.
+    `data` is what `load_split` returned for the same data, split and seed, and spares doing it again.
     Raises `InputError` for wrong input.
     """
     experiment = assemble(model, dataset, config_files, arguments, options, data)
@@ -96,7 +97,6 @@ def assemble(
     interactive_logging()
     config = HLRConfig(model, dataset, config_files, options, arguments)
     set_console_level(config["state"].upper())
-    init_seed(config["seed"], config["reproducibility"])
     data = data or load_split(config)
     refuse_empty_cohorts(config, data.parts[2])
     train_data, valid_data, test_data = build_loaders(config, data)
@@ -113,7 +113,7 @@ def assemble(
     if config["valid_metric"].lower() == LOSS and valid_data is not None:
         seen = History.of(train_data.dataset, valid_data.dataset)
         trainer.valid_triplets = TripletLoader(
-            config, valid_data.dataset, seen, config["train_batch_size"], shuffle=False
+            config, valid_data.dataset, seen, config["train_batch_size"], False, Stream.VALIDATION_NEGATIVES
         )
     return Experiment(config, data.dataset, train_data, valid_data, test_data, built, trainer)
 
