@@ -13,7 +13,9 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole_hlr import checkpoint
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.data.stored import StoredData
+from recbole_hlr.device import refuse_missing_gpu
 from recbole_hlr.errors import InputError
+from recbole_hlr.exclusive import alone
 from recbole_hlr.rundir import RunDir
 
 
@@ -56,6 +58,7 @@ class FittedRecommender:
         return pd.DataFrame(table, columns=["user", "rank", "item", "score"])
 
 
+@alone("load()")
 def load(run_dir: str | Path, **options: Any) -> FittedRecommender:
     """Return the fitted recommender of a run directory; `InputError` for a host model's run.
 
@@ -64,6 +67,7 @@ def load(run_dir: str | Path, **options: Any) -> FittedRecommender:
     content = checkpoint.load(RunDir.open(run_dir).checkpoint)
     stored = {**content["config"], **options}
     config = HLRConfig(stored.pop("model"), stored.pop("dataset"), options=stored)
+    refuse_missing_gpu(config, options)
     if not config.ours:
         raise InputError(
             f"{run_dir}: {config.model} is RecBole's own; only this package's models load without data"

@@ -18,7 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.files import write_text, write_whole
+from recbole_hlr.files import unwritten, write_text, write_whole
 from recbole_hlr.values import load_yaml
 
 
@@ -65,7 +65,7 @@ class RunDir:
     def open(cls, path: str | Path) -> RunDir:
         """Return an existing run folder; `InputError` where it is none."""
         run_dir = cls(path)
-        if not run_dir.config.is_file() or not {"model", "dataset"} <= set(load_yaml(run_dir.config)):
+        if not os.path.isfile(run_dir.config) or not {"model", "dataset"} <= set(load_yaml(run_dir.config)):
             raise InputError(f"{path}: is no run directory (it has no config.yaml of a run)")
         return run_dir
 
@@ -97,9 +97,9 @@ class RunDir:
         What was said before the folder was there, `early`, comes first.
         """
         try:
-            handler = logging.FileHandler(self.log, encoding="utf-8")
+            handler = LogFile(self.log, encoding="utf-8")
         except OSError as error:
-            raise InputError(f"{self.log}: cannot be written ({error.strerror})") from None
+            raise InputError(unwritten(self.log, error)) from None
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         with contextlib.closing(handler), attached(handler):
             for record in early:
@@ -119,6 +119,22 @@ def attached(handler: logging.Handler) -> Iterator[None]:
     finally:
         root.setLevel(level)
         root.removeHandler(handler)
+
+
+class LogFile(logging.FileHandler):
+    """A log.txt that cannot be written, as on a full disk, ends the run like every file of it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Raise `InputError` where the disk is full; `logging` would print a traceback."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise InputError(unwritten(self.baseFilename, error)) from error
+        super().handleError(record)
+
+    def close(self) -> None:
+        """Close the file; that its last lines cannot be written was said when they came."""
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 class Collector(logging.Handler):

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_hlr import InputError, run
+from recbole_hlr import InputError, evaluate, run
 from recbole_hlr.cli import main
+from recbole_hlr.files import locked
 from recbole_hlr.values import load_yaml
 
 HLR = ["--model=HLR", "--epochs=25", "--stopping_step=25", "--max_history=3"]
@@ -210,6 +211,59 @@ def test_changed_data_are_noticed(tmp_path, toy):
     file.write_text(file.read_text().replace("u1\ti", "u1\tj", 1))
     with pytest.raises(InputError, match="is not the one that this run was started with"):
         run(resume=first.run_dir)
+
+
+def test_a_configuration_that_was_edited_is_refused(toy):
+    """What `--resume` may change may be edited as well; all else stands in model.pth, and is named."""
+    first = run("CML", **{**toy, "epochs": 1})
+    file = Path(first.run_dir, "config.yaml")
+    text = file.read_text()
+    file.write_text(text.replace("margin: 0.5", "margin: 0.3").replace("seed: 2020", "seed: 1"))
+    assert "margin: 0.3" in file.read_text()
+    edited = file.read_text()
+    for resumed in (lambda: run(resume=first.run_dir), lambda: evaluate(first.run_dir)):
+        with pytest.raises(InputError, match=r"config\.yaml: .* has margin=0\.3 \(0\.5\), seed=1 \(2020\)"):
+            resumed()
+        assert file.read_text() == edited
+    file.write_text(text.replace("epochs: 1\n", "epochs: 2\n"))
+    assert run(resume=first.run_dir).epochs == 2
+
+
+def test_a_run_that_is_at_work_is_not_resumed_by_another_process(toy):
+    first = run("CML", **{**toy, "epochs": 1})
+    folder = Path(first.run_dir)
+    with locked(folder, "run"):
+        before = {file: file.read_bytes() for file in folder.iterdir()}
+        with pytest.raises(InputError, match=f"process {os.getpid()} on .* is at work on this run"):
+            run(resume=folder, epochs=5)
+        assert {file: file.read_bytes() for file in folder.iterdir()} == before
+        assert evaluate(folder).test == first.test  # reads only
+
+
+def test_a_run_keeps_others_out_from_its_first_step_on(toy, monkeypatch):
+    from recbole_hlr.trainer import MetricTrainer
+
+    validate, refused = MetricTrainer.validate, []
+
+    def locks(self, data):
+        (folder,) = Path(toy["checkpoint_dir"]).iterdir()
+        with pytest.raises(InputError, match="is at work on this run"), locked(folder, "run"):
+            raise AssertionError
+        refused.append(folder)
+        return validate(self, data)
+
+    monkeypatch.setattr(MetricTrainer, "validate", locks)
+    first = run("CML", **{**toy, "epochs": 1})
+    run(resume=first.run_dir, epochs=2)
+    assert refused == [Path(first.run_dir)] * 2
+
+
+def test_what_a_killed_run_left_behind_is_removed(toy):
+    first = run("CML", **{**toy, "epochs": 1})
+    (Path(first.run_dir) / ".model.pth.4711.tmp").write_text("half")
+    run(resume=first.run_dir)
+    assert not list(Path(first.run_dir).glob("*.tmp"))
+    assert not list(Path(first.run_dir).glob(".*.pid"))
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file", b"not a checkpoint at all" * 50])
