@@ -19,6 +19,7 @@ from torch import nn
 from recbole_hlr.contents import digest, what_is_wrong
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import uninterrupted, write_whole
+from recbole_hlr.matching import refuse_other_model
 from recbole_hlr.registry import is_ours
 
 FORMAT = 2
@@ -88,28 +89,6 @@ def load_model_state(model: nn.Module, state: dict[str, Any], counters: bool = T
         for key, value in state["counters"].items():
             if key != "training":
                 setattr(model, key, value)
-
-
-def refuse_other_model(model: nn.Module, state: dict[str, Any]) -> None:
-    """Raise `InputError` where names, shapes or kinds of a state are not those of the model."""
-    own, given = model.state_dict(), state["state_dict"]
-    for key in (*own, *given):
-        if key not in own or key not in given:
-            raise InputError(f"the checkpoint does not fit the model: {key} is in one of them alone")
-        is_there, fits = ((tuple(tensor.shape), tensor.dtype) for tensor in (given[key], own[key]))
-        if is_there != fits:
-            raise InputError(
-                f"the checkpoint does not fit the model: {key} is {shown(is_there)}, must be {shown(fits)}"
-            )
-    known = set(vars(model)) | set(model.other_parameter())  # type: ignore[operator]
-    unknown = {*state["other_parameter"], *state["counters"]} - known
-    if unknown:
-        raise InputError(f"the checkpoint does not fit the model, which has no {min(unknown)}")
-
-
-def shown(tensor: tuple[tuple[int, ...], torch.dtype]) -> str:
-    """Return a shape and a kind for a message."""
-    return f"{tensor[0]} of {str(tensor[1]).removeprefix('torch.')}"
 
 
 def random_state() -> dict[str, Any]:

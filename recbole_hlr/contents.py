@@ -72,8 +72,17 @@ def _or_none(check: Check) -> Check:
     return lambda value: value is None or check(value)
 
 
+def _is_plain(value: Any) -> bool:
+    """Say whether YAML could hold a value."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def _is_config(value: Any) -> bool:
-    return _maps(lambda _: True)(value) and all(_is_text(value.get(key)) for key in ("model", "dataset"))
+    return _maps(_is_plain)(value) and all(_is_text(value.get(key)) for key in ("model", "dataset"))
 
 
 def _is_state(value: Any) -> bool:
@@ -173,13 +182,17 @@ def _is_bytes(value: Any) -> bool:
     return _is_tensor(value) and value.dtype == torch.uint8 and value.dim() == 1
 
 
+def _is_group_value(value: Any) -> bool:
+    return _is_plain(list(value) if isinstance(value, tuple) else value)
+
+
 def _is_optimizer(value: Any) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("state"), dict):
         return False
     groups, states = value.get("param_groups"), value["state"].values()
     return (
         isinstance(groups, list)
-        and all(isinstance(group, dict) and isinstance(group.get("params"), list) for group in groups)
+        and all(_maps(_is_group_value)(group) and isinstance(group.get("params"), list) for group in groups)
         and all(map(_maps(lambda v: v is None or _is_tensor(v) or _is_number(v)), states))
     )
 

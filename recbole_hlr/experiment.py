@@ -229,11 +229,17 @@ def open_run(path: str | Path, config_files: Any) -> RunDir:
 
 
 def refuse_edited(run_dir: RunDir, options: dict[str, Any], trained: dict[str, Any]) -> None:
-    """Raise `InputError` where the run's `options` are not those that its checkpoint was `trained` with."""
+    """Raise `InputError` where a run's config.yaml is not what its checkpoint was `trained` with.
+
+    What it does not have is at its default, as in `options`; a version may have more of them.
+    """
+    written = load_yaml(run_dir.config)
+    now = {**options, **written}
+    compared = (written.keys() | (trained.keys() & now.keys())) - RESUME_KEYS - {"checkpoint_dir"}
     edited = [
-        f"{key}={options.get(key)} ({trained.get(key)})"
-        for key in sorted({*options, *trained} - RESUME_KEYS - {"checkpoint_dir"})
-        if dump_yaml(options.get(key)) != dump_yaml(trained.get(key))
+        f"{key}={now[key]} ({trained.get(key)})"
+        for key in sorted(compared)
+        if dump_yaml(now[key]) != dump_yaml(trained.get(key))
     ]
     if edited:
         raise InputError(

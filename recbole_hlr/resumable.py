@@ -17,6 +17,7 @@ from torch import Tensor
 from recbole_hlr import checkpoint, compat
 from recbole_hlr.errors import InputError
 from recbole_hlr.evaluator import UserEvaluator
+from recbole_hlr.matching import refuse_other_optimizer
 from recbole_hlr.schedule import build_schedule, step_schedule
 from recbole_hlr.shortage import extremes
 
@@ -207,6 +208,7 @@ class RunTrainer(Trainer):
             self.best_state, self.best_epoch = state["best"], state["best_epoch"]
         self.stopped = state["stopped"] and self.cur_step > self.stopping_step
         checkpoint.load_model_state(self.model, state["last"] or state["best"])
+        refuse_other_optimizer(self.optimizer, state["optimizer"])
         try:
             self.optimizer.load_state_dict(state["optimizer"])
             if self.schedule is not None:

@@ -52,9 +52,9 @@ class RunDir:
                 path = Path(parent) / (stem if number == 1 else f"{stem}-{number}")
                 try:
                     os.rename(hidden, path)
-                except OSError:
+                except OSError as error:
                     if not path.exists():
-                        raise
+                        raise InputError(unwritten(path, error)) from error
                 else:  # the name was free; a run of the same second may have taken it
                     return cls(path)
         finally:

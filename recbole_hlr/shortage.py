@@ -19,7 +19,7 @@ ALLOCATORS = (  # torch raises plain RuntimeErrors for these
     "STATUS_ALLOC_FAILED",
     "Storage size calculation overflowed",
 )
-NO_SIZES = frozenset({"seed", "epochs", "stopping_step", "eval_step", "topk", "cohorts", "gpu_id", "worker"})
+COUNTS = frozenset({"seed", "epochs", "topk", "cohorts", "worker"})  # integers that take no memory
 
 
 @contextlib.contextmanager
@@ -64,7 +64,11 @@ def asked(error: Exception) -> str:
 def largest(config: Any, dataset: Any) -> str:
     """Return the five largest of the sizes of a run: of its data, its model and its batches."""
     values = config.requested
-    sizes = {key: max(numbers(value), default=0) for key, value in values.items() if key not in NO_SIZES}
+    sizes = {
+        key: max(numbers(value), default=0)
+        for key, value in values.items()
+        if key.islower() and key not in COUNTS and "step" not in key
+    }
     sizes["sample_num"] = (values["train_neg_sample_args"] or {}).get("sample_num", 0)
     if dataset is not None:
         sizes.update(users=dataset.user_num - 1, items=dataset.item_num - 1)
@@ -83,6 +87,6 @@ def extremes(options: Mapping[str, Any]) -> str:
     large = {
         key: value
         for key, value in options.items()
-        if isinstance(value, int | float) and abs(value) >= 1e6 and key not in NO_SIZES and "_size" not in key
+        if isinstance(value, int | float) and abs(value) >= 1e6 and key not in COUNTS and "_size" not in key
     }
     return ", ".join(f"{key}={value}" for key, value in large.items())

@@ -13,10 +13,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recbole_hlr import InputError, checkpoint, evaluate, load, run
+from recbole_hlr import InputError, checkpoint, evaluate, load, prepare, run
 from recbole_hlr.cli import main
 from recbole_hlr.contents import FIELDS, digest
 from recbole_hlr.pretrained import read_pretrained
+from recbole_hlr.values import load_yaml
 from tests.conftest import write_atomic
 
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -172,6 +173,27 @@ def test_the_state_of_another_model(run_dir, content, change, pattern):
     state = {**content["best"], "counters": {"forward": 3}}
     with pytest.raises(InputError, match="does not fit the model, which has no forward"):
         checkpoint.load_model_state(model, state)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("param_groups", 0, "betas"), 0.9),
+        (("param_groups", 0, "betas"), (0.9,)),
+        (("param_groups", 0, "lr"), None),
+        (("param_groups", 0, "amsgrad"), True),
+        (("param_groups", 0, "params"), [0]),
+        (("state", 0, "exp_avg"), torch.zeros(5)),
+        (("state", 0, "exp_avg"), 3),
+        (("state", 9), {"step": torch.zeros(2)}),
+    ],
+)
+def test_the_state_of_another_optimizer(run_dir, content, path, value):
+    options = load_yaml(run_dir / "config.yaml")
+    experiment = prepare(options.pop("model"), options.pop("dataset"), **options)
+    state = {**content, "optimizer": replaced(content["optimizer"], path, value)}
+    with pytest.raises(InputError, match="the checkpoint does not fit the optimizer"):
+        experiment.trainer.load_state(state, experiment.train_data)
 
 
 def test_a_checkpoint_of_version_0_2_is_read(tmp_path, content):
