@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 
 from recbole_hlr import checkpoint
 from recbole_hlr.config import KEYWORDS, LOSS, HLRConfig
+from recbole_hlr.console import shows_progress
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.device import describe_device
 from recbole_hlr.errors import InputError
@@ -27,7 +27,6 @@ from recbole_hlr.experiment import (
 )
 from recbole_hlr.metrics import reported
 from recbole_hlr.result import RunResult
-from recbole_hlr.rundir import set_console_level
 from recbole_hlr.shortage import shortage_told
 from recbole_hlr.values import COMMAND_LINE, parse_arguments, plain
 
@@ -79,7 +78,6 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     )
     data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
     refuse_other_data(content["data"], data, folder.path)
-    set_console_level(experiment.config["state"].upper())
     log.info("device: %s", describe_device(experiment.config["device"]))
     log.info("%s", describe_data(experiment))
     experiment.trainer.load_state(content, experiment.train_data)
@@ -88,7 +86,8 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     with shortage_told(experiment.config, experiment.dataset):
         measured = measure(experiment)
     seconds = {"prepare": prepared - started, "evaluate": time.perf_counter() - prepared}
-    result = RunResult.of(experiment.trainer, folder.path, **measured, seconds=seconds)
+    account = experiment.dataset.account.as_dict()
+    result = RunResult.of(experiment.trainer, folder.path, **measured, seconds=seconds, interactions=account)
     return replace(result, valid_metric=stored["valid_metric"].lower())
 
 
@@ -99,7 +98,7 @@ def measure(experiment: Experiment) -> dict[str, Any]:
     state of the random numbers.
     """
     config, trainer, valid_data = experiment.config, experiment.trainer, experiment.valid_data
-    progress = config["show_progress"] and sys.stderr.isatty()
+    progress = config["show_progress"] and shows_progress()
     test, cohorts = evaluate_test(experiment, progress)
     valid = trainer.evaluate(valid_data, load_best_model=False, show_progress=progress) or {}
     if valid and trainer.valid_metric == LOSS:

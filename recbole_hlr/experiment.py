@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from recbole.utils import get_trainer, init_seed
 from recbole_hlr import checkpoint, compat
 from recbole_hlr.allocator import keep_freed_memory
 from recbole_hlr.config import LOSS, HLRConfig
+from recbole_hlr.console import interactive_logging, set_console_level, shows_progress
 from recbole_hlr.data.build import SplitData, build_loaders, interactions, load_split
 from recbole_hlr.data.history import History
 from recbole_hlr.data.stored import refuse_other_data, stored_data
@@ -31,7 +31,7 @@ from recbole_hlr.protocol import PAPER, describe_settings
 from recbole_hlr.registry import find_model
 from recbole_hlr.result import RunResult
 from recbole_hlr.resumable import RunTrainer
-from recbole_hlr.rundir import Collector, RunDir, attached, set_console_level
+from recbole_hlr.rundir import Collector, RunDir, attached
 from recbole_hlr.shortage import shortage_told
 from recbole_hlr.trainer import MetricTrainer
 from recbole_hlr.users import describe_users
@@ -102,9 +102,11 @@ def assemble(
 
     A run that is `taken_up` may have asked, in its config.yaml, for a GPU that another machine had.
     """
+    interactive_logging()
     config = HLRConfig(model, dataset, config_files, options, arguments)
     here = {**config.variable_config_dict, **config.cmd_config_dict}
     refuse_missing_gpu(config, here if taken_up else config.external_config_dict)
+    set_console_level(config["state"].upper())
     init_seed(config["seed"], config["reproducibility"])
     with shortage_told(config):
         data = data or load_split(config)
@@ -159,8 +161,7 @@ def take_up(experiment: Experiment, run_dir: RunDir | None) -> dict[str, Any]:
 def build_model(config: HLRConfig, data: Any) -> Any:
     """Return the model on its device; `InputError` where a package is missing."""
     try:
-        with compat.dok_update():
-            return config.model_class(config, data).to(config["device"])
+        return config.model_class(config, data).to(config["device"])
     except ImportError as error:
         raise missing_package(config.model, error) from error
 
@@ -274,11 +275,11 @@ def _run(
     options: dict[str, Any],
 ) -> RunResult:
     started = time.perf_counter()
-    experiment = assemble(model, dataset, config_files, arguments, options, taken_up=run_dir is not None)
-    config, early = experiment.config, Collector()
+    early = Collector()
     with attached(early):
+        experiment = assemble(model, dataset, config_files, arguments, options, taken_up=run_dir is not None)
         data = take_up(experiment, run_dir)
-    set_console_level(config["state"].upper())
+    config = experiment.config
     if run_dir is not None:
         write_text(run_dir.config, str(config))  # with what may change in a resumed run
         return perform(experiment, run_dir, data, early.records, started)
@@ -350,7 +351,7 @@ def saver(run_dir: RunDir, config: HLRConfig, data: dict[str, Any]) -> Callable[
 def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResult:
     """Fit, evaluate and write `result.json`."""
     config, trainer = experiment.config, experiment.trainer
-    progress = config["show_progress"] and sys.stderr.isatty()
+    progress = config["show_progress"] and shows_progress()
     fitting = time.perf_counter()
     _, valid = trainer.fit(experiment.train_data, experiment.valid_data, show_progress=progress)
     evaluating = time.perf_counter()
@@ -368,8 +369,9 @@ def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResul
         "evaluate": time.perf_counter() - evaluating,
     }
     result = RunResult.of(
-        trainer, run_dir.path, valid=dict(valid), test=test, cohorts=cohorts, seconds=seconds
-    )
+        trainer, run_dir.path, valid=dict(valid), test=test, cohorts=cohorts, seconds=seconds,
+        interactions=experiment.dataset.account.as_dict(),
+    )  # fmt: skip
     run_dir.write_result(asdict(result))
     return result
 

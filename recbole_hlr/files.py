@@ -7,6 +7,7 @@ import errno
 import os
 import platform
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,8 +42,9 @@ def write_whole(path: Path, write: Callable[[Any], Any], mode: str = "wb") -> No
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically, as `write_whole` does."""
-    write_whole(path, lambda file: file.write(text), "w")
+    """Write a UTF-8 text file atomically, as `write_whole` does; what is no text, as in paths, is escaped."""
+    escaped = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    write_whole(path, lambda file: file.write(escaped), "w")
 
 
 def unwritten(path: str | Path, error: OSError) -> str:
@@ -103,3 +105,30 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         with contextlib.suppress(OSError):
             owner.unlink()
         lock.release()
+
+
+def is_file(path: str | Path) -> bool:
+    """Say whether a path that a user gave is a file; `InputError` where that cannot be found out."""
+    return _kind(path) == stat.S_IFREG
+
+
+def exists(path: str | Path) -> bool:
+    """Say whether anything is at a path that a user gave; `InputError` where that cannot be found out."""
+    return _kind(path) is not None
+
+
+def is_folder(path: str | Path) -> bool:
+    """Say whether a path that a user gave is a folder; `InputError` where that cannot be found out."""
+    return _kind(path) == stat.S_IFDIR
+
+
+def _kind(path: str | Path) -> int | None:
+    """Return the kind of what is at a path, None for nothing; `pathlib` raises for more than that."""
+    try:
+        return stat.S_IFMT(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:  # a folder that may not be entered, a name that is too long
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:  # a zero byte
+        raise InputError(f"{path!r}: cannot be read ({error})") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ class RunResult:
     `best_epoch` counts from 0; it is the last, and `best_valid_score` None, where nothing was
     validated. `cohorts` is {metric: {mean, std}} over cohorts of test users, {} where there are none.
     `translation` has the `length` and the `deviation` of r(u, v) over pairs, for a metric model with one.
+    `interactions` has how many were `read`, `left_out` by each step of loading, and `kept`.
     `seconds` has `prepare`, `fit` (after a resume: of the resumed part) and `evaluate`; `device` is what
     it was computed on, such as `cpu, 2 threads`.
     """
@@ -38,6 +39,7 @@ class RunResult:
     device: str
     run_dir: str
     version: str
+    interactions: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, trainer: Any, run_dir: Path, **measured: Any) -> RunResult:

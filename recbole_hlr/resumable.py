@@ -53,6 +53,7 @@ class RunTrainer(Trainer):
 
     # --- host hooks (RecBole 1.2.0 and 1.2.1) ---------------------------------------------------------
 
+    @compat.quietly()
     def fit(
         self,
         train_data: Any,
@@ -111,6 +112,7 @@ class RunTrainer(Trainer):
         result = self.evaluate(valid_data, load_best_model=False)
         return float(result[self.valid_metric]), dict(result)
 
+    @compat.quietly()
     def evaluate(
         self,
         eval_data: Any,

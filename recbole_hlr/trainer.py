@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from recbole_hlr.config import LOSS, has_plain_adam
+from recbole_hlr.console import progress_bar
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.lazy_adam import LazyAdam
 from recbole_hlr.resumable import RunTrainer
@@ -82,4 +82,4 @@ class EpochBar:
         return len(self.loader)
 
     def __iter__(self) -> Any:
-        return iter(tqdm(self.loader, desc=self.name, leave=False, ncols=80, unit="batch"))
+        return iter(progress_bar(self.loader, desc=self.name, unit="batch"))

@@ -18,6 +18,7 @@ from recbole_hlr.data.history import History, HistoryBatch, generator_for
 from recbole_hlr.model.base import Pairs
 from recbole_hlr.model.mixture import BlockMixture, Ranking, UserAttentionRecommender
 from recbole_hlr.model.relation import attend, attend_block
+from recbole_hlr.plain_config import complete
 
 _TRAIN, _EVAL = 5, 6  # streams of random numbers: audience draws
 
@@ -48,6 +49,7 @@ class HLRPP(UserAttentionRecommender):
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
+        complete(config, type(self))
         self.item_attention = config["item_attention"]
         self.attend_target = config["attend_target"]
         super().__init__(config, dataset)

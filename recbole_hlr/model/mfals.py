@@ -17,6 +17,8 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_hlr.data.history import History, generator_for
+from recbole_hlr.errors import InputError
+from recbole_hlr.plain_config import complete
 
 _INIT = 5  # stream of random numbers: the tables before the first iteration
 _PAIRS = 2**16  # interactions whose scores are held at once
@@ -35,6 +37,7 @@ class MFALS(GeneralRecommender):
     input_type = InputType.POINTWISE
 
     def __init__(self, config: Any, dataset: Any) -> None:
+        complete(config, type(self))
         super().__init__(config, dataset)
         self.confidence_weight = config["confidence_weight"]
         self.regularization = config["regularization"]
@@ -76,6 +79,13 @@ class MFALS(GeneralRecommender):
             total += (self.confidence_weight * (1 - s).square() - s.square()).sum()
         total += self.user_regularization @ users[1:].square().sum(dim=1)
         return total + self.item_regularization @ items[1:].square().sum(dim=1)
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """Raise `InputError`: a trainer that asks for this follows gradients (host interface)."""
+        raise InputError(
+            "model=MFALS: has no gradient for RecBole's plain Trainer to follow; must be trained by "
+            "run_recbole, by what recbole.utils.get_trainer returns for it, or by recbole_hlr.run"
+        )
 
     @torch.no_grad()
     def predict(self, interaction: Interaction) -> Tensor:

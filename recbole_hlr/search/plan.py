@@ -11,6 +11,7 @@ from typing import Any
 
 from recbole_hlr.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import is_file
 from recbole_hlr.options import nearest
 from recbole_hlr.registry import find_model
 from recbole_hlr.resources import shipped
@@ -86,7 +87,7 @@ def make_plan(
 
 def open_plan(folder: Path, rest: dict[str, Any], given: dict[str, Any], source: str) -> Plan:
     """Return the plan of a search that is resumed; `InputError` for what would make it another one."""
-    if not (folder / SEARCH_FILE).is_file():
+    if not is_file(folder / SEARCH_FILE):
         raise InputError(f"{folder}: is no run directory of a search (it has no {SEARCH_FILE})")
     stored = load_yaml(folder / SEARCH_FILE)
     try:

@@ -13,6 +13,7 @@ from typing import Any
 from recbole.utils import init_seed
 
 from recbole_hlr.config import KEYWORDS
+from recbole_hlr.console import interactive_logging, set_console_level
 from recbole_hlr.data.build import load_split
 from recbole_hlr.device import refuse_missing_gpu
 from recbole_hlr.errors import InputError, RunInterrupted
@@ -21,7 +22,7 @@ from recbole_hlr.exclusive import alone
 from recbole_hlr.files import write_text
 from recbole_hlr.pretrained import warn_if_seen
 from recbole_hlr.result import RunResult
-from recbole_hlr.rundir import RunDir, set_console_level
+from recbole_hlr.rundir import RunDir
 from recbole_hlr.search import report, space
 from recbole_hlr.search.cluster import ray_cluster
 from recbole_hlr.search.journal import DONE, Journal, Trial, best_of
@@ -63,6 +64,7 @@ def tune(
     and of a search (`SearchOptions`), `arguments` a command line with both. `resume` continues the
     search of a run directory. Raises `InputError`, and `RunInterrupted` after Ctrl-C.
     """
+    interactive_logging()
     command = parse_arguments(arguments)
     source = COMMAND_LINE if command else KEYWORDS
     given = {key: part.pop(key) for part in (options, command) for key in NAMES if key in part}
