@@ -232,14 +232,15 @@ def open_run(path: str | Path, config_files: Any) -> RunDir:
 def refuse_edited(run_dir: RunDir, options: dict[str, Any], trained: dict[str, Any]) -> None:
     """Raise `InputError` where a run's config.yaml is not what its checkpoint was `trained` with.
 
-    What it does not have is at its default, as in `options`; a version may have more of them.
+    What it does not have is at its default, as in `options`; a version may have more of them. What may
+    change in a resumed run may be edited, too, but is not to be missing.
     """
     written = load_yaml(run_dir.config)
     now = {**options, **written}
-    compared = (written.keys() | (trained.keys() & now.keys())) - RESUME_KEYS - {"checkpoint_dir"}
+    compared = (written.keys() | (trained.keys() & now.keys())) - {"checkpoint_dir"}
     edited = [
         f"{key}={now[key]} ({trained.get(key)})"
-        for key in sorted(compared)
+        for key in sorted(compared - (RESUME_KEYS & written.keys()))
         if dump_yaml(now[key]) != dump_yaml(trained.get(key))
     ]
     if edited:

@@ -226,6 +226,9 @@ def test_a_configuration_that_was_edited_is_refused(toy):
         ):
             resumed()
         assert file.read_text() == edited
+    file.write_text(text.replace("epochs: 1\n", ""))
+    with pytest.raises(InputError, match=r"config\.yaml: .* has epochs=\d+ \(1\)"):
+        run(resume=first.run_dir)
     file.write_text(text.replace("epochs: 1\n", "epochs: 2\n"))
     assert run(resume=first.run_dir).epochs == 2
 
