@@ -92,11 +92,7 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
 
 
 def measure(experiment: Experiment) -> dict[str, Any]:
-    """Return `test`, `cohorts` and `valid` of a `RunResult`.
-
-    The test part comes first, as after a training, for where negatives are sampled it depends on the
-    state of the random numbers.
-    """
+    """Return `test`, `cohorts` and `valid` of a `RunResult`."""
     config, trainer, valid_data = experiment.config, experiment.trainer, experiment.valid_data
     progress = config["show_progress"] and shows_progress()
     test, cohorts = evaluate_test(experiment, progress)

@@ -19,6 +19,7 @@ from recbole_hlr.config import LOSS, HLRConfig
 from recbole_hlr.console import interactive_logging, set_console_level, shows_progress
 from recbole_hlr.data.build import SplitData, build_loaders, interactions, load_split
 from recbole_hlr.data.history import History
+from recbole_hlr.data.random import Stream
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.device import describe_device, refuse_missing_gpu
@@ -79,7 +80,7 @@ def prepare(
     """Return everything a run needs, before its first step. Nothing is written.
 
     `options` are keyword arguments in place of a configuration file, `arguments` a command line;
-    `data` is what `load_split` returned for the same data options, and spares doing it again.
+    `data` is what `load_split` returned for the same data, split and seed, and spares doing it again.
     Fit one experiment at a time in a process: all draw from its global random numbers.
     Raises `InputError` for wrong input.
     """
@@ -107,7 +108,6 @@ def assemble(
     here = {**config.variable_config_dict, **config.cmd_config_dict}
     refuse_missing_gpu(config, here if taken_up else config.external_config_dict)
     set_console_level(config["state"].upper())
-    init_seed(config["seed"], config["reproducibility"])
     with shortage_told(config):
         data = data or load_split(config)
     refuse_empty_cohorts(config, data.parts[2])
@@ -131,7 +131,7 @@ def build(config: HLRConfig, data: SplitData) -> Experiment:
     if config["valid_metric"].lower() == LOSS and valid_data is not None:
         seen = History.of(train_data.dataset, valid_data.dataset)
         trainer.valid_triplets = TripletLoader(
-            config, valid_data.dataset, seen, config["train_batch_size"], shuffle=False
+            config, valid_data.dataset, seen, config["train_batch_size"], False, Stream.VALIDATION_NEGATIVES
         )
     return Experiment(config, data.dataset, train_data, valid_data, test_data, built, trainer)
 

@@ -20,6 +20,7 @@ from recbole_hlr.data.build import users_per_block
 from recbole_hlr.data.stored import StoredData
 from recbole_hlr.device import refuse_missing_gpu
 from recbole_hlr.errors import InputError
+from recbole_hlr.evaluator import refuse_not_finite
 from recbole_hlr.exclusive import alone
 from recbole_hlr.rundir import RunDir
 from recbole_hlr.values import plain
@@ -74,11 +75,7 @@ class FittedRecommender:
     def _best(self, users: Tensor, k: int, exclude_seen: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return scores and ids `(B, k)` of the best items of `users (B,)`; a score of -inf is no item."""
         scores = self.model.full_sort_predict({self.model.USER_ID: users.to(self.model.device)})  # (B, I)
-        if not all(extreme.isfinite() for extreme in scores[:, 1:].aminmax()):
-            raise InputError(
-                f"model={self.config.model}: gives scores that are not finite; must be trained anew, for "
-                "instance with a lower learning_rate"
-            )
+        refuse_not_finite(scores, self.config.model, unranked=[(slice(None), 0)])
         scores[:, 0] = -torch.inf
         if exclude_seen:
             seen, _ = self.data.history.flat(users)  # (n,)

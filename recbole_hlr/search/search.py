@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole.utils import init_seed
-
 from recbole_hlr.config import KEYWORDS
 from recbole_hlr.console import interactive_logging, set_console_level
 from recbole_hlr.data.build import load_split
@@ -128,7 +126,6 @@ def search(plan: Plan, folder: Path) -> SearchResult:
 def make_job(plan: Plan, folder: Path) -> tuple[Job, Any]:
     """Load and split the data, once for all trials; return the test part apart, for they do without."""
     config, options = plan.config, plan.options
-    init_seed(config["seed"], config["reproducibility"])
     data = load_split(config)
     if len(data.parts[1]) == 0:
         raise InputError(
