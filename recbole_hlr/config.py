@@ -154,8 +154,9 @@ class HLRConfig(Config):
             values.update(train_neg_sample_args=None, lr_scheduler=None)  # nothing is drawn, no step taken
         self.requested = {k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS}
         self.requested.update(model=self.model, dataset=self.dataset)
-        if "eval_batch_size" not in self.external_config_dict:
-            del self.requested["eval_batch_size"]  # follows from eval_memory
+        for key in ("eval_batch_size", "use_gpu", "gpu_id"):  # follow from eval_memory and the machine
+            if key not in self.external_config_dict:
+                del self.requested[key]
         super()._set_default_parameters()
         check_negatives(self)
         data_path = self.requested["data_path"]
@@ -168,13 +169,8 @@ class HLRConfig(Config):
         values["gpu_id"] = gpu = str(values["gpu_id"])
         values.update(single_spec=True, local_rank=0, device=torch.device("cpu"))
         if values["use_gpu"] and gpu and torch.cuda.is_available():
-            if not gpu.isdigit() or int(gpu) >= torch.cuda.device_count():
-                raise refuse(
-                    "gpu_id",
-                    gpu,
-                    self.sources["gpu_id"],
-                    f"below {torch.cuda.device_count()}, one number",
-                )
+            if int(gpu) >= torch.cuda.device_count():
+                raise refuse("gpu_id", gpu, self.sources["gpu_id"], f"below {torch.cuda.device_count()}")
             values["device"] = torch.device("cuda", int(gpu))
 
     # --- checks --------------------------------------------------------------------------------------

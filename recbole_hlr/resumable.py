@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,21 +12,17 @@ import numpy as np
 import pandas as pd
 import torch
 from recbole.trainer import Trainer
+from recbole.utils import EvaluatorType
 from torch import Tensor
 
 from recbole_hlr import checkpoint, compat
 from recbole_hlr.errors import InputError
-from recbole_hlr.evaluator import UserEvaluator
+from recbole_hlr.evaluator import UserEvaluator, refuse_not_finite
+from recbole_hlr.matching import refuse_other_optimizer
 from recbole_hlr.schedule import build_schedule, step_schedule
+from recbole_hlr.shortage import extremes
 
 log = logging.getLogger("recbole_hlr")
-
-
-class NoTensorboard:
-    """Stands where the host's trainer wants a TensorBoard writer and none is asked for."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *args, **kwargs: None
 
 
 class RunTrainer(Trainer):
@@ -36,12 +33,12 @@ class RunTrainer(Trainer):
     """
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
-        parent, config["checkpoint_dir"] = config["checkpoint_dir"], "saved"
-        with compat.scratch_directory():  # in which the host at once makes that folder, and one more
+        with compat.no_folders(config):
             super().__init__(config, model)
-            self.tensorboard.close()
-        config["checkpoint_dir"] = parent
-        self.tensorboard: Any = NoTensorboard()
+        self.checkpoint_dir = config["checkpoint_dir"]
+        self.saved_model_file: str = os.path.join(
+            self.checkpoint_dir, os.path.basename(self.saved_model_file)
+        )
         self.evaluator = UserEvaluator(config)
         schedule = config["lr_scheduler"]
         self.schedule = (
@@ -98,6 +95,7 @@ class RunTrainer(Trainer):
         return loss
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
+        self._check_weights()
         started = time.perf_counter()
         score, result = self.validate(valid_data)
         self._record.update(valid_score=score, valid=result, valid_seconds=time.perf_counter() - started)
@@ -132,6 +130,32 @@ class RunTrainer(Trainer):
         result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         return result and {key: float(value) for key, value in result.items()}
 
+    def _full_sort_batch_eval(self, batched_data: Any) -> Any:
+        interaction, scores, *positives = super()._full_sort_batch_eval(batched_data)
+        self._check_scores(scores, [(slice(None), 0), batched_data[1]])  # padding, and what was seen
+        return interaction, scores, *positives
+
+    def _neg_sample_batch_eval(self, batched_data: Any) -> Any:
+        interaction, scores, *positives = super()._neg_sample_batch_eval(batched_data)
+        pairs = batched_data[1], interaction[self.config["ITEM_ID_FIELD"]]
+        ranks = self.config["eval_type"] == EvaluatorType.RANKING
+        self._check_scores(scores[pairs] if ranks else scores)
+        return interaction, scores, *positives
+
+    def _check_scores(self, scores: Tensor, unranked: Any = ()) -> None:
+        epoch = self._record.get("epoch", self.best_epoch)
+        when = "" if epoch is None else f" after epoch {epoch}"
+        refuse_not_finite(scores, self.config["model"], when, unranked)
+
+    def _check_weights(self) -> None:
+        wrong = [name for name, weight in self.model.named_parameters() if not weight.isfinite().all()]
+        if wrong:
+            raise InputError(
+                f"epoch {self._record['epoch']}: not all numbers of {', '.join(wrong)} are finite with "
+                f"learning_rate={self.learning_rate}; must be: lower learning_rate or set "
+                "clip_grad_norm={max_norm: 1}"
+            )
+
     def per_user(self, eval_data: Any) -> pd.DataFrame:
         """Return the metrics of every user of `eval_data`, unrounded, for the model as it is.
 
@@ -144,10 +168,12 @@ class RunTrainer(Trainer):
 
     def _check_nan(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
+            large = extremes(self.config.final_config_dict)
+            values = large or f"learning_rate={self.learning_rate}"
+            lower = "them" if large else "learning_rate or set clip_grad_norm={max_norm: 1}"
             raise InputError(
-                f"epoch {self._record['epoch']}: the training loss is {loss.item()} with "
-                f"learning_rate={self.learning_rate}; must be finite: lower learning_rate or set "
-                "clip_grad_norm={max_norm: 1}"
+                f"epoch {self._record['epoch']}: the training loss is {loss.item()} with {values}; "
+                f"must be finite: lower {lower}"
             )
 
     # --- epochs and states ------------------------------------------------------------------------------
@@ -155,6 +181,8 @@ class RunTrainer(Trainer):
     def _end_epoch(self, last: bool = False) -> None:
         if not self._record:
             return
+        if "valid" not in self._record:
+            self._check_weights()
         if self.schedule is not None:
             step_schedule(self.schedule, self._record.get("valid_score"))
         self.epoch_records.append(self._record)
@@ -211,14 +239,14 @@ class RunTrainer(Trainer):
         if state["validated"]:
             self.best_state, self.best_epoch = state["best"], state["best_epoch"]
         self.stopped = state["stopped"] and self.cur_step > self.stopping_step
+        checkpoint.load_model_state(self.model, state["last"] or state["best"])
+        refuse_other_optimizer(self.optimizer, state["optimizer"])
         try:
-            checkpoint.load_model_state(self.model, state["last"] or state["best"])
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"the checkpoint does not fit the run's config.yaml: {reason}") from None
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"])
-        if state["loader"] is not None:
-            train_data.generator.set_state(state["loader"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.schedule is not None:
+                self.schedule.load_state_dict(state["schedule"])
+            if state["loader"] is not None:
+                train_data.generator.set_state(state["loader"])
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise InputError(f"the checkpoint does not fit the trainer of the run: {error!r}") from error
         checkpoint.set_random_state(state["random"])

@@ -109,7 +109,7 @@ def test_what_the_data_cannot_give(tmp_path, arguments, capsys, word, pattern):
 def test_tables_that_do_not_fit_into_memory(tmp_path, arguments, capsys):
     words = [a for a in arguments if not a.startswith("--embedding_size")]
     words += ["--embedding_size=100000", "--num_memories=2000000000"]
-    refuse(capsys, tmp_path, words, r"does not fit into memory; lower embedding_size")
+    refuse(capsys, tmp_path, words, r"out of memory.*largest sizes are num_memories=2000000000, embedding_")
 
 
 def test_rankings_of_rated_interactions(tmp_path, arguments, capsys):

@@ -36,7 +36,8 @@ values = st.recursive(
 
 
 def options_of_model(model: str) -> list[str]:
-    return sorted({*HLRConfig(model, options=TOY).requested, "tail_ratio"} - {"model", "dataset"})
+    more = {"eval_batch_size", "gpu_id", "tail_ratio", "use_gpu"}  # recorded only where they are given
+    return sorted((more | set(HLRConfig(model, options=TOY).requested)) - {"model", "dataset"})
 
 
 options = st.sampled_from([(model, key) for model in MODELS for key in options_of_model(model)])

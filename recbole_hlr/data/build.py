@@ -10,21 +10,26 @@ from typing import Any, NamedTuple
 import torch
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
-from recbole.utils import EvaluatorType
+from recbole.utils import EvaluatorType, init_seed
+from recbole.utils.argument_list import dataset_arguments
 
 from recbole_hlr import compat
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.data.atomic import AtomicDataset
+from recbole_hlr.data.candidates import CandidateLoader
 from recbole_hlr.data.columns import not_loaded
 from recbole_hlr.data.history import History
 from recbole_hlr.data.labels import draws_negatives, uses_labels, without_negatives
+from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.data.ranking import RankingLoader
 from recbole_hlr.data.source import interaction_files
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file
+from recbole_hlr.options import refuse
 
 log = logging.getLogger("recbole_hlr")
+EVALUATED = {1: ("valid", Stream.VALIDATION_CANDIDATES), 2: ("test", Stream.TEST_CANDIDATES)}  # parts before
 SCORE_BYTES = 12  # per user and item in the host's evaluation: scores, their copy, positives as int32
 
 
@@ -68,8 +73,7 @@ def interactions(dataset: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 def refuse_saturated_users(config: HLRConfig, parts: list[Any]) -> None:
     """Raise `InputError` naming a user who has every item, where a run draws negatives."""
-    modes = config["eval_args"]["mode"].values()
-    if not draws_negatives(config) and all(mode in ("full", "labeled") for mode in modes):
+    if not draws_negatives(config):
         return
     full = (History.of(*parts).lengths >= parts[0].item_num - 1).nonzero()
     if len(full):
@@ -109,15 +113,39 @@ def check_columns(config: HLRConfig, dataset: Dataset) -> None:
 
 
 class SplitData(NamedTuple):
-    """A loaded data set and its training, validation and test part: what runs on the same data share."""
+    """A loaded data set and its training, validation and test part: what runs on the same data share.
+
+    `options` are those that they follow from, of `data_options`.
+    """
 
     dataset: Any
     parts: list[Any]
+    options: dict[str, Any]
+
+
+def data_options(config: HLRConfig) -> dict[str, Any]:
+    """Return the options that the data and their split follow from: the seed only where it decides."""
+    keys = {"dataset", "encoding", "seed", *dataset_arguments}
+    evaluation = {key: value for key, value in config["eval_args"].items() if key != "mode"}
+    if config["benchmark_filename"] or evaluation["order"] == "TO":
+        keys.remove("seed")
+    options = {key: config.requested.get(key) for key in sorted(keys)}
+    return {**options, "data_path": Path(config.requested["data_path"]), "eval_args": evaluation}
+
+
+def refuse_other_options(config: HLRConfig, data: SplitData) -> None:
+    """Raise `InputError` for an option that contradicts the data that it is given with."""
+    for key, value in data_options(config).items():
+        if data.options.get(key, value) != value:
+            raise refuse(
+                key, value, config.sources.get(key, "default"), f"{data.options[key]}, as for the data given"
+            )
 
 
 @compat.quietly()
 def load_split(config: HLRConfig) -> SplitData:
-    """Load and split the data set; the global seed decides on the split. Raises `InputError`."""
+    """Load and split the data set as a run with `config` does. Raises `InputError`."""
+    init_seed(config["seed"], config["reproducibility"])
     dataset = load_dataset(config)
     check_columns(config, dataset)
     parts = without_negatives(config, dataset.build())
@@ -125,7 +153,7 @@ def load_split(config: HLRConfig) -> SplitData:
     if len(parts[0]) == 0:
         option = "benchmark_filename" if config["benchmark_filename"] else "eval_args"
         raise InputError(f"dataset={config['dataset']}: the training part is empty; check {option}")
-    return SplitData(dataset, parts)
+    return SplitData(dataset, parts, data_options(config))
 
 
 def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
@@ -134,19 +162,16 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
     The metric models get a `TripletLoader` where negatives are uniform; everything else is the
     host's. A part without interactions gives None. Users per evaluation batch follow `eval_memory`.
     """
-    dataset, parts = data
+    refuse_other_options(config, data)
+    dataset, parts = data.dataset, data.parts
     refuse_saturated_users(config, parts)
     if "eval_batch_size" not in config.external_config_dict:
         users = users_per_block(config["eval_memory"], dataset.item_num)
         config["eval_batch_size"] = users * dataset.item_num
-    modes = config["eval_args"]["mode"]
-    sampled = [phase for phase in ("valid", "test") if modes[phase] != "full"]
-    samplers = (None, None, None)
-    if not draws_negatives(config):
+    draws = draws_negatives(config)
+    if not draws:
         config["train_neg_sample_args"] = None
         config._set_train_neg_sample_args()  # the host's way to say so
-    if sampled or (draws_negatives(config) and not uses_triplets(config)):
-        samplers = create_samplers(config, dataset, parts)
     trained = History.of(parts[0])
     if uses_triplets(config):
         train = TripletLoader(config, parts[0], trained, config["train_batch_size"], config["shuffle"])
@@ -154,16 +179,26 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
         positives = config["train_batch_size"]
         if config.metric:  # the host counts triplets, the models' files count positives
             config["train_batch_size"] = positives * config["train_neg_sample_args"]["sample_num"]
-        train = get_dataloader(config, "train")(config, parts[0], samplers[0], shuffle=config["shuffle"])
+        sampler = create_samplers(config, dataset, parts)[0] if draws else None
+        train = get_dataloader(config, "train")(config, parts[0], sampler, shuffle=config["shuffle"])
         config["train_batch_size"] = positives
-    loaders = [train, None, None]
-    for n, phase in ((1, "valid"), (2, "test")):
-        if len(parts[n]) and phase in sampled:
-            loaders[n] = get_dataloader(config, phase)(config, parts[n], samplers[n], shuffle=False)
-        elif len(parts[n]):
-            seen = trained if n == 1 else History.of(*parts[:n])
-            loaders[n] = RankingLoader(config, parts[n], History.of(parts[n]), seen)
-    return loaders[0], loaders[1], loaders[2]
+    return train, evaluation_loader(config, parts[:2], trained), evaluation_loader(config, parts, trained)
+
+
+def evaluation_loader(config: HLRConfig, parts: list[Any], trained: History) -> Any:
+    """Return the loader of the last of `parts`, or None where it is empty; those before it are seen."""
+    part, before = parts[-1], parts[:-1]
+    phase, stream = EVALUATED[len(before)]
+    mode = config["eval_args"]["mode"][phase]
+    if len(part) == 0:
+        return None
+    if mode == "full":
+        seen = trained if len(before) == 1 else History.of(*before)
+        return RankingLoader(config, part, History.of(part), seen)
+    if mode == "labeled":
+        return get_dataloader(config, phase)(config, part, None, shuffle=False)
+    generator = generator_for(config["seed"], stream)
+    return CandidateLoader(config, part, History.of(*parts), config[f"{phase}_neg_sample_args"], generator)
 
 
 def users_per_block(eval_memory: float, items: int) -> int:

@@ -30,12 +30,12 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_hlr.compiled import compiled
-from recbole_hlr.data.history import History, HistoryBatch, generator_for
+from recbole_hlr.data.history import History, HistoryBatch
+from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.model.loss import triplet_loss
 from recbole_hlr.model.relation import clip_norms
 from recbole_hlr.plain_config import complete
 
-_TRAIN, _EVAL, _PAIRS = 3, 4, 5  # streams of random numbers: history draws, pairs to look at
 GIB = 2**30
 
 
@@ -105,13 +105,13 @@ class MetricRecommender(GeneralRecommender):
     def attend_when_scoring(self, history: History) -> None:
         """Let scoring attend to `history`: the training interactions, if nothing else is said."""
         self._eval_history = History(history.indptr, history.items, self.n_items)
-        self._eval_history.shuffle(generator_for(self.seed, _EVAL), self.history_sampling)
+        self._eval_history.shuffle(generator_for(self.seed, Stream.SCORING_HISTORY), self.history_sampling)
 
     def start_epoch(self, epoch: int) -> None:
         """Draw the histories of `epoch` anew, from the seed and the epoch alone."""
         self._epoch, self._epoch_used = epoch, False
         if self.uses_history:
-            self._generator = generator_for(self.seed, _TRAIN, epoch)
+            self._generator = generator_for(self.seed, Stream.HISTORY, epoch)
             self.history.shuffle(self._generator, self.history_sampling)
 
     # --- the model -------------------------------------------------------------------------------
@@ -212,11 +212,17 @@ class MetricRecommender(GeneralRecommender):
         return self.loss(users, positives, negatives, self.training_history(users, positives))
 
     def validation_loss(self, interaction: Interaction) -> Tensor:
-        """Return the summed loss of validation triplets; the histories are those of scoring."""
-        users = interaction[self.USER_ID]
-        history = self.evaluation_history(users)
-        positives, negatives = interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
-        return self.loss(users, positives, negatives, history)
+        """Return the summed loss of validation triplets; the histories are those of scoring.
+
+        As many rows at once as the memory budget allows: without a cap, histories have any length.
+        """
+        columns = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        chunk = self._rows_within(self.pair_floats * (1 + self.num_negatives))
+        losses = [
+            self.loss(users, positives, negatives, self.evaluation_history(users))
+            for users, positives, negatives in zip(*(c.split(chunk) for c in columns), strict=True)
+        ]
+        return torch.stack(losses).sum()
 
     def training_history(self, users: Tensor, positives: Tensor) -> HistoryBatch | None:
         """Return the histories of `users (B,)` without their `positives (B,)`, drawn for this epoch."""
@@ -255,7 +261,7 @@ class MetricRecommender(GeneralRecommender):
         deviation is 0, r is one vector for all pairs: CML with all users shifted by it.
         """
         self.eval()  # as it ranks
-        generator = generator_for(self.seed, _PAIRS)
+        generator = generator_for(self.seed, Stream.DESCRIBED_PAIRS)
         users, items = (
             torch.randint(1, ids, (num_pairs,), generator=generator).to(self.device)
             for ids in (self.n_users, self.n_items)

@@ -16,11 +16,11 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from recbole_hlr.data.history import History, generator_for
+from recbole_hlr.data.history import History
+from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.errors import InputError
 from recbole_hlr.plain_config import complete
 
-_INIT = 5  # stream of random numbers: the tables before the first iteration
 _PAIRS = 2**16  # interactions whose scores are held at once
 
 
@@ -49,7 +49,7 @@ class MFALS(GeneralRecommender):
         self.item_regularization = self._regularization_of(audience[1:], self.n_users - 1)
         self.user_embedding = nn.Embedding(self.n_users, config["embedding_size"], padding_idx=0)
         self.item_embedding = nn.Embedding(self.n_items, config["embedding_size"], padding_idx=0)
-        generator = generator_for(config["seed"], _INIT)
+        generator = generator_for(config["seed"], Stream.FACTORS)
         with torch.no_grad():
             for table in (self.user_embedding, self.item_embedding):
                 table.weight[1:].uniform_(0, 0.01, generator=generator)  # as `implicit` begins

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole.utils import init_seed
-
 from recbole_hlr.config import KEYWORDS
 from recbole_hlr.console import interactive_logging, set_console_level
 from recbole_hlr.data.build import load_split
+from recbole_hlr.device import refuse_missing_gpu
 from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.evaluator import refuse_empty_cohorts
+from recbole_hlr.exclusive import alone
 from recbole_hlr.files import write_text
 from recbole_hlr.pretrained import warn_if_seen
 from recbole_hlr.result import RunResult
@@ -45,6 +45,7 @@ class SearchResult:
     command: str
 
 
+@alone("tune()")
 def tune(
     model: str | type | None = None,
     dataset: str | None = None,
@@ -70,6 +71,8 @@ def tune(
     lines = command.pop("space", lines) or space
     if resume is None:
         plan = make_plan(model, dataset, config_files, options, command, lines, given, source)
+        if not plan.options.ray_address:
+            refuse_missing_gpu(plan.config, plan.given)
         parent, name = plan.config["checkpoint_dir"], f"tune-{plan.config.model}-{plan.config.dataset}"
         folder = RunDir.create(parent, name, plan.as_text(), SEARCH_FILE).path
     else:
@@ -123,7 +126,6 @@ def search(plan: Plan, folder: Path) -> SearchResult:
 def make_job(plan: Plan, folder: Path) -> tuple[Job, Any]:
     """Load and split the data, once for all trials; return the test part apart, for they do without."""
     config, options = plan.config, plan.options
-    init_seed(config["seed"], config["reproducibility"])
     data = load_split(config)
     if len(data.parts[1]) == 0:
         raise InputError(
