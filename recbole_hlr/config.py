@@ -248,9 +248,9 @@ class HLRConfig(Config):
         mode = values["eval_args"].get("mode", "full")
         if rated == {True} and "full" in (mode.values() if isinstance(mode, dict) else [mode]):
             allowed = (
-                "metrics of rankings, or given with eval_args={mode: labeled} and labels to compare with"
+                "of rankings, or given with eval_args={mode: labeled} and labels (LABEL_FIELD, threshold)"
             )
-            raise refuse("metrics", metrics, self.sources["metrics"], f"{allowed} (LABEL_FIELD or threshold)")
+            raise refuse("metrics", metrics, self.sources["metrics"], allowed)
         known = reported(metrics, values["topk"]) + ([LOSS] if self.metric else [])
         valid = values["valid_metric"]
         if not isinstance(valid, str) or valid.lower() not in known:

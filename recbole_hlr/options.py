@@ -77,11 +77,11 @@ def _is_negative_sampling(value: dict[str, Any]) -> bool:
     return (
         set(value) <= {"distribution", "sample_num", "alpha", "dynamic", "candidate_num"}
         and value.get("distribution", "uniform") in ("uniform", "popularity")
-        and _integer(1, 10**6).check(value.get("sample_num", 1))
+        and _integer(1).check(value.get("sample_num", 1))
         and _is_number(value.get("alpha", 1.0))
         and -10 <= value.get("alpha", 1.0) <= 10  # a popularity to the power of more is 0 or infinite
         and isinstance(value.get("dynamic", False), bool)
-        and _integer(1 if value.get("dynamic") else 0, 10**6).check(value.get("candidate_num", 0))
+        and _integer(1 if value.get("dynamic") else 0).check(value.get("candidate_num", 0))
     )
 
 
@@ -162,8 +162,8 @@ RUN_OPTIONS: dict[str, Option] = {
     ),
     "train_neg_sample_args": _or_null(
         _mapping(
-            "{distribution: uniform | popularity, sample_num: 1 to 1000000, alpha: -10 to 10, "
-            "dynamic: true | false, candidate_num: 1 to 1000000 if dynamic}",
+            "{distribution: uniform | popularity, sample_num: an integer >= 1 and < 2^31, "
+            "alpha: -10 to 10, dynamic: true | false, candidate_num: as sample_num if dynamic}",
             _is_negative_sampling,
         )
     ),
@@ -316,10 +316,12 @@ def shown(value: Any) -> str:
 
 
 def refuse_huge(values: dict[str, Any], sources: dict[str, str]) -> None:
-    """Raise `InputError` for an option that is or holds a number which float32 cannot keep."""
+    """Raise `InputError` for an option that is or holds a number too large for float32 or int64."""
+    allowed = f"finite, at most {LARGEST} in size, and integers below 2^63"
     for key, value in values.items():
-        if not all(abs(number) <= LARGEST for number in _numbers(value)):
-            raise refuse(key, value, sources[key], f"finite, and at most {LARGEST} in size")
+        for number in _numbers(value):
+            if not abs(number) <= (LARGEST if isinstance(number, float) else 2**63 - 1):
+                raise refuse(key, value, sources[key], allowed)
 
 
 def _numbers(value: Any) -> Iterator[int | float]:

@@ -61,10 +61,10 @@ def test_what_is_not_ranked_may_be_anything(toy, monkeypatch, value):
 @pytest.mark.parametrize("mode", MODES)
 def test_a_model_without_an_answer_is_named(toy, mode, capsys):
     words = [f"--{key}={value}" for key, value in toy.items() if key != "embedding_size"]
-    words += ["--model=EASE", "--reg_weight=.nan", f"--eval_args={{mode: {mode}}}"]
+    words += ["--model=ADMMSLIM", "--rho=1e-44", f"--eval_args={{mode: {mode}}}"]
     assert main(["train", *words]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "model=EASE" in error
+    assert "model=ADMMSLIM" in error
     assert "after epoch 0 are not finite, such as nan" in error
 
 
