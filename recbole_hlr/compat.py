@@ -25,12 +25,14 @@ KEYS_WITHOUT_DEFAULT = frozenset(
         "dataset",
         "encoding",
         "additional_feat_suffix",
-        "reg_weight",
-        "token_num_threshold",
-        "tail_ratio",
-        "convert_token_to_onehot",
     }
 )
+
+# RecBole 1.2 names this option and reads it nowhere.
+UNREAD_KEYS = frozenset({"config_file"})
+
+# RecBole 1.2: options of a run in several processes.
+PROCESS_KEYS = frozenset({"nproc", "ip", "port", "world_size", "group_offset", "offset", "local_rank"})
 
 # RecBole 1.2: models that cannot run here, with the reason.
 REFUSED_MODELS = {"RaCT": "is not run here: its pre-training exchanges checkpoints that torch >= 2.6 refuses"}

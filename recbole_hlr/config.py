@@ -17,8 +17,9 @@ from recbole_hlr import compat
 from recbole_hlr.data.source import has_own_copy, settle
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file
-from recbole_hlr.metrics import has_user_values, metric_types, reported
-from recbole_hlr.options import SWITCHES, check_values, nearest, refuse, refuse_texts
+from recbole_hlr.host_options import check_conditions, check_host_options, check_negatives, without_default
+from recbole_hlr.metrics import chosen_by, has_user_values, metric_types, reported
+from recbole_hlr.options import SWITCHES, check_values, nearest, options_of, refuse, refuse_huge
 from recbole_hlr.protocol import protocol_files
 from recbole_hlr.registry import find_model, is_metric, is_ours
 from recbole_hlr.resources import shipped
@@ -59,8 +60,12 @@ class HLRConfig(Config):
         files = [*map(str, config_files), *file_names(self._command.pop("config_files", None))]
         self.sources: dict[str, str] = {}
         super().__init__(model, dataset, files, dict(options or {}))
-        if str(self["valid_metric"]).lower() == LOSS:
+        if self["valid_metric"].lower() == LOSS:
             self["valid_metric_bigger"] = False
+        given = self.external_config_dict.get("valid_metric_bigger")
+        if given not in (None, self["valid_metric_bigger"]):
+            allowed = f"{self['valid_metric_bigger']} with valid_metric={self['valid_metric']}"
+            raise refuse("valid_metric_bigger", given, self.sources["valid_metric_bigger"], allowed)
 
     # --- host hooks (RecBole 1.2.0 and 1.2.1), in the order in which the host calls them -------------
 
@@ -101,7 +106,8 @@ class HLRConfig(Config):
         return model_class.__name__, model_class, dataset
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
-        if model_class.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):  # type: ignore[attr-defined]
+        kind = getattr(model_class, "type", None)
+        if kind not in (ModelType.GENERAL, ModelType.TRADITIONAL):
             raise InputError(f"model={model}: is not a general recommender, and only those run here")
         self.ours, self.metric = is_ours(model_class), is_metric(model_class)
         self.internal_config_dict: dict[str, Any] = {}
@@ -116,8 +122,8 @@ class HLRConfig(Config):
                 sources.update(dict.fromkeys(values, name if "/" in name else f"{folder.name}/{name}"))
                 self.internal_config_dict.update(values)
         self.sources = {**sources, **self.sources}
-        self.internal_config_dict["MODEL_TYPE"] = model_class.type  # type: ignore[attr-defined]
         self._refuse_unknown_keys()
+        self.internal_config_dict["MODEL_TYPE"] = kind
 
     def _internal_files(self, model: str, dataset: str) -> list[tuple[Path, str]]:
         """Return the folders and names of the host's and the shipped files, the later ones winning."""
@@ -151,10 +157,8 @@ class HLRConfig(Config):
         for key in ("eval_batch_size", "use_gpu", "gpu_id"):  # follow from eval_memory and the machine
             if key not in self.external_config_dict:
                 del self.requested[key]
-        try:
-            super()._set_default_parameters()
-        except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
-            raise InputError(f"{self.model} on {self.dataset}: {error}") from error
+        super()._set_default_parameters()
+        check_negatives(self)
         data_path = self.requested["data_path"]
         if has_own_copy(data_path, self.dataset, values["benchmark_filename"]):
             values["data_path"] = str(Path(data_path, self.dataset))
@@ -165,13 +169,8 @@ class HLRConfig(Config):
         values["gpu_id"] = gpu = str(values["gpu_id"])
         values.update(single_spec=True, local_rank=0, device=torch.device("cpu"))
         if values["use_gpu"] and gpu and torch.cuda.is_available():
-            if not gpu.isdigit() or int(gpu) >= torch.cuda.device_count():
-                raise refuse(
-                    "gpu_id",
-                    gpu,
-                    self.sources["gpu_id"],
-                    f"below {torch.cuda.device_count()}, one number",
-                )
+            if int(gpu) >= torch.cuda.device_count():
+                raise refuse("gpu_id", gpu, self.sources["gpu_id"], f"below {torch.cuda.device_count()}")
             values["device"] = torch.device("cuda", int(gpu))
 
     # --- checks --------------------------------------------------------------------------------------
@@ -181,19 +180,38 @@ class HLRConfig(Config):
         return values
 
     def _refuse_unknown_keys(self) -> None:
-        known = {k for keys in self.parameters.values() for k in keys}
-        known |= set(self.internal_config_dict) | compat.KEYS_WITHOUT_DEFAULT
-        for key in self.external_config_dict:
+        known = {k for keys in self.parameters.values() for k in keys} - compat.UNREAD_KEYS
+        known |= {*self.internal_config_dict, *compat.KEYS_WITHOUT_DEFAULT, *without_default(self.model)}
+        for key, value in self.external_config_dict.items():
+            if key in compat.PROCESS_KEYS:
+                raise InputError(
+                    f"{key}={value} ({self.sources[key]}): cannot be given; several processes are not "
+                    "supported, a run is one"
+                )
             if key not in known:
                 raise InputError(
                     f"{key} ({self.sources[key]}): is no option of {self.model}{nearest(key, known)}"
                 )
 
     def _check_values(self, values: dict[str, Any]) -> None:
+        refuse_huge(values, self.sources)
         check_values(values, self.sources, self.ours)
-        refuse_texts(values, self.internal_config_dict, self.sources)
-        check_schedule(values["lr_scheduler"], self.sources["lr_scheduler"], values["epochs"])
+        told = {*options_of(self.ours), "metrics", "valid_metric"}
+        defaults = {key: value for key, value in self.internal_config_dict.items() if key not in told}
+        check_host_options(self.model, values, defaults, self.sources)
+        check_conditions(self.model, values, self.external_config_dict, self.sources)
+        for key, default in defaults.items():
+            if isinstance(default, float):  # of an integer, torch takes no negative power
+                values[key] = float(values[key])
+        source = self.sources["lr_scheduler"]
+        check_schedule(values["lr_scheduler"], source, values["epochs"], values["learning_rate"])
+        if "valid_metric" not in self.external_config_dict and values["valid_metric"].lower() != LOSS:
+            values["valid_metric"] = chosen_by(values["valid_metric"], values["metrics"], values["topk"])
         self._check_metrics(values)
+        self._check_together(values)
+
+    def _check_together(self, values: dict[str, Any]) -> None:
+        """Raise `InputError` for an option that does not suit another."""
         wrong = {key: "off: no data set is pickled here" for key in compat.PICKLE_KEYS if values[key]}
         if values.get("direct_memory") and not values["attend_user"]:
             wrong["direct_memory"] = "false unless attend_user=true"
@@ -214,9 +232,6 @@ class HLRConfig(Config):
                 "auto or off with another learner, weight_decay, clip_grad_norm, enable_scaler or a schedule "
                 "that cycles the momentum"
             )
-        negatives = values["train_neg_sample_args"] or {}
-        if self.metric and negatives.get("distribution") not in ("uniform", "popularity"):
-            wrong["train_neg_sample_args"] = f"with a distribution, for {self.model} learns from negatives"
         for key, allowed in wrong.items():
             raise refuse(key, values[key], self.sources[key], allowed)
 
@@ -227,6 +242,15 @@ class HLRConfig(Config):
             if str(metric).lower() not in metric_types:
                 hint = nearest(str(metric), metric_types)
                 raise refuse("metrics", metric, self.sources["metrics"], f"one of {listed}{hint}")
+        rated = {metric_types[metric.lower()] == EvaluatorType.VALUE for metric in metrics}
+        if len(rated) > 1:
+            raise refuse("metrics", metrics, self.sources["metrics"], "all of rankings, or all of ratings")
+        mode = values["eval_args"].get("mode", "full")
+        if rated == {True} and "full" in (mode.values() if isinstance(mode, dict) else [mode]):
+            allowed = (
+                "metrics of rankings, or given with eval_args={mode: labeled} and labels to compare with"
+            )
+            raise refuse("metrics", metrics, self.sources["metrics"], f"{allowed} (LABEL_FIELD or threshold)")
         known = reported(metrics, values["topk"]) + ([LOSS] if self.metric else [])
         valid = values["valid_metric"]
         if not isinstance(valid, str) or valid.lower() not in known:

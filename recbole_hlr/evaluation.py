@@ -25,7 +25,7 @@ from recbole_hlr.experiment import (
     refuse_changes,
     refuse_edited,
 )
-from recbole_hlr.metrics import reported
+from recbole_hlr.metrics import chosen_by
 from recbole_hlr.result import RunResult
 from recbole_hlr.shortage import shortage_told
 from recbole_hlr.values import COMMAND_LINE, parse_arguments, plain
@@ -68,8 +68,9 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     for values, source in ((options, KEYWORDS), (command, COMMAND_LINE)):
         merge_mode(values, stored["eval_args"], source)
     changed = {**options, **command}
-    if "valid_metric" not in changed:
-        options["valid_metric"] = reported_metric(changed, stored)
+    if "valid_metric" not in changed and stored["valid_metric"].lower() != LOSS:
+        asked = (changed.get(key, stored[key]) for key in ("metrics", "topk"))
+        options["valid_metric"] = chosen_by(stored["valid_metric"], *asked)
     options["user_metrics"] = stored["user_metrics"] = False  # nothing is written
     given = HLRConfig(None, None, [folder.config], options, command)
     refuse_changes(stored, names, given, EVALUATE_KEYS, "an evaluation")
@@ -110,10 +111,3 @@ def merge_mode(values: dict[str, Any], stored: dict[str, Any], source: str) -> N
     if any(value != stored.get(key) for key, value in given.items() if key != "mode"):
         raise InputError(f"eval_args={given} ({source}): only its mode can change in an evaluation")
     values["eval_args"] = {**stored, **given}
-
-
-def reported_metric(changed: dict[str, Any], stored: dict[str, Any]) -> str:
-    """Return the run's valid_metric, or the first metric asked for where that is not among them."""
-    names = reported(*(changed.get(key, stored[key]) for key in ("metrics", "topk")))
-    valid = stored["valid_metric"]
-    return valid if valid.lower() in (*names, LOSS) or not names else names[0]

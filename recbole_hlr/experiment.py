@@ -27,6 +27,7 @@ from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.evaluator import refuse_empty_cohorts
 from recbole_hlr.exclusive import alone
 from recbole_hlr.files import locked, uninterrupted, write_text
+from recbole_hlr.host_options import check_sizes
 from recbole_hlr.pretrained import start_from
 from recbole_hlr.protocol import PAPER, describe_settings
 from recbole_hlr.registry import find_model
@@ -119,6 +120,7 @@ def build(config: HLRConfig, data: SplitData) -> Experiment:
     """Return loaders, model and trainer of a data set that is split."""
     train_data, valid_data, test_data = build_loaders(config, data)
     init_seed(config["seed"], config["reproducibility"])
+    check_sizes(config, train_data.dataset)
     built = build_model(config, train_data.dataset)
     try:
         trainer = trainer_class(config)(config, built)
@@ -322,13 +324,6 @@ def perform(
             return finish(experiment, run_dir, time.perf_counter() - started)
         except ImportError as error:  # some of the host's models import at their first step
             raise missing_package(config.model, error) from error
-        except KeyError as error:
-            if error.args != (config["NEG_PREFIX"] + config["ITEM_ID_FIELD"],):
-                raise
-            raise InputError(
-                f"train_neg_sample_args={config.requested['train_neg_sample_args']}: must be given for "
-                f"{config.model}, which learns from negatives"
-            ) from error
         finally:
             trainer.tensorboard.close()
 

@@ -152,3 +152,13 @@ def reported(metrics: Any, cuts: Any) -> list[str]:
         has_cut = metric_types.get(name) == EvaluatorType.RANKING and name != "gauc"
         names += [f"{name}@{k}" for k in as_list(cuts)] if has_cut else [name]
     return names
+
+
+def chosen_by(valid: str, metrics: Any, cuts: Any) -> str:
+    """Return the metric that picks the best epoch where `valid` is not reported: the same at another cut.
+
+    Where none of its name is reported, the first that is.
+    """
+    names = reported(metrics, cuts)
+    same = [name for name in names if name.partition("@")[0] == valid.lower().partition("@")[0]]
+    return valid if valid.lower() in names else next(iter((*same, *names)), valid)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.protocol import PROTOCOLS
+
+MOST = 2**31 - 1  # of an integer
+LARGEST = 1e37  # of a number: ten times it, as Adam's first step is of the learning rate, fits into float32
 
 
 class Option(NamedTuple):
@@ -21,21 +22,18 @@ class Option(NamedTuple):
 
 
 def _is_number(value: Any) -> bool:
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) <= sys.float_info.max  # an integer of 400 digits is no float
-    )
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
 
 
 def _number(allowed: str, check: Callable[[float], bool]) -> Option:
-    return Option(f"a number {allowed}", lambda v: _is_number(v) and check(v))
+    return Option(f"a number {allowed}".strip(), lambda v: _is_number(v) and check(v))
 
 
-def _integer(least: int) -> Option:
+def _integer(least: int, most: int = MOST) -> Option:
+    limit = f"and < 2^{(most + 1).bit_length() - 1}" if most >= MOST else f"and <= {most}"
     return Option(
-        f"an integer >= {least}",
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= least,
+        f"an integer >= {least} {limit}",
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and least <= v <= most,
     )
 
 
@@ -66,7 +64,6 @@ def _is_eval_args(value: dict[str, Any]) -> bool:
                 and len(ratios) == 3
                 and all(_is_number(r) and r >= 0 for r in ratios)
                 and ratios[0] > 0
-                and math.isfinite(sum(map(float, ratios)))
             )
         )
         and value.get("group_by", "user") in ("user", "none", None)
@@ -80,10 +77,11 @@ def _is_negative_sampling(value: dict[str, Any]) -> bool:
     return (
         set(value) <= {"distribution", "sample_num", "alpha", "dynamic", "candidate_num"}
         and value.get("distribution", "uniform") in ("uniform", "popularity")
-        and _integer(1).check(value.get("sample_num", 1))
+        and _integer(1, 10**6).check(value.get("sample_num", 1))
         and _is_number(value.get("alpha", 1.0))
+        and -10 <= value.get("alpha", 1.0) <= 10  # a popularity to the power of more is 0 or infinite
         and isinstance(value.get("dynamic", False), bool)
-        and _integer(1 if value.get("dynamic") else 0).check(value.get("candidate_num", 0))
+        and _integer(1 if value.get("dynamic") else 0, 10**6).check(value.get("candidate_num", 0))
     )
 
 
@@ -92,12 +90,21 @@ def _is_topk(value: Any) -> bool:
     return bool(values) and all(_integer(1).check(k) for k in values)
 
 
+def _is_null(value: Any) -> bool:
+    return value is None
+
+
+def _is_gpu(value: Any) -> bool:
+    return _integer(0).check(value) or (isinstance(value, str) and bool(re.fullmatch(r"[0-9]*", value)))
+
+
 SWITCHES = ("compile", "lazy_adam")  # auto, on or off
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _TEXT = Option("a text that is not empty", lambda v: isinstance(v, str) and v != "")
 _BOOL = Option("true or false", lambda v: isinstance(v, bool))
 _POSITIVE = _number("> 0", lambda v: v > 0)
 _NOT_NEGATIVE = _number(">= 0", lambda v: v >= 0)
+_SIZE = _number("> 0 and <= 1e9", lambda v: 0 < v <= 1e9)
 
 MODEL_OPTIONS: dict[str, Option] = {
     "margin": _POSITIVE,
@@ -134,8 +141,8 @@ RUN_OPTIONS: dict[str, Option] = {
     "embedding_size": _integer(1),
     "epochs": _integer(1),
     "train_batch_size": _integer(1),
-    "eval_batch_size": _integer(1),
-    "eval_memory": _POSITIVE,
+    "eval_batch_size": _integer(1, 2**63 - 1),  # users times items
+    "eval_memory": _SIZE,
     **dict.fromkeys(SWITCHES, _choice("auto", "on", "off")),
     "matmul_precision": _choice("highest", "high", "medium"),
     "learning_rate": _POSITIVE,
@@ -155,8 +162,8 @@ RUN_OPTIONS: dict[str, Option] = {
     ),
     "train_neg_sample_args": _or_null(
         _mapping(
-            "{distribution: uniform | popularity, sample_num: >= 1, alpha: a number, "
-            "dynamic: true | false, candidate_num: >= 1 if dynamic}",
+            "{distribution: uniform | popularity, sample_num: 1 to 1000000, alpha: -10 to 10, "
+            "dynamic: true | false, candidate_num: 1 to 1000000 if dynamic}",
             _is_negative_sampling,
         )
     ),
@@ -170,10 +177,12 @@ RUN_OPTIONS: dict[str, Option] = {
     "topk": Option("an integer >= 1 or a list of them", _is_topk),
     "cohorts": _integer(0),
     "user_metrics": _BOOL,
-    "metric_decimal_place": _integer(0),
-    "seed": Option("an integer from 0 to 4294967295", lambda v: _integer(0).check(v) and v < 2**32),
-    "worker": _integer(0),
-    "loss_decimal_place": _integer(0),
+    "metric_decimal_place": _integer(0, 16),
+    "seed": Option("an integer from 0 to 4294967295", _integer(0, 2**32 - 1).check),
+    "worker": _integer(0, 256),
+    "loss_decimal_place": _integer(0, 16),
+    "gpu_id": Option("the number of one GPU", _is_gpu),
+    "transform": Option("null: RecBole's transforms are of sequences, of which there are none", _is_null),
     "checkpoint_dir": _TEXT,
     "show_progress": _BOOL,
     "tensorboard": _BOOL,
@@ -292,24 +301,76 @@ DATA_OPTIONS: dict[str, Option] = {
 }
 
 
-def refuse_texts(values: dict[str, Any], defaults: dict[str, Any], sources: dict[str, str]) -> None:
-    """Raise `InputError` for a text where the default is a number, as in options of the host's models."""
-    for key, value in values.items():
-        if isinstance(value, str) and _is_number(defaults.get(key)):
-            raise refuse(key, value, sources[key], f"a number, as its default {defaults[key]}")
-
-
 def refuse(key: str, value: Any, source: str, allowed: str) -> InputError:
     """Return the error for a value that is not allowed: what, where, what is."""
-    return InputError(f"{key}={value} ({source}): must be {allowed}")
+    return InputError(f"{key}={shown(value)} ({source}): must be {allowed}")
+
+
+def shown(value: Any) -> str:
+    """Return a value as a sentence can hold it: in one line, and not endless."""
+    try:
+        text = " ".join(str(value).split())
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        text = "(too many digits)"
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def refuse_huge(values: dict[str, Any], sources: dict[str, str]) -> None:
+    """Raise `InputError` for an option that is or holds a number which float32 cannot keep."""
+    for key, value in values.items():
+        if not all(abs(number) <= LARGEST for number in _numbers(value)):
+            raise refuse(key, value, sources[key], f"finite, and at most {LARGEST} in size")
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    if isinstance(value, int | float):
+        yield value
+    elif isinstance(value, list | dict):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(one)
+
+
+def options_of(is_ours: bool) -> dict[str, Option]:
+    """Return the options that are told here, those of models only for our models."""
+    return {**RUN_OPTIONS, **DATA_OPTIONS, **(MODEL_OPTIONS if is_ours else {})}
 
 
 def check_values(values: dict[str, Any], sources: dict[str, str], is_ours: bool) -> None:
     """Raise `InputError` for the first value outside its range; model options only of our models."""
-    options = {**RUN_OPTIONS, **DATA_OPTIONS, **(MODEL_OPTIONS if is_ours else {})}
-    for key, option in options.items():
+    for key, option in options_of(is_ours).items():
         if key in values and not option.check(values[key]):
             raise refuse(key, values[key], sources[key], option.allowed)
+
+
+_LIMITS: dict[str, Callable[[Any], bool]] = {
+    "": lambda v: True,
+    "> 0": lambda v: v > 0,
+    ">= 0": lambda v: v >= 0,
+    ">= 1": lambda v: v >= 1,
+    ">= 2": lambda v: v >= 2,
+    "in [0, 1)": lambda v: 0 <= v < 1,
+    "in [0, 1]": lambda v: 0 <= v <= 1,
+    "in [-1, 1]": lambda v: -1 <= v <= 1,
+}
+
+
+def option_like(default: Any, limit: str = "") -> Option | None:
+    """Return what may stand for a default: its kind, within a limit of `_LIMITS`; None where it has none."""
+    if isinstance(default, bool):
+        return _BOOL
+    if isinstance(default, int) and (limit == "" or limit.startswith(">= ")):
+        return _integer(int(limit.removeprefix(">= ") or -MOST))
+    if isinstance(default, int | float):
+        return _number(limit, _LIMITS[limit])
+    if isinstance(default, str):
+        return Option("a text", lambda v: isinstance(v, str))
+    if not isinstance(default, list):
+        return None
+    element = option_like(default[0], limit) if default else None
+    allowed = f"a list, each of it {element.allowed}" if element else "a list"
+    return Option(
+        allowed, lambda v: isinstance(v, list) and all(element is None or element.check(one) for one in v)
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

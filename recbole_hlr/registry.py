@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
+import pkgutil
 from typing import Any
 
 from recbole.utils import ModelType
@@ -35,6 +37,16 @@ def is_metric(model_class: type) -> bool:
     return issubclass(model_class, MetricRecommender)
 
 
+def other_kind(name: str) -> str | None:
+    """Return which of RecBole's other kinds of models has one of that name; none of them is imported."""
+    for kind in ("sequential", "context_aware", "knowledge_aware", "exlib"):
+        package = importlib.util.find_spec(f"recbole.model.{kind}_recommender")
+        folders = package.submodule_search_locations if package else None
+        if name.casefold() in {module.name for module in pkgutil.iter_modules(folders)}:
+            return kind.replace("_", "-").replace("exlib", "decision tree")
+    return None
+
+
 def find_model(name: Any) -> type:
     """Return the model class of a name, in any case of letters; `InputError` names the nearest."""
     ours = {key.casefold(): value for key, value in MODELS.items()}
@@ -44,7 +56,11 @@ def find_model(name: Any) -> type:
     by_folded = {key.casefold(): value for key, value in hosts.items()}
     if str(name).casefold() in by_folded:
         return by_folded[str(name).casefold()]
-    if name in compat.REFUSED_MODELS:
-        raise InputError(f"model={name}: {compat.REFUSED_MODELS[name]}")
+    for refused, reason in compat.REFUSED_MODELS.items():
+        if str(name).casefold() == refused.casefold():
+            raise InputError(f"model={name}: {reason}")
+    kind = other_kind(str(name))
+    if kind:
+        raise InputError(f"model={name}: is a {kind} model of RecBole; only general recommenders run here")
     known = [*MODELS, *sorted(hosts)]
     raise InputError(f"model={name}: is not known{nearest(str(name), known)}; known are {', '.join(known)}")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch.optim import lr_scheduler
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.options import nearest
+from recbole_hlr.options import LARGEST, MOST, nearest, shown
+from recbole_hlr.values import as_list
 
 _SCHEDULES = {
     name: value
@@ -18,6 +21,21 @@ _SCHEDULES = {
     and name not in ("LRScheduler", "_LRScheduler")
     and name not in ("LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler")  # take objects
 }
+
+
+_STEPS = 200
+_EPOCHS = (
+    "milestones",
+    "step_size",
+    "step_size_down",
+    "step_size_up",
+    "steps_per_epoch",
+    "T_0",
+    "T_max",
+    "T_mult",
+    "total_iters",
+    "total_steps",
+)  # arguments that count epochs
 
 
 def build_schedule(
@@ -35,7 +53,7 @@ def build_schedule(
     try:
         return _SCHEDULES[name](optimizer, **arguments)
     except (TypeError, ValueError, KeyError) as error:
-        raise InputError(f"lr_scheduler {name} with {arguments}: {error}") from None
+        raise InputError(f"lr_scheduler {name} with {shown(arguments)}: {error}") from None
 
 
 def find_schedule(asked: str) -> str:
@@ -56,22 +74,52 @@ def cycles_momentum(options: dict[str, Any] | None) -> bool:
     return "cycle_momentum" in parameters and bool(options.get("cycle_momentum", True))
 
 
-def check_schedule(options: dict[str, Any] | None, source: str, epochs: int) -> None:
-    """Raise `InputError` for a schedule that cannot be built or stepped, before any work is done."""
+def check_schedule(options: dict[str, Any] | None, source: str, epochs: int, learning_rate: float) -> None:
+    """Raise `InputError` for a schedule that cannot be built or stepped, before any work is done.
+
+    Its first `_STEPS` epochs are stepped through; of the later ones, where there is a closed form, a few
+    are looked at.
+    """
     if options is None:
         return
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=learning_rate)
     try:
+        check_arguments(options)
         schedule = build_schedule(options, optimizer)
-        for _ in range(epochs):
+        for epoch in range(1, min(epochs, _STEPS) + 1):
             optimizer.step()
             step_schedule(schedule, 0.0)
+            check_rates(epoch, (group["lr"] for group in optimizer.param_groups))
+        if epochs > getattr(schedule, "total_steps", epochs):
+            raise ValueError(f"it ends after {schedule.total_steps}")  # type: ignore[attr-defined]
+        closed_form = getattr(schedule, "_get_closed_form_lr", None)
+        while closed_form is not None and epoch < epochs:
+            epoch = min(2 * epoch, epochs)
+            schedule.last_epoch = epoch
+            check_rates(epoch, closed_form())
     except InputError as error:
         raise InputError(f"{error} ({source})") from None
-    except (TypeError, ValueError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise InputError(
-            f"lr_scheduler={options} ({source}): cannot be stepped {epochs} times: {error}"
+            f"lr_scheduler={shown(options)} ({source}): cannot be stepped {epochs} times: {error}"
         ) from None
+
+
+def check_arguments(options: dict[str, Any]) -> None:
+    """Raise `ValueError` for an argument that is not plain, or a number of epochs that is none."""
+    for key, value in options.items():
+        for one in as_list(value):
+            if key in _EPOCHS and one is not None and (type(one) is not int or not 1 <= one <= MOST):
+                raise ValueError(f"{key}={shown(value)} must be of integers >= 1 and < 2^31")
+            if isinstance(one, dict | list) or (isinstance(one, int | float) and not 0 <= one < math.inf):
+                raise ValueError(f"{key}={shown(value)} must be finite and >= 0")
+
+
+def check_rates(epoch: int, rates: Iterable[float]) -> None:
+    """Raise `ValueError` for a learning rate that is none."""
+    for rate in rates:
+        if not 0 <= rate <= LARGEST:
+            raise ValueError(f"the learning rate is {rate} after epoch {epoch}")
 
 
 def step_schedule(schedule: lr_scheduler.LRScheduler, valid_score: float | None) -> None:

@@ -33,6 +33,7 @@ TEXT_KEYS = frozenset(
         "ray_address",
     }
 )
+DASHED_KEYS = frozenset({"time-aware"})  # RecBole's own spelling
 UNCONSTRUCTED = (
     "tag:yaml.org,2002:merge",
     "tag:yaml.org,2002:value",
@@ -201,7 +202,7 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
         if not re.match(r"--[A-Za-z]", word):
             raise InputError(f"{word} ({COMMAND_LINE}): must be --key=value or --key value")
         key, equals, text = word[2:].partition("=")
-        key = key.replace("-", "_")
+        key = key if key in DASHED_KEYS else key.replace("-", "_")
         if not equals:
             if not rest or re.match(r"--[A-Za-z]", rest[0]):
                 raise InputError(f"--{key} ({COMMAND_LINE}): a value must follow, as in --{key}=value")

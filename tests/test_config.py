@@ -232,6 +232,8 @@ WRONG = {
     "state": ["LOUD"],
     "worker": [-1, "a"],
     "loss_decimal_place": ["x"],
+    "gpu_id": ["0,1", [0, 1], -1, 1.5, None, True],
+    "transform": ["foo", "mask_itemseq", 5, False],
     "data_path": [5, ""],
     "checkpoint_dir": [5, None],
     "NEG_PREFIX": [5],

@@ -544,7 +544,7 @@ def test_wrong_values_are_refused_before_anything_is_read(key, value):
 
 @pytest.mark.parametrize("ratios", [[1e308, 1e308, 1e308], [10**308, 10**308, 1e308], [10**400, 1, 1]])
 def test_split_ratios_whose_sum_is_no_number(ratios):
-    with pytest.raises(InputError, match=r"eval_args=.*: must be a mapping"):
+    with pytest.raises(InputError, match=r"eval_args=.*: must be finite"):
         HLRConfig("CML", "small", options={"eval_args": {"split": {"RS": ratios}}})
 
 
