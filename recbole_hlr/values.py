@@ -132,6 +132,18 @@ def file_names(value: Any) -> list[str]:
     return [str(name) for name in value or []]
 
 
+def config_files_word(files: Sequence[str | Path]) -> str:
+    """Return the argument `--config_files=...` that is read back as `files`, spaces in them included.
+
+    It is not quoted yet: `shlex.join` makes it one word of a command.
+    """
+    names = [str(file) for file in files]
+    text = " ".join(names)
+    if file_names(text) != names:
+        text = dump_yaml(names, default_flow_style=True, width=2**30).strip()
+    return f"--config_files={text}"
+
+
 def take_word(arguments: Sequence[str], name: str) -> tuple[str, list[str]]:
     """Return the one argument that is no option, called `name` in messages, and the options."""
     words, options = [], []
