@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import socket
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -143,3 +144,28 @@ def check_ray_is_local() -> None:
             "Ray was imported before the search, and would listen on all interfaces: call ray.init() "
             "yourself first, or import ray after the search"
         )
+
+
+def ray_lines() -> dict[str, Callable[[], socket.socket]]:
+    """Return how to connect to the two processes of Ray 2.60 without which its user cannot live, by name."""
+    from ray._private import worker
+
+    node = worker._global_node
+    if node is None or not hasattr(socket, "AF_UNIX"):  # a client of a cluster; Windows
+        return {}
+
+    def raylet() -> socket.socket:
+        line = socket.socket(socket.AF_UNIX)
+        line.connect(node.raylet_socket_name)
+        return line
+
+    host, _, port = node.gcs_address.rpartition(":")
+    return {"raylet": raylet, "gcs_server": lambda: socket.create_connection((host, int(port)), timeout=5)}
+
+
+def ray_may_grow() -> bool:
+    """Say whether an autoscaler can add machines; Ray 2.60 has no public way to ask."""
+    from ray._private.state import state
+    from ray.tune.execution.cluster_info import _is_ray_cluster
+
+    return state.get_cluster_config() is not None or _is_ray_cluster()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import shutil
 import socket
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,7 +51,8 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
             start(address, folder)
             yield
         finally:
-            ray.shutdown()
+            with contextlib.redirect_stdout(io.StringIO()):  # pages on a process that has died
+                ray.shutdown()
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -70,6 +73,35 @@ def start(address: str | None, folder: str | None) -> None:
         reason = " ".join(str(error).split())
         what = f"ray_address={address}: no Ray cluster was found there" if address else "Ray cannot start"
         raise InputError(f"{what} ({reason})") from error
+
+
+def check_room(cpus: float, gpus: float) -> None:
+    """Raise `InputError` where no machine of Ray's has what a trial takes, and none can be added."""
+    if compat.ray_may_grow() or any(cpus <= has[0] and gpus <= has[1] for has in machines()):
+        return
+    raise InputError(
+        f"cpus_per_trial={cpus:g}, gpus_per_trial={gpus:g}: a trial must fit on one machine, and there is "
+        f"{describe_room()}"
+    )
+
+
+def machines() -> list[tuple[float, float]]:
+    """Return the processors and GPUs of every machine that Ray has."""
+    import ray
+
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sorted((has.get("CPU", 0), has.get("GPU", 0)) for has in alive)
+
+
+def describe_room() -> str:
+    """Say what machines Ray has."""
+    count = Counter(describe_share(*has) for has in machines())
+    return ", ".join(f"{number} with {share}" for share, number in count.items()) or "none"
+
+
+def describe_share(cpus: float, gpus: float) -> str:
+    """Say how many processors and GPUs these are."""
+    return f"{cpus:g} cpus and {gpus:g} gpus"
 
 
 def check_reachable(address: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.options import refuse
+from recbole_hlr.options import nearest, refuse
+from recbole_hlr.search.numbers import is_number
 from recbole_hlr.search.suggest import ALGORITHMS
 
 SCHEDULERS = ("asha", "none")
@@ -24,19 +25,16 @@ CHANGEABLE = (
     "ray_address",
 )
 DEFAULT_SAMPLES = 32
-
-
-def _number(least: float, above: bool = False) -> Callable[[Any], bool]:
-    def check(value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return False
-        return value > least if above else value >= least
-
-    return check
+SMALLEST_SHARE = 0.0001  # of a processor or GPU, as Ray counts them
 
 
 def _integer(least: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _share(value: Any) -> bool:
+    """Say whether Ray can give a trial so many processors or GPUs: whole ones, or a part of one."""
+    return is_number(value) and (SMALLEST_SHARE <= value < 1 or (value >= 1 and float(value).is_integer()))
 
 
 @dataclass
@@ -65,21 +63,23 @@ CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "num_samples": ("an integer >= 1", lambda v: v is None or _integer(1)(v)),
     "scheduler": (f"one of {', '.join(SCHEDULERS)}", lambda v: v in SCHEDULERS),
     "grace_period": ("an integer >= 1", _integer(1)),
-    "reduction_factor": ("an integer >= 2", _integer(2)),
+    "reduction_factor": ("an integer from 2 to 1000", lambda v: _integer(2)(v) and v <= 1000),
     "max_concurrent": ("an integer >= 1", lambda v: v is None or _integer(1)(v)),
-    "cpus_per_trial": ("a number > 0", _number(0, above=True)),
-    "gpus_per_trial": ("a number >= 0, below 1 or whole", lambda v: v is None or _is_gpus(v)),
+    "cpus_per_trial": (f"a number >= {SMALLEST_SHARE}, below 1 or whole", _share),
+    "gpus_per_trial": (
+        f"0, or a number >= {SMALLEST_SHARE}, below 1 or whole",
+        lambda v: v is None or (is_number(v) and v == 0) or _share(v),
+    ),
     "ray_address": ("auto or HOST:PORT", lambda v: v is None or (isinstance(v, str) and v != "")),
 }
-
-
-def _is_gpus(value: Any) -> bool:
-    return _number(0)(value) and (value <= 1 or float(value).is_integer())
 
 
 def make_options(given: dict[str, Any], source: str) -> SearchOptions:
     """Return checked options of a search; `InputError` names the first wrong one."""
     values = {**{f.name: f.default for f in fields(SearchOptions)}, **given}
+    unknown = [str(key) for key in values if key not in NAMES]
+    if unknown:
+        raise InputError(f"{unknown[0]} ({source}): is no option of a search{nearest(unknown[0], NAMES)}")
     for key, (allowed, check) in CHECKS.items():
         if not check(values[key]):
             raise refuse(key, values[key], source, allowed)
@@ -107,7 +107,7 @@ def seconds_of(text: Any) -> float:
     try:
         number = isinstance(text, int | float) and not isinstance(text, bool)
         seconds = float(text) if number else pd.Timedelta(str(text)).total_seconds()
-    except ValueError:
+    except (ValueError, OverflowError):
         seconds = math.nan
     if not 0 < seconds < math.inf:
         raise InputError(f"time_budget={text}: must be a time > 0, such as 90s, 30m or 2h")
