@@ -12,10 +12,14 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from recbole_hlr import compat
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import locked
+
+PREFIX = "hlr-"  # of the temporary folders with Ray's files
 
 
 @contextlib.contextmanager
@@ -46,14 +50,37 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
         if ray.is_initialized():
             yield
             return
-        folder = None if address else tempfile.mkdtemp(prefix="hlr-")
-        try:
-            start(address, folder)
-            yield
-        finally:
-            with contextlib.redirect_stdout(io.StringIO()):  # pages on a process that has died
-                ray.shutdown()
-            if folder:
+        with contextlib.nullcontext() if address else temporary_folder() as folder:
+            try:
+                start(address, folder)
+                yield
+            finally:
+                with contextlib.redirect_stdout(io.StringIO()):  # pages on a process that has died
+                    ray.shutdown()
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[str]:
+    """Make a folder for Ray's files and delete it in the end, and those that killed searches left before."""
+    try:
+        folder = tempfile.mkdtemp(prefix=PREFIX)
+    except OSError as error:
+        raise InputError(f"TMPDIR: no folder for Ray's files can be made there ({error.strerror})") from None
+    try:
+        with locked(Path(folder), "search"):
+            for lock in Path(folder).parent.glob(f"{PREFIX}*/.lock"):
+                delete_stale(lock.parent)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def delete_stale(folder: Path) -> None:
+    """Delete a folder of ours that no living process holds."""
+    user = getattr(os, "getuid", int)()  # 0, as st_uid is, on Windows
+    with contextlib.suppress(OSError, InputError):
+        if folder.stat().st_uid == user:  # else another user's, with what may lie in wait there
+            with locked(folder, "search"):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -69,7 +96,7 @@ def start(address: str | None, folder: str | None) -> None:
             ray.init(address=address, **quiet)
         else:
             ray.init(address="local", include_dashboard=False, _temp_dir=folder, **quiet)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # a plain one where it cannot start its processes
         reason = " ".join(str(error).split())
         what = f"ray_address={address}: no Ray cluster was found there" if address else "Ray cannot start"
         raise InputError(f"{what} ({reason})") from error

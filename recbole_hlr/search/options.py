@@ -32,9 +32,8 @@ def _integer(least: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _share(value: Any) -> bool:
-    """Say whether Ray can give a trial so many processors or GPUs: whole ones, or a part of one."""
-    return is_number(value) and (SMALLEST_SHARE <= value < 1 or (value >= 1 and float(value).is_integer()))
+def _is_share(value: Any) -> bool:
+    return is_number(value) and value >= SMALLEST_SHARE
 
 
 @dataclass
@@ -65,13 +64,19 @@ CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "grace_period": ("an integer >= 1", _integer(1)),
     "reduction_factor": ("an integer from 2 to 1000", lambda v: _integer(2)(v) and v <= 1000),
     "max_concurrent": ("an integer >= 1", lambda v: v is None or _integer(1)(v)),
-    "cpus_per_trial": (f"a number >= {SMALLEST_SHARE}, below 1 or whole", _share),
+    "cpus_per_trial": (f"a number >= {SMALLEST_SHARE}", _is_share),
     "gpus_per_trial": (
-        f"0, or a number >= {SMALLEST_SHARE}, below 1 or whole",
-        lambda v: v is None or (is_number(v) and v == 0) or _share(v),
+        f"0, a number from {SMALLEST_SHARE} to 1, or a whole one",
+        lambda v: v is None or _is_gpus(v),
     ),
     "ray_address": ("auto or HOST:PORT", lambda v: v is None or (isinstance(v, str) and v != "")),
 }
+
+
+def _is_gpus(value: Any) -> bool:
+    if not is_number(value) or (0 < value < SMALLEST_SHARE):
+        return False
+    return 0 <= value <= 1 or (value > 1 and float(value).is_integer())
 
 
 def make_options(given: dict[str, Any], source: str) -> SearchOptions:

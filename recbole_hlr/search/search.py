@@ -190,8 +190,8 @@ def conclude(plan: Plan, folder: Path, job: Job, test: Any, trials: list[Trial])
         f"{best.best_epoch}.\n# {command}\n"
     )
     write_text(folder / "best.yaml", heading + dump_yaml(chosen))
-    report.write_report(folder / "report.html", plan.space, trials, metric, larger, command)
     run = job.evaluate(best.number, best.values, test)
+    report.write_report(folder / "report.html", plan.space, trials, metric, larger, command)
     return SearchResult(metric, trials, best, run, str(folder), command)
 
 
