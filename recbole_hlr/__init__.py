@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from recbole_hlr import host_ways
 from recbole_hlr.version import __version__
 
 if TYPE_CHECKING:
@@ -55,3 +56,6 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     return getattr(importlib.import_module(f"recbole_hlr.{_HOMES[name]}"), name)
+
+
+host_ways.register()

@@ -15,8 +15,8 @@ from recbole.trainer import Trainer
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 from torch import Tensor
-from tqdm import tqdm
 
+from recbole_hlr.console import progress_bar
 from recbole_hlr.errors import InputError
 from recbole_hlr.model.mfals import MFALS
 from recbole_hlr.resumable import RunTrainer
@@ -92,7 +92,7 @@ class AlternatingEpoch(Trainer):
         self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
     ) -> float:
         name = f"epoch {epoch_idx}"
-        with tqdm(total=2, desc=name, leave=False, ncols=80, unit="table", disable=not show_progress) as bar:
+        with progress_bar(total=2, desc=name, unit="table", disable=not show_progress) as bar:
             self.alternation.iterate(bar.update)
         loss = self.model.objective()
         self._check_nan(loss)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from recbole_hlr.console import console_logging, unfailing_streams
 from recbole_hlr.errors import InputError, RunInterrupted
+from recbole_hlr.version import __version__
 
 if TYPE_CHECKING:
     from recbole_hlr.result import RunResult
@@ -22,6 +25,7 @@ USAGE = """usage: recbole-hlr train --model=HLR --dataset=ml-100k [--key=value .
        recbole-hlr benchmark --models=HLR,CML --datasets=ml-100k --seeds=5 --out=bench [--key=value ...]
        recbole-hlr benchmark --out=bench --report
        recbole-hlr models
+       recbole-hlr --version
 
 train    train, validate and test one model; `python run_recbole_hlr.py` is the same
 evaluate validate and test the best state of a run, with other metrics or cuts where they are given
@@ -40,7 +44,6 @@ The options of a model, with their types and ranges, stand in properties/model/.
 def train(arguments: list[str]) -> None:
     """Run one experiment and print its result."""
     from recbole_hlr.experiment import run
-    from recbole_hlr.rundir import console_logging
 
     console_logging()
     print(describe(run(arguments=arguments)))
@@ -49,7 +52,6 @@ def train(arguments: list[str]) -> None:
 def evaluate(arguments: list[str]) -> None:
     """Evaluate the checkpoint of a run and print its result."""
     from recbole_hlr.evaluation import evaluate
-    from recbole_hlr.rundir import console_logging
     from recbole_hlr.values import take_word
 
     run_dir, options = take_word(arguments, "RUN_DIR")
@@ -66,7 +68,6 @@ def convert(arguments: list[str]) -> None:
 
 def tune(arguments: list[str]) -> None:
     """Run a search and print its winner."""
-    from recbole_hlr.rundir import console_logging
     from recbole_hlr.search.search import tune
 
     console_logging()
@@ -77,7 +78,6 @@ def benchmark(arguments: list[str]) -> int:
     """Run a benchmark and print its tables; return 1 where a cell failed, 130 after Ctrl-C."""
     from recbole_hlr.benchmark import benchmark
     from recbole_hlr.benchmark.tables import markdown
-    from recbole_hlr.rundir import console_logging
 
     console_logging()
     try:
@@ -155,20 +155,43 @@ VERBS: dict[str, Callable[[list[str]], int | None]] = {
 OWN_HELP = {"convert"}  # verbs that answer --help themselves
 
 
+def verb_of(word: str) -> Callable[[list[str]], int | None]:
+    """Return what a verb does; `InputError` for an unknown one, and where no verb can be at work."""
+    if word not in VERBS:
+        from recbole_hlr.options import nearest
+
+        known = ", ".join(VERBS)
+        raise InputError(f"{word} (command line): must be one of {known}{nearest(word, VERBS)}")
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise InputError("working directory: has been deleted; must be one that is there") from None
+    from recbole_hlr import compat
+
+    compat.quiet_host()
+    return VERBS[word]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; return 0, 2 for wrong input (told in one sentence), 130 after Ctrl-C."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or ({"-h", "--help"} & set(words) and words[0] not in OWN_HELP):
+    """Run a verb; return 0, 2 for wrong input (told in one sentence), 130 after Ctrl-C.
+
+    The code is that of the work: what cannot be printed does not change it.
+    """
+    with unfailing_streams():
+        return answer(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def answer(words: list[str]) -> int:
+    """Print what `words` ask for, or run their verb."""
+    asked = set(words) if words and words[0] not in OWN_HELP else set(words[:1])
+    if not words or {"-h", "--help"} & asked:
         print(USAGE, end="")
         return 0
-    verb, *rest = words
+    if {"-V", "--version"} & asked:
+        print(f"recbole-hlr {__version__}")
+        return 0
     try:
-        if verb not in VERBS:
-            raise InputError(f"{verb} (command line): must be one of {', '.join(VERBS)}")
-        from recbole_hlr import compat
-
-        compat.quiet_host()
-        return VERBS[verb](rest) or 0
+        return verb_of(words[0])(words[1:]) or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

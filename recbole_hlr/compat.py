@@ -13,7 +13,6 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -60,35 +59,28 @@ _TOKEN = secrets.token_hex(32)
 
 
 def set_numpy_aliases() -> None:
-    """Give numpy the names that RecBole 1.2 still uses (`np.float`, ...), gone since numpy 1.24 / 2.0."""
+    """Give numpy the names that RecBole 1.2 still uses (`np.float`, ...), gone since numpy 1.24 / 2.0.
+
+    Those with an underscore are what its `Config` makes the others of.
+    """
     for name, value in {
         "bool": np.bool_, "int": np.int_, "float": np.float64, "complex": np.complex128,
         "object": np.object_, "str": np.str_, "long": np.int_, "unicode": np.str_,
+        "float_": np.float64, "complex_": np.complex128, "unicode_": np.str_,
     }.items():  # fmt: skip
         if name not in vars(np):
             setattr(np, name, value)
 
 
-@contextlib.contextmanager
-def dok_update() -> Iterator[None]:
-    """Lend scipy's `dok_matrix` its `_update`, gone since scipy 1.13, while a host model is built.
+def set_dok_update() -> None:
+    """Give scipy's `dok_matrix` its `_update` back, gone since scipy 1.13.
 
     RecBole 1.2's LightGCN, NGCF, NCL, GCMC, SpectralCF and SGL fill their graphs with it.
     """
     from scipy.sparse import dok_matrix
 
-    if hasattr(dok_matrix, "_update"):
-        yield
-        return
-
-    def _update(self: Any, data: dict[tuple[int, int], float]) -> None:
-        self._dict.update(data)
-
-    dok_matrix._update = _update
-    try:
-        yield
-    finally:
-        del dok_matrix._update
+    if not hasattr(dok_matrix, "_update"):
+        dok_matrix._update = lambda matrix, data: matrix._dict.update(data)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,9 @@ from recbole.config import Config
 from recbole.utils import EvaluatorType, ModelType
 
 from recbole_hlr import compat
+from recbole_hlr.data.source import has_own_copy, settle
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import is_file
 from recbole_hlr.metrics import has_user_values, metric_types, reported
 from recbole_hlr.options import SWITCHES, check_values, nearest, refuse, refuse_texts
 from recbole_hlr.protocol import protocol_files
@@ -106,7 +108,7 @@ class HLRConfig(Config):
         self.dataset_source: dict[str, Any] | None = None  # where to get the data set; no option
         sources: dict[str, str] = {}
         for folder, name in self._internal_files(model, dataset):
-            if (folder / name).is_file():
+            if is_file(folder / name):
                 values = load_yaml(folder / name)
                 self.dataset_source = values.pop("source", None) or self.dataset_source
                 if values.get("valid_metric") == LOSS and not self.metric:
@@ -141,6 +143,7 @@ class HLRConfig(Config):
             if isinstance(values[key], bool):  # YAML 1.1 reads on and off as booleans
                 values[key] = "on" if values[key] else "off"
         self._check_values(values)
+        settle(values, self.external_config_dict, self.sources)
         if self.ours and not self.metric:
             values.update(train_neg_sample_args=None, lr_scheduler=None)  # nothing is drawn, no step taken
         self.requested = {k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS}
@@ -151,6 +154,9 @@ class HLRConfig(Config):
             super()._set_default_parameters()
         except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:
             raise InputError(f"{self.model} on {self.dataset}: {error}") from error
+        data_path = self.requested["data_path"]
+        if has_own_copy(data_path, self.dataset, values["benchmark_filename"]):
+            values["data_path"] = str(Path(data_path, self.dataset))
 
     def _init_device(self) -> None:
         """Choose the device, leaving `CUDA_VISIBLE_DEVICES` alone: a Ray trial keeps its GPU."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 
 from recbole_hlr import checkpoint
 from recbole_hlr.config import KEYWORDS, LOSS, HLRConfig
+from recbole_hlr.console import shows_progress
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment import (
@@ -24,7 +24,6 @@ from recbole_hlr.experiment import (
 )
 from recbole_hlr.metrics import reported
 from recbole_hlr.result import RunResult
-from recbole_hlr.rundir import set_console_level
 from recbole_hlr.values import COMMAND_LINE, parse_arguments, plain
 
 log = logging.getLogger("recbole_hlr")
@@ -71,25 +70,21 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     experiment = assemble(stored["model"], stored["dataset"], [folder.config], command, options)
     data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
     refuse_other_data(content["data"], data, folder.path)
-    set_console_level(experiment.config["state"].upper())
     log.info("%s", describe_data(experiment))
     experiment.trainer.load_state(content, experiment.train_data)
     experiment.trainer.restore_best()
     prepared = time.perf_counter()
     measured = measure(experiment)
     seconds = {"prepare": prepared - started, "evaluate": time.perf_counter() - prepared}
-    result = RunResult.of(experiment.trainer, folder.path, **measured, seconds=seconds)
+    account = experiment.dataset.account.as_dict()
+    result = RunResult.of(experiment.trainer, folder.path, **measured, seconds=seconds, interactions=account)
     return replace(result, valid_metric=stored["valid_metric"].lower())
 
 
 def measure(experiment: Experiment) -> dict[str, Any]:
-    """Return `test`, `cohorts` and `valid` of a `RunResult`.
-
-    The test part comes first, as after a training, for where negatives are sampled it depends on the
-    state of the random numbers.
-    """
+    """Return `test`, `cohorts` and `valid` of a `RunResult`."""
     config, trainer, valid_data = experiment.config, experiment.trainer, experiment.valid_data
-    progress = config["show_progress"] and sys.stderr.isatty()
+    progress = config["show_progress"] and shows_progress()
     test, cohorts = evaluate_test(experiment, progress)
     valid = trainer.evaluate(valid_data, load_best_model=False, show_progress=progress) or {}
     if valid and trainer.valid_metric == LOSS:

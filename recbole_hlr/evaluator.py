@@ -11,13 +11,12 @@ import torch
 from recbole.evaluator import DataStruct, Evaluator, metric_information
 from torch import Tensor
 
-from recbole_hlr.data.history import generator_for
+from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.errors import InputError
 from recbole_hlr.metrics import has_user_values
 
 EXACT = 17  # decimal places to which the host "rounds" a metric: none
 COHORT_USERS = 10_000  # most users of a cohort, as in the authors' settings
-_COHORTS = 5  # stream of random numbers: who is in which cohort
 
 
 class UserEvaluator(Evaluator):
@@ -81,12 +80,27 @@ class UserEvaluator(Evaluator):
         }
 
 
+def refuse_not_finite(scores: Tensor, model: str, when: str = "", unranked: Any = ()) -> None:
+    """Raise `InputError` where scores that are to be ranked are NaN or infinite.
+
+    `unranked` is a list of indices of those whose value does not matter.
+    """
+    wrong = ~scores.isfinite()
+    for index in unranked:
+        wrong[index] = False
+    if wrong.any():
+        raise InputError(
+            f"model={model}: {int(wrong.sum())} of its scores{when} are not finite, such as "
+            f"{scores[wrong][0].item()}; must be, to be ranked: check the options, or lower learning_rate"
+        )
+
+
 def cohort_rows(users: int, count: int, seed: int) -> list[Tensor]:
     """Return the rows of `count` cohorts of shuffled users, of equal size (give or take one).
 
     No cohort has more than `COHORT_USERS`; users beyond that are in none.
     """
-    order = torch.randperm(users, generator=generator_for(seed, _COHORTS))  # (users,)
+    order = torch.randperm(users, generator=generator_for(seed, Stream.COHORTS))  # (users,)
     return list(order[: count * COHORT_USERS].tensor_split(count))
 
 

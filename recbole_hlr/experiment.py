@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,8 +16,10 @@ from recbole.utils import get_trainer, init_seed
 from recbole_hlr import checkpoint, compat
 from recbole_hlr.allocator import keep_freed_memory
 from recbole_hlr.config import LOSS, HLRConfig
+from recbole_hlr.console import interactive_logging, set_console_level, shows_progress
 from recbole_hlr.data.build import SplitData, build_loaders, interactions, load_split
 from recbole_hlr.data.history import History
+from recbole_hlr.data.random import Stream
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, RunInterrupted
@@ -29,7 +30,7 @@ from recbole_hlr.protocol import PAPER, describe_settings
 from recbole_hlr.registry import find_model
 from recbole_hlr.result import RunResult
 from recbole_hlr.resumable import RunTrainer
-from recbole_hlr.rundir import Collector, RunDir, attached, set_console_level
+from recbole_hlr.rundir import Collector, RunDir, attached
 from recbole_hlr.trainer import MetricTrainer
 from recbole_hlr.users import describe_users
 from recbole_hlr.values import load_yaml, parse_arguments
@@ -75,7 +76,7 @@ def prepare(
     """Return everything a run needs, before its first step. Nothing is written.
 
     `options` are keyword arguments in place of a configuration file, `arguments` a command line;
-    `data` is what `load_split` returned for the same data options, and spares doing it again.
+    `data` is what `load_split` returned for the same data, split and seed, and spares doing it again.
     Raises `InputError` for wrong input.
     """
     experiment = assemble(model, dataset, config_files, arguments, options, data)
@@ -93,8 +94,9 @@ def assemble(
     data: SplitData | None = None,
 ) -> Experiment:
     """Return what `prepare` returns, without the tables of `pretrained_embeddings`."""
+    interactive_logging()
     config = HLRConfig(model, dataset, config_files, options, arguments)
-    init_seed(config["seed"], config["reproducibility"])
+    set_console_level(config["state"].upper())
     data = data or load_split(config)
     refuse_empty_cohorts(config, data.parts[2])
     train_data, valid_data, test_data = build_loaders(config, data)
@@ -111,7 +113,7 @@ def assemble(
     if config["valid_metric"].lower() == LOSS and valid_data is not None:
         seen = History.of(train_data.dataset, valid_data.dataset)
         trainer.valid_triplets = TripletLoader(
-            config, valid_data.dataset, seen, config["train_batch_size"], shuffle=False
+            config, valid_data.dataset, seen, config["train_batch_size"], False, Stream.VALIDATION_NEGATIVES
         )
     return Experiment(config, data.dataset, train_data, valid_data, test_data, built, trainer)
 
@@ -140,8 +142,7 @@ def take_up(experiment: Experiment, run_dir: RunDir | None) -> dict[str, Any]:
 def build_model(config: HLRConfig, data: Any) -> Any:
     """Return the model on its device; `InputError` where memory or a package is missing."""
     try:
-        with compat.dok_update():
-            return config.model_class(config, data).to(config["device"])
+        return config.model_class(config, data).to(config["device"])
     except ImportError as error:
         raise missing_package(config.model, error) from error
     except (MemoryError, RuntimeError) as error:
@@ -235,12 +236,11 @@ def _run(
     options: dict[str, Any],
 ) -> RunResult:
     started = time.perf_counter()
-    experiment = assemble(model, dataset, config_files, arguments, options)
-    config, trainer = experiment.config, experiment.trainer
     early = Collector()
     with attached(early):
+        experiment = assemble(model, dataset, config_files, arguments, options)
         data = take_up(experiment, run_dir)
-    set_console_level(config["state"].upper())
+    config, trainer = experiment.config, experiment.trainer
     if run_dir is not None:
         write_text(run_dir.config, str(config))  # with what may change in a resumed run
     else:
@@ -295,7 +295,7 @@ def saver(run_dir: RunDir, config: HLRConfig, data: dict[str, Any]) -> Callable[
 def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResult:
     """Fit, evaluate and write `result.json`."""
     config, trainer = experiment.config, experiment.trainer
-    progress = config["show_progress"] and sys.stderr.isatty()
+    progress = config["show_progress"] and shows_progress()
     fitting = time.perf_counter()
     _, valid = trainer.fit(experiment.train_data, experiment.valid_data, show_progress=progress)
     evaluating = time.perf_counter()
@@ -313,8 +313,9 @@ def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResul
         "evaluate": time.perf_counter() - evaluating,
     }
     result = RunResult.of(
-        trainer, run_dir.path, valid=dict(valid), test=test, cohorts=cohorts, seconds=seconds
-    )
+        trainer, run_dir.path, valid=dict(valid), test=test, cohorts=cohorts, seconds=seconds,
+        interactions=experiment.dataset.account.as_dict(),
+    )  # fmt: skip
     run_dir.write_result(asdict(result))
     return result
 

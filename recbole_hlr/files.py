@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,9 @@ def write_whole(path: Path, write: Callable[[Any], Any], mode: str = "wb") -> No
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically, as `write_whole` does."""
-    write_whole(path, lambda file: file.write(text), "w")
+    """Write a UTF-8 text file atomically, as `write_whole` does; what is no text, as in paths, is escaped."""
+    escaped = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    write_whole(path, lambda file: file.write(escaped), "w")
 
 
 @contextlib.contextmanager
@@ -67,3 +69,30 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         with contextlib.suppress(OSError):
             owner.unlink()
         lock.release()
+
+
+def is_file(path: str | Path) -> bool:
+    """Say whether a path that a user gave is a file; `InputError` where that cannot be found out."""
+    return _kind(path) == stat.S_IFREG
+
+
+def exists(path: str | Path) -> bool:
+    """Say whether anything is at a path that a user gave; `InputError` where that cannot be found out."""
+    return _kind(path) is not None
+
+
+def is_folder(path: str | Path) -> bool:
+    """Say whether a path that a user gave is a folder; `InputError` where that cannot be found out."""
+    return _kind(path) == stat.S_IFDIR
+
+
+def _kind(path: str | Path) -> int | None:
+    """Return the kind of what is at a path, None for nothing; `pathlib` raises for more than that."""
+    try:
+        return stat.S_IFMT(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:  # a folder that may not be entered, a name that is too long
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:  # a zero byte
+        raise InputError(f"{path!r}: cannot be read ({error})") from None

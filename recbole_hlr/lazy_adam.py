@@ -45,10 +45,12 @@ class LazyAdam(torch.optim.Adam):
         tables: list[nn.Embedding],
         lr: float,
         max_norm: float | None = None,
+        after_step: Callable[[], None] = lambda: None,
         **options: Any,
     ) -> None:
         super().__init__(parameters, lr=lr, betas=_BETAS, **options)
         self.max_norm = max_norm
+        self._after_step = after_step  # torch's own hooks would be called by Adam's step and by this one
         self.done = 0  # steps
         self._last: dict[Tensor, Tensor] = {}  # weight -> (T,) the step that each row is at
         for table in tables:
@@ -170,6 +172,7 @@ class LazyAdam(torch.optim.Adam):
             moved = weight.index_select(0, rows).addcdiv_(first, root, value=-size)
             weight.index_copy_(0, rows, self._pulled(moved))
             self._last[weight][rows] = self.done
+        self._after_step()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, all rows caught up."""

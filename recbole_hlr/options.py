@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 import difflib
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -21,7 +21,11 @@ class Option(NamedTuple):
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max  # an integer of 400 digits is no float
+    )
 
 
 def _number(allowed: str, check: Callable[[float], bool]) -> Option:
@@ -62,6 +66,7 @@ def _is_eval_args(value: dict[str, Any]) -> bool:
                 and len(ratios) == 3
                 and all(_is_number(r) and r >= 0 for r in ratios)
                 and ratios[0] > 0
+                and math.isfinite(sum(map(float, ratios)))
             )
         )
         and value.get("group_by", "user") in ("user", "none", None)
@@ -87,24 +92,8 @@ def _is_topk(value: Any) -> bool:
     return bool(values) and all(_integer(1).check(k) for k in values)
 
 
-def _is_encoding(value: Any) -> bool:
-    try:
-        return bool(codecs.lookup(value))
-    except (LookupError, TypeError):
-        return False
-
-
-def _is_load_col(value: dict[str, Any]) -> bool:
-    return "inter" in value and all(v == "*" or isinstance(v, list) for v in value.values())
-
-
 SWITCHES = ("compile", "lazy_adam")  # auto, on or off
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_NUMBER = r"\s*[-+]?(\d+(\.\d*)?|inf)\s*"
-_INTERVAL = Option(
-    'an interval such as "[10,inf)"',
-    lambda v: bool(re.fullmatch(rf"([\[(]{_NUMBER},{_NUMBER}[\])];?)+", str(v))),
-)
 _TEXT = Option("a text that is not empty", lambda v: isinstance(v, str) and v != "")
 _BOOL = Option("true or false", lambda v: isinstance(v, bool))
 _POSITIVE = _number("> 0", lambda v: v > 0)
@@ -185,30 +174,121 @@ RUN_OPTIONS: dict[str, Option] = {
     "seed": Option("an integer from 0 to 4294967295", lambda v: _integer(0).check(v) and v < 2**32),
     "worker": _integer(0),
     "loss_decimal_place": _integer(0),
-    "data_path": _TEXT,
     "checkpoint_dir": _TEXT,
-    "NEG_PREFIX": _TEXT,
-    "encoding": _or_null(Option("the name of a text encoding", _is_encoding)),
-    "load_col": _or_null(_mapping("{inter: [columns]} or {inter: '*'}", _is_load_col)),
-    "benchmark_filename": _or_null(
-        Option(
-            "a list of 3 names", lambda v: isinstance(v, list) and len(v) == 3 and all(map(_TEXT.check, v))
-        )
-    ),
-    "val_interval": _or_null(
-        _mapping(
-            '{column: "[4,inf)"}, or {column: [values]}',
-            lambda v: all(isinstance(one, list) or _INTERVAL.check(one) for one in v.values()),
-        )
-    ),
-    "user_inter_num_interval": _or_null(_INTERVAL),
-    "item_inter_num_interval": _or_null(_INTERVAL),
     "show_progress": _BOOL,
     "tensorboard": _BOOL,
     "use_gpu": _BOOL,
     "shuffle": _BOOL,
     "reproducibility": _BOOL,
     "state": Option(f"one of {', '.join(LEVELS)}", lambda v: str(v).upper() in LEVELS),
+}
+
+
+# --- data: how files are read, filtered and split ------------------------------------------------------
+
+
+def _is_encoding(value: Any) -> bool:
+    try:
+        return bool("name:type".encode(value))  # base64, hex and rot13 are codecs, but of no text
+    except (LookupError, TypeError, ValueError):
+        return False
+
+
+def _is_separator(value: Any) -> bool:
+    if not isinstance(value, str) or not value or set(value) & set('\n\r\0"'):
+        return False
+    try:
+        return len(value) == 1 or not re.compile(value).match("")
+    except re.error:
+        return False
+
+
+def _is_interval(value: Any) -> bool:
+    parts = [re.fullmatch(rf"\s*[\[(]({_NUMBER}),({_NUMBER})[\])]\s*", p) for p in str(value).split(";")]
+    return all(part is not None and float(part[1]) <= float(part[2]) for part in parts)
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_TEXT.check, value)) and len(set(value)) == len(value)
+
+
+def _are_values(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str | int | float) for one in value)
+
+
+def _of_columns(allowed: str, check: Callable[[Any], bool]) -> Option:
+    """Return the option of a mapping {column: value}, where a value is allowed by `check`."""
+    return _mapping(allowed, lambda v: all(map(_TEXT.check, v)) and all(map(check, v.values())))
+
+
+_NUMBER = r"\s*[-+]?(?:\d+(?:\.\d*)?|inf)\s*"
+_INTERVAL = Option('an interval such as "[10,inf)"', _is_interval)
+_NAMES = Option("a list of different names", _is_names)
+_SEPARATOR = Option("a text or a regular expression that matches more than nothing", _is_separator)
+_COLUMNS = _of_columns("{suffix of a file: [columns]}", _is_names)
+
+DATA_OPTIONS: dict[str, Option] = {
+    "data_path": _TEXT,
+    "encoding": _or_null(Option("the name of a text encoding", _is_encoding)),
+    "field_separator": _SEPARATOR,
+    "seq_separator": Option("a text that is not empty", _TEXT.check),
+    **dict.fromkeys(("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "NEG_PREFIX"), _TEXT),
+    "TIME_FIELD": _or_null(_TEXT),
+    "load_col": _or_null(
+        _mapping(
+            "{inter: [columns]} or {inter: '*'}",
+            lambda v: (
+                "inter" in v
+                and all(map(_TEXT.check, v))
+                and all(one == "*" or _is_names(one) for one in v.values())
+            ),
+        )
+    ),
+    "unload_col": _or_null(_COLUMNS),
+    "unused_col": _or_null(_COLUMNS),
+    "additional_feat_suffix": _or_null(
+        Option("a name or a list of different names", lambda v: _TEXT.check(v) or _is_names(v))
+    ),
+    "benchmark_filename": _or_null(
+        Option(
+            "a list of different names, [train, valid, test] or [train, test]",
+            lambda v: _is_names(v) and len(v) in (2, 3),
+        )
+    ),
+    "rm_dup_inter": Option("first, last or false", lambda v: v in (None, "first", "last") or v is False),
+    "val_interval": _or_null(
+        _of_columns('{column: "[4,inf)"}, or {column: [values]}', lambda v: _are_values(v) or _is_interval(v))
+    ),
+    "filter_inter_by_user_or_item": _BOOL,
+    "user_inter_num_interval": _or_null(_INTERVAL),
+    "item_inter_num_interval": _or_null(_INTERVAL),
+    "threshold": _or_null(
+        Option(
+            "a mapping {column: number} of one column",
+            lambda v: isinstance(v, dict) and len(v) == 1 and _of_columns("", _is_number).check(v),
+        )
+    ),
+    "seq_len": _or_null(_of_columns("{column: an integer >= 1}", _integer(1).check)),
+    "alias_of_user_id": _or_null(_NAMES),
+    "alias_of_item_id": _or_null(_NAMES),
+    "numerical_features": _NAMES,
+    "normalize_field": _or_null(_NAMES),
+    "normalize_all": _or_null(_BOOL),
+    "discretization": _or_null(
+        _of_columns(
+            "{column: {method: LD}} or {column: {method: ED, bucket: an integer >= 1}}",
+            lambda v: (
+                v == {"method": "LD"}
+                or (
+                    isinstance(v, dict)
+                    and set(v) == {"method", "bucket"}
+                    and v["method"] in ("ED", "LD")
+                    and _integer(1).check(v["bucket"])
+                )
+            ),
+        )
+    ),
+    "preload_weight": _or_null(_of_columns("{id column: column of numbers}", _TEXT.check)),
 }
 
 
@@ -226,7 +306,7 @@ def refuse(key: str, value: Any, source: str, allowed: str) -> InputError:
 
 def check_values(values: dict[str, Any], sources: dict[str, str], is_ours: bool) -> None:
     """Raise `InputError` for the first value outside its range; model options only of our models."""
-    options = {**RUN_OPTIONS, **(MODEL_OPTIONS if is_ours else {})}
+    options = {**RUN_OPTIONS, **DATA_OPTIONS, **(MODEL_OPTIONS if is_ours else {})}
     for key, option in options.items():
         if key in values and not option.check(values[key]):
             raise refuse(key, values[key], sources[key], option.allowed)

@@ -16,6 +16,7 @@ from recbole_hlr import checkpoint
 from recbole_hlr.data.history import History
 from recbole_hlr.data.stored import StoredData
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import is_file, is_folder
 from recbole_hlr.model import MetricRecommender
 from recbole_hlr.rundir import RunDir
 
@@ -104,7 +105,7 @@ def read_pretrained(path: Path) -> Pretrained:
 
 
 def _read_run(path: Path) -> Pretrained:
-    content = checkpoint.load(_checkpoint_of(path) if path.is_dir() else path)
+    content = checkpoint.load(_checkpoint_of(path) if is_folder(path) else path)
     weights, data = content["best"]["state_dict"], StoredData(content["data"])
     for kind in ("user", "item"):
         if f"{kind}_embedding.weight" not in weights:
@@ -120,7 +121,7 @@ def _read_run(path: Path) -> Pretrained:
 def _checkpoint_of(folder: Path) -> Path:
     """Return the model.pth of a run directory, or of the only one in a folder, as a benchmark's cell is."""
     own, inner = RunDir(folder).checkpoint, RunDir.inside(folder)
-    if own.is_file() or not inner:
+    if is_file(own) or not inner:
         return own
     if len(inner) > 1:
         raise InputError(f"pretrained_embeddings={folder}: holds {len(inner)} runs; name one of them")

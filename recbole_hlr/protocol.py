@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import is_file
 from recbole_hlr.resources import shipped
 
 STANDARD, PAPER = "standard", "paper"
@@ -21,7 +22,7 @@ SETTINGS_OF = {"ml-100k": "ml-20m", "ml-1m": "ml-20m"}
 def settings_file(model: str, dataset: str) -> str | None:
     """Return the file in properties/ that holds what was published for a model's class and a data set."""
     name = f"paper/{SETTINGS_OF.get(dataset, dataset)}/{model}.yaml"
-    return name if shipped("properties", name).is_file() else None
+    return name if is_file(shipped("properties", name)) else None
 
 
 def protocol_files(protocol: Any, model: str, dataset: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ class RunResult:
     `best_epoch` counts from 0; it is the last, and `best_valid_score` None, where nothing was
     validated. `cohorts` is {metric: {mean, std}} over cohorts of test users, {} where there are none.
     `translation` has the `length` and the `deviation` of r(u, v) over pairs, for a metric model with one.
+    `interactions` has how many were `read`, `left_out` by each step of loading, and `kept`.
     `seconds` has `prepare`, `fit` (after a resume: of the resumed part) and `evaluate`.
     """
 
@@ -35,6 +36,7 @@ class RunResult:
     seconds: dict[str, float]
     run_dir: str
     version: str
+    interactions: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, trainer: Any, run_dir: Path, **measured: Any) -> RunResult:

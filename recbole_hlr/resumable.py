@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 from recbole.trainer import Trainer
+from recbole.utils import EvaluatorType
 from torch import Tensor
 
 from recbole_hlr import checkpoint, compat
 from recbole_hlr.errors import InputError
-from recbole_hlr.evaluator import UserEvaluator
+from recbole_hlr.evaluator import UserEvaluator, refuse_not_finite
 from recbole_hlr.schedule import build_schedule, step_schedule
 
 log = logging.getLogger("recbole_hlr")
@@ -57,6 +58,7 @@ class RunTrainer(Trainer):
 
     # --- host hooks (RecBole 1.2.0 and 1.2.1) ---------------------------------------------------------
 
+    @compat.quietly()
     def fit(
         self,
         train_data: Any,
@@ -97,6 +99,7 @@ class RunTrainer(Trainer):
         return loss
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
+        self._check_weights()
         started = time.perf_counter()
         score, result = self.validate(valid_data)
         self._record.update(valid_score=score, valid=result, valid_seconds=time.perf_counter() - started)
@@ -115,6 +118,7 @@ class RunTrainer(Trainer):
         result = self.evaluate(valid_data, load_best_model=False)
         return float(result[self.valid_metric]), dict(result)
 
+    @compat.quietly()
     def evaluate(
         self,
         eval_data: Any,
@@ -129,6 +133,32 @@ class RunTrainer(Trainer):
             self.restore_best()
         result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         return result and {key: float(value) for key, value in result.items()}
+
+    def _full_sort_batch_eval(self, batched_data: Any) -> Any:
+        interaction, scores, *positives = super()._full_sort_batch_eval(batched_data)
+        self._check_scores(scores, [(slice(None), 0), batched_data[1]])  # padding, and what was seen
+        return interaction, scores, *positives
+
+    def _neg_sample_batch_eval(self, batched_data: Any) -> Any:
+        interaction, scores, *positives = super()._neg_sample_batch_eval(batched_data)
+        pairs = batched_data[1], interaction[self.config["ITEM_ID_FIELD"]]
+        ranks = self.config["eval_type"] == EvaluatorType.RANKING
+        self._check_scores(scores[pairs] if ranks else scores)
+        return interaction, scores, *positives
+
+    def _check_scores(self, scores: Tensor, unranked: Any = ()) -> None:
+        epoch = self._record.get("epoch", self.best_epoch)
+        when = "" if epoch is None else f" after epoch {epoch}"
+        refuse_not_finite(scores, self.config["model"], when, unranked)
+
+    def _check_weights(self) -> None:
+        wrong = [name for name, weight in self.model.named_parameters() if not weight.isfinite().all()]
+        if wrong:
+            raise InputError(
+                f"epoch {self._record['epoch']}: not all numbers of {', '.join(wrong)} are finite with "
+                f"learning_rate={self.learning_rate}; must be: lower learning_rate or set "
+                "clip_grad_norm={max_norm: 1}"
+            )
 
     def per_user(self, eval_data: Any) -> pd.DataFrame:
         """Return the metrics of every user of `eval_data`, unrounded, for the model as it is.
@@ -153,6 +183,8 @@ class RunTrainer(Trainer):
     def _end_epoch(self, last: bool = False) -> None:
         if not self._record:
             return
+        if "valid" not in self._record:
+            self._check_weights()
         if self.schedule is not None:
             step_schedule(self.schedule, self._record.get("valid_score"))
         self.epoch_records.append(self._record)

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -15,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.files import write_text, write_whole
+from recbole_hlr.files import is_file, write_text, write_whole
 from recbole_hlr.values import load_yaml
 
 
@@ -65,7 +63,7 @@ class RunDir:
     def open(cls, path: str | Path) -> RunDir:
         """Return an existing run folder; `InputError` where it is none."""
         run_dir = cls(path)
-        if not run_dir.config.is_file() or not {"model", "dataset"} <= set(load_yaml(run_dir.config)):
+        if not is_file(run_dir.config) or not {"model", "dataset"} <= set(load_yaml(run_dir.config)):
             raise InputError(f"{path}: is no run directory (it has no config.yaml of a run)")
         return run_dir
 
@@ -83,7 +81,8 @@ class RunDir:
 
     def write_users(self, table: pd.DataFrame) -> None:
         """Write one row per test user; before `result.json`, which says that all is there."""
-        write_whole(self.users, lambda file: table.to_parquet(file, index=False))
+        content = table.to_parquet(index=False)  # given a file, pandas takes its name, which may be no text
+        write_whole(self.users, lambda file: file.write(content))
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Write the result of a finished run."""
@@ -97,7 +96,7 @@ class RunDir:
         What was said before the folder was there, `early`, comes first.
         """
         try:
-            handler = logging.FileHandler(self.log, encoding="utf-8")
+            handler = logging.FileHandler(self.log, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise InputError(f"{self.log}: cannot be written ({error.strerror})") from None
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -131,26 +130,3 @@ class Collector(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one message."""
         self.records.append(record)
-
-
-class ConsoleHandler(logging.Handler):
-    """Prints messages above a progress bar instead of through it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one message to standard error."""
-        tqdm.write(self.format(record), file=sys.stderr)
-
-
-def console_logging() -> None:
-    """Show the plugin's messages on standard error."""
-    own = logging.getLogger("recbole_hlr")
-    if not any(isinstance(handler, ConsoleHandler) for handler in own.handlers):
-        own.addHandler(ConsoleHandler())
-    own.setLevel(logging.INFO)
-
-
-def set_console_level(level: str) -> None:
-    """Show only messages from `level` on; `log.txt` keeps them all."""
-    for handler in logging.getLogger("recbole_hlr").handlers:
-        if isinstance(handler, ConsoleHandler):
-            handler.setLevel(level)

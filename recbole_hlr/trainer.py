@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from recbole_hlr.config import LOSS, has_plain_adam
+from recbole_hlr.console import progress_bar
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.lazy_adam import LazyAdam
 from recbole_hlr.resumable import RunTrainer
@@ -21,17 +21,15 @@ class MetricTrainer(RunTrainer):
     valid_triplets: TripletLoader | None = None  # set where valid_metric is the loss
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
-        tables = self._lazy_tables()
+        tables, clip = self._lazy_tables(), self.model.clip_weights
         if tables:
-            optimizer = LazyAdam(
-                self.model.parameters(), tables, self.learning_rate, self.model.max_norm, fused=True
-            )
-        else:
-            optimizer = super()._build_optimizer(**kwargs)
+            weights, rate = self.model.parameters(), self.learning_rate
+            return LazyAdam(weights, tables, rate, self.model.max_norm, clip, fused=True)
+        optimizer = super()._build_optimizer(**kwargs)
         if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW):
             for group in optimizer.param_groups:
                 group["fused"] = True  # one pass over each table; the same update
-        optimizer.register_step_post_hook(lambda *_: self.model.clip_weights())
+        optimizer.register_step_post_hook(lambda *_: clip())
         return optimizer
 
     def _lazy_tables(self) -> list[torch.nn.Embedding]:
@@ -82,4 +80,4 @@ class EpochBar:
         return len(self.loader)
 
     def __iter__(self) -> Any:
-        return iter(tqdm(self.loader, desc=self.name, leave=False, ncols=80, unit="batch"))
+        return iter(progress_bar(self.loader, desc=self.name, unit="batch"))

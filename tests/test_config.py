@@ -237,7 +237,7 @@ WRONG = {
     "NEG_PREFIX": [5],
     "encoding": ["foo", 5],
     "load_col": [{}, {"inter": "user_id"}, "x"],
-    "benchmark_filename": [5, "train", ["a", "b"]],
+    "benchmark_filename": [5, "train", ["a", "a"]],
     "val_interval": [4, {"rating": 4}, {"rating": ">=4"}, {"rating": "[4,inf"}, {"rating": "[4;5]"}],
     "user_inter_num_interval": ["abc", "[1,2", 5],
     "item_inter_num_interval": ["[x,2]"],

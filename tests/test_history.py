@@ -7,8 +7,11 @@ from collections import Counter
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recbole_hlr.data.history import History, generator_for
+from recbole_hlr.data.history import History
+from recbole_hlr.data.random import Stream, generator_for, sequence_for
 from tests.toys import LENGTHS, NUM_ITEMS, NUM_USERS, Toy, ragged, rows_of
 
 ALL_USERS = list(range(NUM_USERS))
@@ -50,7 +53,7 @@ def test_rows_hold_every_users_distinct_items_in_order(seed) -> None:
 
 def test_no_interactions_make_an_empty_history_of_every_user() -> None:
     history = history_of(Toy([], NUM_USERS, NUM_ITEMS))
-    history.shuffle(generator_for(1), "inverse_popularity")
+    history.shuffle(generator_for(1, Stream.HISTORY), "inverse_popularity")
     for cap, exclude in itertools.product((None, 3), (None, torch.full((NUM_USERS,), 2))):
         drawn = history.draw(torch.arange(NUM_USERS), cap, exclude)
         assert not drawn.mask.any()
@@ -60,7 +63,7 @@ def test_no_interactions_make_an_empty_history_of_every_user() -> None:
 
 def test_moved_to_a_device_it_draws_the_same() -> None:
     history = history_of(ragged())
-    history.shuffle(generator_for(1))
+    history.shuffle(generator_for(1, Stream.HISTORY))
     users = torch.arange(NUM_USERS)
     moved = history.to(torch.device("cpu"))
     assert rows_of(moved.draw(users, 3), NUM_USERS) == rows_of(history.draw(users, 3), NUM_USERS)
@@ -78,7 +81,7 @@ def test_draws_are_distinct_own_items_at_most_cap_and_never_the_excluded(
 ) -> None:
     for seed in range(8):
         data = ragged(seed)
-        history, generator = history_of(data), generator_for(seed, 5)
+        history, generator = history_of(data), generator_for(seed, Stream.HISTORY)
         history.shuffle(generator, sampling)
         users = torch.randint(0, NUM_USERS, (17,), generator=generator)  # (B,)
         own = [data.items_of(int(u)) for u in users]
@@ -125,8 +128,8 @@ def test_the_same_seed_and_epoch_give_the_same_order_and_others_another(sampling
     def order(seed: int, epoch: int, shuffles_before: int = 0) -> list[int]:
         history = history_of(ragged())
         for _ in range(shuffles_before):
-            history.shuffle(generator_for(99))
-        history.shuffle(generator_for(seed, 3, epoch), sampling)
+            history.shuffle(generator_for(99, Stream.HISTORY))
+        history.shuffle(generator_for(seed, Stream.HISTORY, epoch), sampling)
         return history.order.tolist()
 
     assert order(1, 4) == order(1, 4)
@@ -135,14 +138,26 @@ def test_the_same_seed_and_epoch_give_the_same_order_and_others_another(sampling
     assert order(1, 4) != order(2, 4)
 
 
-def test_generators_depend_on_every_part_of_their_name() -> None:
-    names = [
-        (2021, 4),
-        *((seed, stream, epoch) for seed in (0, 1, 2021) for stream in (1, 2, 3) for epoch in (0, 1)),
-    ]
-    first = {name: torch.rand(2, generator=generator_for(*name)).tolist() for name in names}
+@pytest.mark.parametrize("seed", [0, 1, 2021, 2**32 - 1])
+def test_no_two_streams_of_a_seed_are_one(seed) -> None:
+    """Nor are two epochs of one, or a stream with and without an epoch."""
+    names = [(stream, epoch) for stream in Stream for epoch in (None, *range(200))]
+    first = {name: torch.rand(3, generator=generator_for(seed, *name)).tolist() for name in names}
     assert len({tuple(value) for value in first.values()}) == len(names)
-    assert all(torch.rand(2, generator=generator_for(*name)).tolist() == first[name] for name in names)
+    assert len({stream.value for stream in Stream}) == len(Stream.__members__), "one stream, two names"
+    again = torch.rand(3, generator=generator_for(seed, *names[-1])).tolist()
+    assert again == first[names[-1]]
+
+
+words = st.tuples(st.integers(0, 2**32 - 1), st.sampled_from(Stream), st.none() | st.integers(0, 2**32 - 1))
+
+
+@given(words, words)
+def test_seed_stream_and_epoch_decide_on_the_numbers(one, other) -> None:
+    def state(name: tuple) -> list[int]:
+        return sequence_for(*name).generate_state(8).tolist()
+
+    assert (state(one) == state(other)) == (one == other)
 
 
 # --- chances --------------------------------------------------------------------------------------
@@ -152,7 +167,7 @@ def test_generators_depend_on_every_part_of_their_name() -> None:
 @pytest.mark.parametrize("exclude", [None, 7])
 def test_uniform_draws_take_every_subset_equally_often(exclude, with_offsets) -> None:
     items, cap, draws = [2, 3, 5, 7, 8, 10], 3, 3000
-    history, generator = of_one_user(items), generator_for(11)
+    history, generator = of_one_user(items), generator_for(11, Stream.HISTORY)
     users = torch.tensor([1])
     excluded = None if exclude is None else torch.tensor([exclude])
     counts: Counter = Counter()
@@ -167,7 +182,7 @@ def test_uniform_draws_take_every_subset_equally_often(exclude, with_offsets) ->
 
 
 def test_uniform_offsets_alone_take_every_item_equally_often() -> None:
-    history, generator = of_one_user([2, 3, 5, 7, 8, 10]), generator_for(12)
+    history, generator = of_one_user([2, 3, 5, 7, 8, 10]), generator_for(12, Stream.HISTORY)
     history.shuffle(generator)
     draws = 6000
     users = torch.ones(draws, dtype=torch.int64)
@@ -192,7 +207,7 @@ def successive_draws(weights: dict[int, float], count: int) -> dict[tuple[int, .
 def test_inverse_popularity_draws_have_the_chances_of_successive_weighted_draws(exclude) -> None:
     popularity = {2: 1, 3: 2, 4: 3, 5: 6}  # user 1 has all four; others make up the counts
     pairs = [(u, i) for i, count in popularity.items() for u in range(1, count + 1)]
-    history, generator = history_of(Toy(pairs, 8, 7)), generator_for(13)
+    history, generator = history_of(Toy(pairs, 8, 7)), generator_for(13, Stream.HISTORY)
     weights = {i: 1 / count for i, count in popularity.items() if i != exclude}
     expected = successive_draws(weights, 2)
     assert sum(expected.values()) == pytest.approx(1)
@@ -212,7 +227,7 @@ def test_inverse_popularity_draws_have_the_chances_of_successive_weighted_draws(
 def test_inverse_popularity_prefers_rare_items() -> None:
     common, rare = 3, 9
     pairs = [(u, common) for u in range(1, 8)] + [(1, rare)]
-    history, generator = history_of(Toy(pairs, 9, 11)), generator_for(14)
+    history, generator = history_of(Toy(pairs, 9, 11)), generator_for(14, Stream.HISTORY)
     counts: Counter = Counter()
     for _ in range(800):
         history.shuffle(generator, "inverse_popularity")

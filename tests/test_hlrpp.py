@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_hlr.data.history import History, generator_for
+from recbole_hlr.data.history import History
+from recbole_hlr.data.random import Stream, generator_for
 from tests import toys
 from tests.toys import (
     NUM_ITEMS,
@@ -110,7 +111,7 @@ def test_order_of_the_audience_does_not_matter(attend_target) -> None:
     model = build("HLR++", eval_history="all", item_attention="audience", attend_target=attend_target)
     pairs, scores, users = scores_by_pairs(model, USERS), scores_of_all(model, USERS), grid(USERS)
     before = drawn(model, *users)
-    model._eval_audience.shuffle(generator_for(1, 2))
+    model._eval_audience.shuffle(generator_for(1, Stream.HISTORY))
     assert drawn(model, *users) != before
     assert_close(scores_by_pairs(model, USERS), pairs, 1e-13, "predict")
     assert_close(scores_of_all(model, USERS), scores, 1e-13, "full_sort_predict")

@@ -141,6 +141,19 @@ def test_a_run_is_that_with_adam(model: str, toy: dict[str, Any]) -> None:
         torch.testing.assert_close(lazy.model.state_dict()[name], weight, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("kind", ["on", "off"])
+def test_weights_are_clipped_once_after_each_step(kind: str, toy: dict[str, Any]) -> None:
+    torch.optim.Adam(
+        [nn.Parameter(torch.zeros(1))]
+    )  # from the first one on, torch's hooks are in Adam's step
+    parts = prepare("HLR", **{**toy, "epochs": 1}, lazy_adam=kind)
+    clip, calls = parts.model.clip_weights, []
+    parts.model.clip_weights = lambda: (calls.append(1), clip())
+    parts.trainer.optimizer = parts.trainer._build_optimizer()
+    parts.trainer.fit(parts.train_data, parts.valid_data)
+    assert len(calls) == len(parts.train_data)
+
+
 def test_a_killed_run_goes_on_to_the_same_result(toy: dict[str, Any]) -> None:
     unbroken = run("CML", **{**toy, "epochs": 5}, lazy_adam="on")
     short = run("CML", **{**toy, "epochs": 2}, lazy_adam="on")

@@ -93,7 +93,10 @@ def test_byte_order_marks(tmp_path, arguments, capsys):
 @pytest.mark.parametrize(
     ("word", "pattern"),
     [
-        ("--eval_args={order: TO}", r"order: TO: needs the column TIME_FIELD=timestamp.*load_col"),
+        (
+            "--eval_args={order: TO}",
+            r"order: TO: needs the column TIME_FIELD=timestamp.*load_col",
+        ),
         ("--eval_args={mode: labeled}", r"mode: labeled: needs the column LABEL_FIELD=label"),
         ("--topk=[10, 18]", r"topk=\[10, 18\] \(command line\): must be at most 17"),
         ("--embedding_size=10000000000000", r"does not fit into memory; lower embedding_size"),
@@ -121,11 +124,11 @@ def test_filters_that_leave_nothing(tmp_path, arguments, capsys):
 
 def test_a_header_without_interactions(tmp_path, arguments, capsys):
     data_file(tmp_path).write_text(HEADER)
-    refuse(capsys, tmp_path, arguments, r"no interaction is left")
+    refuse(capsys, tmp_path, arguments, r"toy\.inter: has a header and no row below it")
 
 
 def test_a_filter_on_a_column_that_is_not_there(tmp_path, arguments, capsys):
-    refuse(capsys, tmp_path, arguments, r"dataset=toy.*stars", "--val_interval={stars: '[4,inf)'}")
+    refuse(capsys, tmp_path, arguments, r"val_interval=.*stars", "--val_interval={stars: '[4,inf)'}")
 
 
 def test_a_filter_that_does_not_suit_its_column(tmp_path, arguments, capsys):

@@ -138,6 +138,28 @@ def test_validation_loss_takes_the_histories_and_relations_of_scoring(name, opti
     assert_close(model.validation_loss(Interaction(batch)), expected, 1e-10, f"{name} {options}")
 
 
+@pytest.mark.parametrize("options", [{"eval_history": "all"}, {"eval_history": "capped"}])
+@pytest.mark.parametrize("name", with_history())
+def test_validation_loss_is_split_into_rows_that_fit_the_memory(name, options, monkeypatch) -> None:
+    data = ragged()
+    users, positives, negatives = triplets(data, 3)
+    batch = Interaction({"user_id": users, "item_id": positives, "neg_item_id": negatives})
+    negative_options = {**options, "train_neg_sample_args": {"sample_num": 3}}
+    whole = build(name, data, **negative_options).validation_loss(batch)
+    model = build(name, data, **negative_options)
+    bytes_of_a_row = 2 * 8 * 4 * model.pair_floats  # a positive and three negatives, of float64
+    for rows in (1, 2):
+        sizes, loss = [], model.loss
+        with monkeypatch.context() as patch:
+            patch.setattr(model, "memory_budget", rows * bytes_of_a_row)
+            patch.setattr(
+                model, "loss", lambda u, *rest, of=loss, into=sizes: into.append(len(u)) or of(u, *rest)
+            )
+            assert_close(model.validation_loss(batch), whole, 1e-12, f"{name} by {rows} rows")
+        assert max(sizes) == rows
+        assert sum(sizes) == len(users)
+
+
 @pytest.mark.parametrize("name", with_memory())
 def test_frozen_tables_have_no_gradient_are_not_clipped_and_do_not_move(name) -> None:
     tables = {"user_embedding.weight", "item_embedding.weight"}

@@ -7,7 +7,7 @@ import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers
-from recbole.utils import FeatureSource, init_seed
+from recbole.utils import FeatureSource
 
 from recbole_hlr import InputError, prepare
 from recbole_hlr.config import HLRConfig
@@ -31,7 +31,6 @@ def test_ranking_batches_are_the_hosts(toy, phase, split) -> None:
     }
     found = getattr(prepare("CML", **toy), f"{phase}_data")
     config = HLRConfig("CML", options={**toy, "train_neg_sample_args": {"sample_num": 1}})
-    init_seed(config["seed"], config["reproducibility"])
     data = load_split(config)
     n = {"valid": 1, "test": 2}[phase]
     sampler = create_samplers(config, data.dataset, data.parts)[n]
@@ -48,6 +47,71 @@ def test_ranking_batches_are_the_hosts(toy, phase, split) -> None:
 @pytest.fixture
 def toy(toy: dict, tmp_path) -> dict:
     return {**toy, "tmp": tmp_path}
+
+
+def split_of(toy, **options):
+    return load_split(HLRConfig("CML", options={k: v for k, v in toy.items() if k != "tmp"} | options))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seed", 7),
+        ("eval_args", {"split": {"RS": [6, 2, 2]}}),
+        ("eval_args", {"split": {"LS": "valid_and_test"}}),
+        ("eval_args", {"order": "TO"}),
+        ("eval_args", {"group_by": "none"}),
+        ("val_interval", {"rating": "[2,inf)"}),
+        ("user_inter_num_interval", "[5,inf)"),
+        ("rm_dup_inter", "first"),
+        ("load_col", {"inter": ["user_id", "item_id", "rating", "timestamp"]}),
+        ("data_path", "elsewhere"),
+    ],
+)
+def test_an_option_that_contradicts_the_data_given_is_refused(toy, key, value) -> None:
+    toy = {k: v for k, v in toy.items() if k != "tmp"} | {
+        "load_col": {"inter": ["user_id", "item_id", "rating"]}
+    }
+    if value == {"order": "TO"}:
+        toy["load_col"] = {"inter": ["user_id", "item_id", "rating", "timestamp"]}
+    with pytest.raises(
+        InputError, match=rf"{key}=.* \(keyword argument\): must be .*, as for the data given"
+    ):
+        prepare("CML", **toy | {key: value}, data=split_of(toy))
+    if key != "data_path":
+        with pytest.raises(InputError, match=f"{key}=.*, as for the data given"):
+            prepare("CML", **toy, data=split_of(toy, **{key: value}))
+
+
+def test_another_dataset_than_the_data_given(toy) -> None:
+    data = split_of(toy)
+    toy = {k: v for k, v in toy.items() if k not in ("tmp", "dataset")}
+    with pytest.raises(InputError, match=r"dataset=other .*must be toy, as for the data given"):
+        prepare("CML", "other", **toy, data=data)
+
+
+def test_what_does_not_decide_on_the_data_may_differ(toy) -> None:
+    data = split_of(toy)
+    toy = {k: v for k, v in toy.items() if k != "tmp"}
+    for model, more in (("BPR", {}), ("HLR", {"epochs": 1}), ("CML", {"eval_args": {"mode": "uni3"}})):
+        parts = prepare(model, **toy | more, data=data)
+        assert parts.train_data._dataset is data.parts[0]
+    timed = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "eval_args": {"order": "TO"}}
+    prepare(
+        "CML", **toy | timed | {"seed": 7}, data=split_of(toy, **timed)
+    )  # nothing is drawn in such a split
+
+
+@pytest.mark.parametrize("seed", [2020, 7])
+def test_a_split_is_that_of_a_run_whatever_was_drawn_before(toy, seed) -> None:
+    torch.manual_seed(99)
+    data = split_of(toy, seed=seed)
+    parts = prepare("BPR", **{k: v for k, v in toy.items() if k != "tmp"} | {"seed": seed})
+    for part, loader in zip(data.parts, (parts.train_data, parts.valid_data, parts.test_data), strict=True):
+        pairs = [x.inter_feat for x in (part, loader._dataset)]
+        assert pairs_of(*(pairs[0][k] for k in ("user_id", "item_id"))) == pairs_of(
+            *(pairs[1][k] for k in ("user_id", "item_id"))
+        )
 
 
 def test_an_item_seen_twice_is_ranked_where_it_is_tested() -> None:

@@ -31,6 +31,7 @@ SHARED = (
     "item_inter_num_interval",
     "filter_inter_by_user_or_item",
     "rm_dup_inter",
+    "threshold",
 )
 START = "pretrained_embeddings"
 POPULARITY = "AveragePopularity"  # reported for every cell, to hold accuracy against it
@@ -78,7 +79,7 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
         options["metrics"] = reported_metrics(HLRConfig(model, dataset, request.config_files, options))
         config = HLRConfig(model, dataset, request.config_files, {**options, "user_metrics": True})
         effective = yaml.load(str(config), Loader=ConfigLoader)
-        if not has_test_part(config["eval_args"]["split"]):
+        if not config["benchmark_filename"] and not has_test_part(config["eval_args"]["split"]):
             raise refuse("eval_args", config["eval_args"], config.sources["eval_args"], "with a test part")
     except InputError as error:
         given = "command line or options file" if request.settings.path else "command line"

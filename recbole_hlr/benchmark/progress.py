@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
-from tqdm import tqdm
-
 from recbole_hlr.benchmark.cells import Cell
+from recbole_hlr.console import progress_bar, say, shows_progress
 
 
 class Progress:
     """A bar over all cells, and a line for each that ended; off a terminal, only what failed."""
 
     def __init__(self, total: int, finished: int) -> None:
-        self.terminal = sys.stderr.isatty()
-        self.bar = tqdm(
-            total=total, initial=finished, unit="cell", disable=not self.terminal, dynamic_ncols=True
+        self.terminal = shows_progress()
+        self.bar = progress_bar(
+            total=total, initial=finished, unit="cell", leave=True, disable=not self.terminal
         )
         self.running: dict[Cell, float] = {}
 
     def __enter__(self) -> Progress:
         if self.terminal and self.bar.n:
-            tqdm.write(f"{self.bar.n} of {self.bar.total} cells are there already", file=sys.stderr)
+            say(f"{self.bar.n} of {self.bar.total} cells are there already")
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -38,9 +36,9 @@ class Progress:
         """Show how a cell ended."""
         seconds = time.monotonic() - self.running.pop(cell, time.monotonic())
         if failure:
-            tqdm.write(f"failed: {cell}: {failure}", file=sys.stderr)
+            say(f"failed: {cell}: {failure}")
         elif self.terminal:
-            tqdm.write(f"done: {cell}, {seconds:.0f} s", file=sys.stderr)
+            say(f"done: {cell}, {seconds:.0f} s")
         self.bar.update()
         self._show()
 

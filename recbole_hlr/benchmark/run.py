@@ -20,7 +20,9 @@ from recbole_hlr.benchmark.progress import Progress
 from recbole_hlr.benchmark.request import Request
 from recbole_hlr.benchmark.results import Report, make_report
 from recbole_hlr.benchmark.worker import Outcome
+from recbole_hlr.console import interactive_logging
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import is_file
 from recbole_hlr.protocol import one_protocol
 from recbole_hlr.values import dump_yaml, load_yaml
 
@@ -44,6 +46,7 @@ def benchmark(arguments: Sequence[str] = (), **given: Any) -> Benchmark:
     the models included. Cells that fail are in the result and in the tables; the others go on. Raises
     `InputError` for wrong input, before anything runs, and where no cell came to a result.
     """
+    interactive_logging()
     request = Request.of(arguments, given)
     if request.report:
         return Benchmark(write_report(request), {}, request.out)
@@ -116,7 +119,7 @@ def refuse_two_tables(request: Request, tasks: list[Task]) -> None:
 
 def remembered(out: Path) -> dict[str, Any]:
     """Return the models, data sets and baseline that earlier calls with the same folder asked for."""
-    there = load_yaml(out / PLAN) if (out / PLAN).is_file() else {}
+    there = load_yaml(out / PLAN) if is_file(out / PLAN) else {}
     return {"models": [], "datasets": [], "baseline": None, **there}
 
 

@@ -32,7 +32,7 @@ def run_cell(task: Task) -> Outcome:
             )
     os.chdir(task.directory)
     with (
-        open(task.cell.folder / "output.txt", "a", encoding="utf-8") as file,
+        open(task.cell.folder / "output.txt", "a", encoding="utf-8", errors="backslashreplace") as file,
         contextlib.redirect_stdout(file),
         contextlib.redirect_stderr(file),
     ):

@@ -92,10 +92,6 @@ def describe(report: Report) -> str:
         given = f" in datasets/{report.name}.yaml" if report.config.get("rm_dup_inter") else ""
         lines.append(f"lines that repeat a user and an item: {report.repeated:,}, kept")
         lines.append(f"  rm_dup_inter{given} drops them when the data set is loaded")
-    if report.name == "ml-100k":
-        lines.append(
-            "RecBole reads the name ml-100k from its own copy, not from here; --name gives another one"
-        )
     rows, header = sizes(report)
     align = ["left", *["right"] * (len(header) - 1)]
     size_table = tabulate(rows, header, disable_numparse=True, colalign=align)

@@ -20,6 +20,7 @@ from recbole_hlr.convert.source import Entry, beside, choose
 from recbole_hlr.convert.summary import Counts, Tally, summarize
 from recbole_hlr.convert.titles import read_movies, write_movies
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import exists, is_file
 from recbole_hlr.resources import shipped
 from recbole_hlr.values import load_yaml
 
@@ -81,7 +82,7 @@ def convert(
     with new_folder(Path(out), name, overwrite) as folder:
         shipped_config = shipped("datasets", f"{name}.yaml")
         report = Report(Path(out) / name, name)
-        report.config = load_yaml(shipped_config) if shipped_config.is_file() else {}
+        report.config = load_yaml(shipped_config) if is_file(shipped_config) else {}
         delimiter, parts = rows(kind, entry, encoding or "utf-8", columns)
         tally = write_interactions(folder, parts, entry, FORMATS[kind].rule, report, strict)
         if not tally.interactions:
@@ -154,7 +155,7 @@ def new_folder(out: Path, name: str, overwrite: bool) -> Iterator[Path]:
     target = out / name
     if not name or name.startswith(".") or set(name) & set("/\\\t\n"):
         raise InputError(f"--name={name}: must be the name of a folder, not hidden and without slash")
-    if target.exists():
+    if exists(target):
         refuse_existing(target, overwrite)
     hidden = out / f".{name}.{uuid.uuid4().hex[:8]}"
     try:

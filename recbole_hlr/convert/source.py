@@ -11,10 +11,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
-from tqdm import tqdm
-
+from recbole_hlr.console import progress_bar, shows_progress
 from recbole_hlr.errors import InputError
 
 BLOCK = 2**24  # bytes that are parsed at a time, and the longest line
@@ -169,6 +168,8 @@ def as_utf8(data: bytes, first_line: int, entry: Entry, encoding: str) -> bytes:
     return data if encoding == "utf-8" else text.encode()
 
 
-def progress(entry: Entry, total: int) -> tqdm:
+def progress(entry: Entry, total: int) -> Any:
     """Return a bar that counts bytes; it is silent where standard error is no terminal."""
-    return tqdm(total=total, desc=entry.plain_name, unit="B", unit_scale=True, leave=False, disable=None)
+    return progress_bar(
+        total=total, desc=entry.plain_name, unit="B", unit_scale=True, disable=not shows_progress()
+    )

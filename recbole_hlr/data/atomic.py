@@ -1,38 +1,80 @@
-"""RecBole's atomic files, read in compiled code; what is wrong with one is said with its name and line."""
+"""RecBole's data set on atomic files that are read in compiled code, with an account of what is left out."""
 
 from __future__ import annotations
 
+import logging
+import re
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-from pandas._libs.parsers import STR_NA_VALUES
-from pyarrow import csv
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_hlr.data.account import Account
+from recbole_hlr.data.columns import check_header, check_options
+from recbole_hlr.data.labels import positives, uses_labels
+from recbole_hlr.data.reader import read_columns, read_header, refuse_long_rows, wrong_number
+from recbole_hlr.data.source import interaction_files
 from recbole_hlr.errors import InputError
 
-MISSING = sorted(STR_NA_VALUES)  # what RecBole takes for a missing value
+log = logging.getLogger("recbole_hlr")
+FILTERS = (
+    "rm_dup_inter",
+    "val_interval",
+    "threshold",
+    "filter_inter_by_user_or_item",
+    "user_inter_num_interval",
+    "item_inter_num_interval",
+)
 
 
 class AtomicDataset(Dataset):
-    """RecBole's data set (1.2.0 and 1.2.1), reading and splitting ten million interactions in seconds."""
+    """RecBole's data set (1.2.0 and 1.2.1), reading and splitting ten million interactions in seconds.
+
+    `account` says how many interactions were read, left out by what, and kept.
+    """
+
+    file_size_list: list[int]  # rows of each part of `benchmark_filename`
+
+    def _from_scratch(self) -> None:
+        self.logger = log  # what the host says while it loads is a run's, and its user's
+        self.account = Account()
+        super()._from_scratch()
+
+    @cached_property
+    def names(self) -> dict[str, list[str]]:
+        """The columns of every file that was read, by its suffix."""
+        return {}
+
+    @cached_property
+    def loaded(self) -> dict[str, list[str]]:
+        """Of these the columns that are loaded, as name:type."""
+        return {}
+
+    # --- reading -------------------------------------------------------------------------------------
+
+    def _load_data(self, token: str, dataset_path: str) -> None:
+        super()._load_data(token, dataset_path)
+        self.account.read = len(self.inter_feat)
+        check_options(self)
 
     def _load_feat(self, filepath: str, source: Any) -> Any:
+        suffix = getattr(source, "value", source)
+        if suffix not in (self.config["load_col"] or {suffix: "*"}):
+            return None
         separator, encoding = self.config["field_separator"], self.config["encoding"] or "utf-8"
-        try:
-            with open(filepath, encoding=encoding) as file:
-                header = file.readline().rstrip("\n")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{filepath}: is not {encoding} text ({error.reason}); set --encoding") from None
-        except OSError as error:
-            raise InputError(f"{filepath}: cannot be read ({error.strerror})") from None
-        self._check_header(filepath, header, separator, source)
-        plain = source == FeatureSource.INTERACTION and "_seq" not in header and len(separator) == 1
+        header, has_rows = read_header(filepath, encoding)
+        columns = check_header(filepath, header, self.config, suffix)
+        self._take_note(filepath, header, columns, suffix)
+        plain = source == FeatureSource.INTERACTION and "_seq" not in header and _is_byte(separator)
+        if not has_rows:
+            self._refuse_or_warn_of_no_row(filepath, plain)
+        if not plain:
+            refuse_long_rows(filepath, separator, encoding, len(header.split(separator)))
         try:
             if plain:
                 return self._load_interactions(filepath, header, separator, encoding)
@@ -42,56 +84,129 @@ class AtomicDataset(Dataset):
         except ValueError as error:
             raise InputError(f"{filepath}: {wrong_number(filepath, separator, encoding) or error}") from error
 
+    def _refuse_or_warn_of_no_row(self, filepath: str, plain: bool) -> None:
+        """Raise `InputError`, but for a part after the training part, which may be empty."""
+        files = interaction_files(
+            *(self.config[key] for key in ("data_path", "dataset", "benchmark_filename"))
+        )
+        if not plain or Path(filepath) not in files[1:]:
+            raise InputError(f"{filepath}: has a header and no row below it")
+        log.warning("%s: has a header and no row below it", filepath)
+
+    def _take_note(self, filepath: str, header: str, columns: list[str], suffix: str) -> None:
+        """Keep the columns of a file; raise `InputError` for one that is another file's too."""
+        before = self.loaded.setdefault(suffix, columns)
+        if sorted(before) != sorted(columns):
+            raise InputError(
+                f"{filepath}: its columns {', '.join(columns)} must be those of the part before it, "
+                f"{', '.join(before)}"
+            )
+        self.names[suffix] = [column.split(":")[0] for column in header.split(self.config["field_separator"])]
+        ids = {"user": self.config["USER_ID_FIELD"], "item": self.config["ITEM_ID_FIELD"]}
+        for other, theirs in self.loaded.items():
+            shared = {c.split(":")[0] for c in theirs} & {c.split(":")[0] for c in columns}
+            shared -= {ids.get(suffix), ids.get(other)}
+            if other != suffix and shared:
+                raise InputError(
+                    f"{filepath}: column {min(shared)} is loaded from the .{other} file too; must be loaded "
+                    "from one of them (option load_col)"
+                )
+
     def _load_interactions(self, filepath: str, header: str, separator: str, encoding: str) -> Any:
         """Return the table of an interaction file.
 
         The host reads only the header, which tells it the columns and their types: its own way, pandas'
         Python engine, takes minutes and gigabytes for ten million lines. Equal ids share one text.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "header.inter")
-            path.write_text(header + "\n", encoding=encoding)
-            empty = super()._load_feat(str(path), FeatureSource.INTERACTION)
-        if empty is None:
-            return None
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, "header.inter")
+                path.write_text(header + "\n", encoding=encoding)
+                empty = super()._load_feat(str(path), FeatureSource.INTERACTION)
+        except OSError as error:
+            raise InputError(
+                f"{filepath}: a copy of its header cannot be written ({error.strerror}); set TMPDIR to a "
+                "folder that can be written"
+            ) from None
         kinds = {f"{name}:{self.field2type[name].value}": self.field2type[name] for name in empty.columns}
         table = read_columns(filepath, list(kinds), separator, encoding)
         texts = [name for name, kind in kinds.items() if kind != FeatureType.FLOAT]
         return table.astype(dict.fromkeys(texts, object)).set_axis(empty.columns, axis=1)
 
-    def _check_header(self, filepath: str, header: str, separator: str, source: Any) -> None:
-        """Raise `InputError` where a column of a header `name:type ...` is wrong or missing."""
-        if header.startswith("\ufeff"):
-            raise InputError(f"{filepath}: begins with a byte order mark; set --encoding=utf-8-sig")
-        kinds = [kind.value for kind in FeatureType]
-        columns = header.split(separator)
-        for column in columns:
-            if column.count(":") != 1 or column.split(":")[1] not in kinds:
-                raise InputError(
-                    f"{filepath}, line 1: column {column!r} must be name:type, separated by "
-                    f"{separator!r}, with type one of {', '.join(kinds)}"
-                )
-        names = [column.split(":")[0] for column in columns]
-        wanted = (self.config["load_col"] or {}).get(getattr(source, "value", source)) or []
-        missing = [name for name in wanted if wanted != "*" and name not in names]
-        if missing:
-            raise InputError(
-                f"{filepath}: has no column {', '.join(missing)}; it has {', '.join(names)} "
-                "(options USER_ID_FIELD, ITEM_ID_FIELD and load_col name the columns)"
-            )
+    # --- filtering: the host's steps, in its order, each entered in the account ------------------------
+
+    def _remap_ID_all(self) -> None:
+        """Filter the parts of `benchmark_filename` as the host filters a whole data set, then remap."""
+        if self.benchmark_filename_list is not None:
+            self._data_filtering()
+        super()._remap_ID_all()
+
+    def _filter_nan_user_or_item(self) -> None:
+        """Leave out rows without an id; the host's own step takes their labels for places (1.2)."""
+        for feat, fields in (
+            (self.user_feat, [self.uid_field]),
+            (self.item_feat, [self.iid_field]),
+            (self.inter_feat, [self.uid_field, self.iid_field]),
+        ):
+            if feat is None:
+                continue
+            missing = feat.index[feat[fields].isna().any(axis=1)]
+            if missing.empty:
+                continue
+            if feat is self.inter_feat:
+                self.account.leave_out("missing_id", len(missing))
+            log.warning(
+                "%s: %d rows without %s are left out, the first is row %d of those read (NA, nan, null "
+                "and the like are no ids)",
+                self.dataset_name, len(missing), " or ".join(fields), missing[0] + 1,
+            )  # fmt: skip
+            feat.drop(missing, inplace=True)
+
+    def _remove_duplication(self) -> None:
+        with self.account.step("rm_dup_inter", self):
+            super()._remove_duplication()
 
     def _filter_by_field_value(self) -> None:
-        """Refuse thresholds that the host would pass over in silence, then apply them."""
-        for column, wanted in (self.config["val_interval"] or {}).items():
-            kind = self.field2type.get(column)
-            number = kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ)
-            if kind is not None and number == isinstance(wanted, list):
-                allowed = 'an interval such as "[4,inf)"' if number else "a list of values"
-                raise InputError(
-                    f"val_interval={{{column}: {wanted}}} ({self.config.sources['val_interval']}): must be "
-                    f"{allowed}, for the column is {kind.value}"
-                )
-        super()._filter_by_field_value()
+        with self.account.step("val_interval", self):
+            super()._filter_by_field_value()
+        if any(uses_labels(self.config)):
+            return
+        found = positives(self.config, self.inter_feat)
+        if found:
+            reason, kept = found
+            with self.account.step(reason, self):
+                self.inter_feat.drop(self.inter_feat.index[~kept], inplace=True)
+
+    def _filter_inter_by_user_or_item(self) -> None:
+        with self.account.step("filter_inter_by_user_or_item", self):
+            super()._filter_inter_by_user_or_item()
+
+    def _filter_by_inter_num(self) -> None:
+        with self.account.step("inter_num_interval", self):
+            super()._filter_by_inter_num()
+
+    def _reset_index(self) -> None:
+        """Refuse filters that leave nothing; count what is left of each part before rows are renumbered."""
+        if self.inter_feat.empty:
+            given = ", ".join(f"{key}={self.config[key]}" for key in FILTERS if self.config[key] is not None)
+            raise InputError(
+                f"dataset={self.dataset_name}: no interaction is left after filtering with {given}; loosen "
+                f"these options ({self.account})"
+            )
+        if self.benchmark_filename_list is not None:
+            ends = np.cumsum(self.file_size_list)
+            part = np.searchsorted(ends, self.inter_feat.index, side="right")
+            self.file_size_list = np.bincount(part, minlength=len(ends)).tolist()
+        super()._reset_index()
+
+    # --- splitting -----------------------------------------------------------------------------------
+
+    def build(self) -> list[Dataset]:
+        """Split as the host does; the second of two given parts is the test part; nothing is validated."""
+        parts = super().build()
+        if len(parts) == 2:
+            parts.insert(1, parts[0].copy(parts[0].inter_feat[:0]))
+        return parts
 
     def _grouped_index(self, group_by_list: Any) -> list[list[int]]:
         """Return the places of each value, in order of first appearance, without a loop over places."""
@@ -101,51 +216,5 @@ class AtomicDataset(Dataset):
         return [part.tolist() for part in parts[:-1]]
 
 
-def read_columns(filepath: str, columns: list[str], separator: str, encoding: str) -> pd.DataFrame:
-    """Return columns of a delimited file without quoting: `:float` as numbers, others as categories.
-
-    Raises `InputError` for a line with too many or too few values and for text that is not `encoding`,
-    `ValueError` for a value that is no number.
-    """
-    wrong: list[csv.InvalidRow] = []
-
-    def refuse(row: csv.InvalidRow) -> str:
-        wrong.append(row)
-        return "error"
-
-    text = pa.dictionary(pa.int32(), pa.string())
-    try:
-        table = csv.read_csv(
-            filepath,
-            csv.ReadOptions(use_threads=False, encoding=encoding),  # one thread: it counts the lines
-            csv.ParseOptions(delimiter=separator, quote_char=False, invalid_row_handler=refuse),
-            csv.ConvertOptions(
-                include_columns=columns,
-                column_types={name: pa.float64() if name.endswith(":float") else text for name in columns},
-                null_values=MISSING,
-                strings_can_be_null=True,
-            ),
-        )
-    except UnicodeDecodeError as error:
-        raise InputError(f"{filepath}: is not {encoding} text ({error.reason}); set --encoding") from None
-    except pa.ArrowInvalid as error:
-        if wrong:
-            raise InputError(
-                f"{filepath}, line {wrong[0].number}: has {wrong[0].actual_columns} columns; "
-                f"must have {wrong[0].expected_columns} as the header has"
-            ) from None
-        if "UTF8" in str(error):
-            raise InputError(f"{filepath}: is not {encoding} text; set --encoding") from None
-        raise
-    return table.unify_dictionaries().to_pandas()
-
-
-def wrong_number(filepath: str, separator: str, encoding: str) -> str | None:
-    """Return where in an atomic file the first float column holds something that is no number."""
-    table = pd.read_csv(filepath, sep=separator, dtype=str, encoding=encoding, engine="python")
-    for column in table.columns[table.columns.str.endswith(":float")]:
-        wrong = pd.to_numeric(table[column], errors="coerce").isna() & table[column].notna()
-        if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            return f"line {row + 2}: {column.split(':')[0]}={table[column].iloc[row]} must be a number"
-    return None
+def _is_byte(separator: str) -> bool:
+    return re.fullmatch(r"[\x00-\x7f]", separator) is not None

@@ -3,50 +3,51 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
-from recbole.utils import EvaluatorType
+from recbole.utils import EvaluatorType, init_seed
+from recbole.utils.argument_list import dataset_arguments
 
 from recbole_hlr import compat
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.data.atomic import AtomicDataset
+from recbole_hlr.data.candidates import CandidateLoader
+from recbole_hlr.data.columns import not_loaded
 from recbole_hlr.data.history import History
+from recbole_hlr.data.labels import draws_negatives, uses_labels, without_negatives
+from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.data.ranking import RankingLoader
+from recbole_hlr.data.source import interaction_files
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import is_file
+from recbole_hlr.options import refuse
 
 log = logging.getLogger("recbole_hlr")
+EVALUATED = {1: ("valid", Stream.VALIDATION_CANDIDATES), 2: ("test", Stream.TEST_CANDIDATES)}  # parts before
 SCORE_BYTES = 12  # per user and item in the host's evaluation: scores, their copy, positives as int32
 
 
-def load_dataset(config: HLRConfig) -> Dataset:
+def load_dataset(config: HLRConfig) -> AtomicDataset:
     """Load, filter and remap the data set; `InputError` says what is wrong with files or filters."""
     folder, name = Path(config["data_path"]), config["dataset"]
-    wanted = [f"{part}." for part in config["benchmark_filename"] or []] or [""]
-    for file in [folder / f"{name}.{part}inter" for part in wanted]:
-        if not file.is_file():
+    for file in interaction_files(folder, name, config["benchmark_filename"]):
+        if not is_file(file):
             raise InputError(f"dataset={name}: there is no file {file}; {where_to_get(config, file)}")
     try:
         return AtomicDataset(config)
     except InputError:
         raise
     except ValueError as error:
-        if "feat is empty" in str(error):
-            filters = ("val_interval", "user_inter_num_interval", "item_inter_num_interval")
-            given = ", ".join(f"{key}={config[key]}" for key in filters if config[key] is not None)
-            raise InputError(
-                f"dataset={name}: no interaction is left after filtering with {given}; loosen these options"
-            ) from None
-        raise InputError(f"dataset={name}: {error}") from error
-    except (KeyError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"dataset={name} in {folder}: RecBole cannot load it "
-            f"with these columns and options ({type(error).__name__}: {error})"
-        ) from error
+        *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+        if not innermost.f_globals["__name__"].startswith("recbole."):
+            raise  # no refusal of the host's
+        raise InputError(f"dataset={name} in {folder}: {error}") from error
 
 
 def where_to_get(config: HLRConfig, file: Path) -> str:
@@ -54,7 +55,7 @@ def where_to_get(config: HLRConfig, file: Path) -> str:
     name, source = config["dataset"], config.dataset_source
     elsewhere = f"or, if there is a folder {name} elsewhere, name its parent with --data_path=FOLDER"
     for packed in (file.with_name(file.name + suffix) for suffix in (".xz", ".gz")):
-        if packed.is_file():
+        if is_file(packed):
             return f"unpack {packed}"
     if config["benchmark_filename"]:
         return f"put the parts that benchmark_filename names there, {elsewhere}"
@@ -70,10 +71,11 @@ def interactions(dataset: Any) -> tuple[torch.Tensor, torch.Tensor]:
     return dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
 
 
-def refuse_saturated_users(parts: list[Any]) -> None:
-    """Raise `InputError` naming a user who has every item: no negative could be drawn for them."""
-    lengths = History.of(*parts).lengths
-    full = (lengths >= parts[0].item_num - 1).nonzero()
+def refuse_saturated_users(config: HLRConfig, parts: list[Any]) -> None:
+    """Raise `InputError` naming a user who has every item, where a run draws negatives."""
+    if not draws_negatives(config):
+        return
+    full = (History.of(*parts).lengths >= parts[0].item_num - 1).nonzero()
     if len(full):
         name = parts[0].id2token(parts[0].uid_field, int(full[0]))
         raise InputError(
@@ -85,15 +87,15 @@ def refuse_saturated_users(parts: list[Any]) -> None:
 def check_columns(config: HLRConfig, dataset: Dataset) -> None:
     """Raise `InputError` where the evaluation asks for a column or for items that there are not."""
     evaluation, columns = config["eval_args"], dataset.inter_feat.columns
+    ordered = evaluation["order"] == "TO" and not config["benchmark_filename"]
+    learns, *_ = uses_labels(config)
     for wanted, field, name in (
-        (evaluation["order"] == "TO" and not config["benchmark_filename"], "TIME_FIELD", "order: TO"),
-        ("labeled" in evaluation["mode"].values(), "LABEL_FIELD", "mode: labeled"),
+        (ordered, "TIME_FIELD", "eval_args with order: TO"),
+        ("labeled" in evaluation["mode"].values(), "LABEL_FIELD", "eval_args with mode: labeled"),
+        (learns, "LABEL_FIELD", f"{config.model} without train_neg_sample_args, which learns from labels"),
     ):
         if wanted and config[field] not in columns:
-            raise InputError(
-                f"eval_args with {name}: needs the column {field}={config[field]}, which is not loaded; "
-                f"loaded are {', '.join(columns)} (option load_col)"
-            )
+            raise not_loaded(dataset, name, config[field], field)
     if "labeled" in evaluation["mode"].values() and config["eval_type"] == EvaluatorType.RANKING:
         raise InputError(
             "eval_args with mode: labeled: ranks nothing; needs metrics of ratings such as AUC, "
@@ -111,22 +113,47 @@ def check_columns(config: HLRConfig, dataset: Dataset) -> None:
 
 
 class SplitData(NamedTuple):
-    """A loaded data set and its training, validation and test part: what runs on the same data share."""
+    """A loaded data set and its training, validation and test part: what runs on the same data share.
+
+    `options` are those that they follow from, of `data_options`.
+    """
 
     dataset: Any
     parts: list[Any]
+    options: dict[str, Any]
+
+
+def data_options(config: HLRConfig) -> dict[str, Any]:
+    """Return the options that the data and their split follow from: the seed only where it decides."""
+    keys = {"dataset", "encoding", "seed", *dataset_arguments}
+    evaluation = {key: value for key, value in config["eval_args"].items() if key != "mode"}
+    if config["benchmark_filename"] or evaluation["order"] == "TO":
+        keys.remove("seed")
+    options = {key: config.requested.get(key) for key in sorted(keys)}
+    return {**options, "data_path": Path(config.requested["data_path"]), "eval_args": evaluation}
+
+
+def refuse_other_options(config: HLRConfig, data: SplitData) -> None:
+    """Raise `InputError` for an option that contradicts the data that it is given with."""
+    for key, value in data_options(config).items():
+        if data.options.get(key, value) != value:
+            raise refuse(
+                key, value, config.sources.get(key, "default"), f"{data.options[key]}, as for the data given"
+            )
 
 
 @compat.quietly()
 def load_split(config: HLRConfig) -> SplitData:
-    """Load and split the data set; the global seed decides on the split. Raises `InputError`."""
+    """Load and split the data set as a run with `config` does. Raises `InputError`."""
+    init_seed(config["seed"], config["reproducibility"])
     dataset = load_dataset(config)
     check_columns(config, dataset)
-    parts = dataset.build()
+    parts = without_negatives(config, dataset.build())
+    log.info("%s: %s", config["data_path"], dataset.account)
     if len(parts[0]) == 0:
-        raise InputError(f"dataset={config['dataset']}: the training part is empty; check eval_args")
-    refuse_saturated_users(parts)
-    return SplitData(dataset, parts)
+        option = "benchmark_filename" if config["benchmark_filename"] else "eval_args"
+        raise InputError(f"dataset={config['dataset']}: the training part is empty; check {option}")
+    return SplitData(dataset, parts, data_options(config))
 
 
 def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
@@ -135,16 +162,15 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
     The metric models get a `TripletLoader` where negatives are uniform; everything else is the
     host's. A part without interactions gives None. Users per evaluation batch follow `eval_memory`.
     """
-    dataset, parts = data
+    refuse_other_options(config, data)
+    dataset, parts = data.dataset, data.parts
+    refuse_saturated_users(config, parts)
     if "eval_batch_size" not in config.external_config_dict:
-        budget = config["eval_memory"] * 2**30 / 2  # the other half is the model's
-        users = int(budget // (SCORE_BYTES * dataset.item_num))
-        config["eval_batch_size"] = max(users, 1) * dataset.item_num
-    modes = config["eval_args"]["mode"]
-    sampled = [phase for phase in ("valid", "test") if modes[phase] != "full"]
-    samplers = (None, None, None)
-    if sampled or not uses_triplets(config):
-        samplers = create_samplers(config, dataset, parts)
+        users = users_per_block(config["eval_memory"], dataset.item_num)
+        config["eval_batch_size"] = users * dataset.item_num
+    if not draws_negatives(config):
+        config["train_neg_sample_args"] = None
+        config._set_train_neg_sample_args()  # the host's way to say so
     trained = History.of(parts[0])
     if uses_triplets(config):
         train = TripletLoader(config, parts[0], trained, config["train_batch_size"], config["shuffle"])
@@ -152,16 +178,32 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
         positives = config["train_batch_size"]
         if config.metric:  # the host counts triplets, the models' files count positives
             config["train_batch_size"] = positives * config["train_neg_sample_args"]["sample_num"]
-        train = get_dataloader(config, "train")(config, parts[0], samplers[0], shuffle=config["shuffle"])
+        sampler = create_samplers(config, dataset, parts)[0]
+        train = get_dataloader(config, "train")(config, parts[0], sampler, shuffle=config["shuffle"])
         config["train_batch_size"] = positives
-    loaders = [train, None, None]
-    for n, phase in ((1, "valid"), (2, "test")):
-        if len(parts[n]) and phase in sampled:
-            loaders[n] = get_dataloader(config, phase)(config, parts[n], samplers[n], shuffle=False)
-        elif len(parts[n]):
-            seen = trained if n == 1 else History.of(*parts[:n])
-            loaders[n] = RankingLoader(config, parts[n], History.of(parts[n]), seen)
-    return loaders[0], loaders[1], loaders[2]
+    return train, evaluation_loader(config, parts[:2], trained), evaluation_loader(config, parts, trained)
+
+
+def evaluation_loader(config: HLRConfig, parts: list[Any], trained: History) -> Any:
+    """Return the loader of the last of `parts`, or None where it is empty; those before it are seen."""
+    part, before = parts[-1], parts[:-1]
+    phase, stream = EVALUATED[len(before)]
+    mode = config["eval_args"]["mode"][phase]
+    if len(part) == 0:
+        return None
+    if mode == "full":
+        seen = trained if len(before) == 1 else History.of(*before)
+        return RankingLoader(config, part, History.of(part), seen)
+    if mode == "labeled":
+        return get_dataloader(config, phase)(config, part, None, shuffle=False)
+    generator = generator_for(config["seed"], stream)
+    return CandidateLoader(config, part, History.of(*parts), config[f"{phase}_neg_sample_args"], generator)
+
+
+def users_per_block(eval_memory: float, items: int) -> int:
+    """Return for how many users at a time `items` are ranked, within `eval_memory` GiB."""
+    budget = eval_memory * 2**30 / 2  # the other half is the model's
+    return max(int(budget // (SCORE_BYTES * items)), 1)
 
 
 def uses_triplets(config: HLRConfig) -> bool:

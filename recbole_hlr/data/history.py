@@ -8,21 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 Sampling = Literal["uniform", "inverse_popularity"]
-
-
-def generator_for(seed: int, *stream: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a generator whose state depends on `seed` and `stream` alone.
-
-    Whatever is drawn in an epoch is drawn from a generator of that epoch, so that a resumed run
-    draws what the run that was never interrupted draws.
-    """
-    state = np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)[0]
-    return torch.Generator(device=device).manual_seed(int(state >> np.uint64(1)))
 
 
 class HistoryBatch(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
@@ -39,11 +40,48 @@ class RankingLoader(FullSortEvalDataLoader):
         self.is_sequential = False
         AbstractDataLoader.__init__(self, config, dataset, None, shuffle=False)
 
+    # --- what RecBole's `case_study` and others read of its loader, cut out when asked for ------------
+
+    @property
+    def uid2history_item(self) -> Rows:
+        """The items that are not ranked for a user."""
+        return Rows(self.history)
+
+    @property
+    def uid2positive_item(self) -> Rows:
+        """The items that a user has in this part."""
+        return Rows(self.positives)
+
+    @property
+    def uid2items_num(self) -> np.ndarray:
+        """How many those are, `(U,)`."""
+        return self.positives.lengths.numpy()
+
     def collate_fn(self, index: list[int]) -> Batch:
         """Return users, the (row, item) indices `(n,)` that are not ranked, and those of positives."""
         rows = torch.tensor(index)
         users = self.uid_list[rows]  # (B,)
         return self.user_df[rows], _indices(self.history, users), *_indices(self.positives, users)
+
+
+class Rows:
+    """The lists of all users, indexed as the array of one tensor per user that RecBole keeps."""
+
+    def __init__(self, lists: History) -> None:
+        self.lists = lists
+
+    def __len__(self) -> int:
+        return self.lists.num_users
+
+    def __getitem__(self, users: Any) -> Any:
+        """Return the items `(n,)` of one user, or an array of those of several."""
+        chosen = np.arange(len(self))[users]
+        if np.ndim(chosen) == 0:
+            return self.lists.items[self.lists.indptr[chosen] : self.lists.indptr[chosen + 1]]
+        found = np.empty(chosen.shape, dtype=object)
+        for place, user in np.ndenumerate(chosen):
+            found[place] = self[user]
+        return found
 
 
 def _indices(lists: History, users: Tensor) -> tuple[Tensor, Tensor]:

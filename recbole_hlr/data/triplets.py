@@ -13,9 +13,8 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_hlr.data.history import History, generator_for
-
-_ORDER, _NEGATIVES = 1, 2  # streams of random numbers within an epoch
+from recbole_hlr.data.history import History
+from recbole_hlr.data.random import Stream, generator_for
 
 
 class TripletLoader:
@@ -26,7 +25,13 @@ class TripletLoader:
     """
 
     def __init__(
-        self, config: Any, dataset: Any, seen: History, batch_size: int, shuffle: bool = True
+        self,
+        config: Any,
+        dataset: Any,
+        seen: History,
+        batch_size: int,
+        shuffle: bool = True,
+        negatives: Stream = Stream.NEGATIVES,
     ) -> None:
         self.config = config
         self._dataset = self.dataset = dataset
@@ -38,6 +43,7 @@ class TripletLoader:
         self.positives = pairs[self.item_field].to(self.device)
         self.num_negatives = int(config["train_neg_sample_args"]["sample_num"])
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, config["seed"]
+        self.stream = negatives
         self.num_items = seen.num_items
         self._seen = seen.to(self.device).keys()  # (nnz,) ascending
         self.epoch = 0
@@ -52,9 +58,9 @@ class TripletLoader:
     def __iter__(self) -> Iterator[Interaction]:
         order = torch.arange(len(self.users), device=self.device)
         if self.shuffle:
-            order_generator = generator_for(self.seed, _ORDER, self.epoch, device=self.device)
+            order_generator = generator_for(self.seed, Stream.ORDER, self.epoch, device=self.device)
             order = torch.randperm(len(self.users), generator=order_generator, device=self.device)
-        generator = generator_for(self.seed, _NEGATIVES, self.epoch, device=self.device)
+        generator = generator_for(self.seed, self.stream, self.epoch, device=self.device)
         self.epoch += 1
         for batch in order.split(self.batch_size):
             users = self.users[batch]

@@ -30,11 +30,12 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_hlr.compiled import compiled
-from recbole_hlr.data.history import History, HistoryBatch, generator_for
+from recbole_hlr.data.history import History, HistoryBatch
+from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.model.loss import triplet_loss
 from recbole_hlr.model.relation import clip_norms
+from recbole_hlr.plain_config import complete
 
-_TRAIN, _EVAL, _PAIRS = 3, 4, 5  # streams of random numbers: history draws, pairs to look at
 GIB = 2**30
 
 
@@ -70,7 +71,10 @@ class MetricRecommender(GeneralRecommender):
     uses_history = False
 
     def __init__(self, config: Any, dataset: Any) -> None:
+        complete(config, type(self))
         super().__init__(config, dataset)
+        self._epoch, self._epoch_used = -1, True
+        self._versions_read: list[int] | None = None  # of the weights, by a loss after which none was clipped
         self.seed = config["seed"]
         self.margin = config["margin"]
         self.max_norm = config["max_norm"]
@@ -101,12 +105,13 @@ class MetricRecommender(GeneralRecommender):
     def attend_when_scoring(self, history: History) -> None:
         """Let scoring attend to `history`: the training interactions, if nothing else is said."""
         self._eval_history = History(history.indptr, history.items, self.n_items)
-        self._eval_history.shuffle(generator_for(self.seed, _EVAL), self.history_sampling)
+        self._eval_history.shuffle(generator_for(self.seed, Stream.SCORING_HISTORY), self.history_sampling)
 
     def start_epoch(self, epoch: int) -> None:
         """Draw the histories of `epoch` anew, from the seed and the epoch alone."""
+        self._epoch, self._epoch_used = epoch, False
         if self.uses_history:
-            self._generator = generator_for(self.seed, _TRAIN, epoch)
+            self._generator = generator_for(self.seed, Stream.HISTORY, epoch)
             self.history.shuffle(self._generator, self.history_sampling)
 
     # --- the model -------------------------------------------------------------------------------
@@ -165,15 +170,40 @@ class MetricRecommender(GeneralRecommender):
     @torch.no_grad()
     def clip_weights(self) -> None:
         """Pull every row of both tables, unless they are frozen, back into the ball of radius `max_norm`."""
+        self._versions_read = None
         for table in (self.user_embedding, self.item_embedding):
             # a sparse one is the optimizer's, which knows the rows it has moved
             if self.max_norm is not None and table.weight.requires_grad and not table.sparse:
                 clip_norms(table.weight, self.max_norm, dim=1)
 
+    # --- a trainer that takes steps and no more, such as the host's own ---------------------------
+
+    def _versions(self) -> list[int]:
+        return [weight._version for weight in self.parameters()]  # torch counts changes in place
+
+    def _pull_in(self) -> None:
+        """Clip the weights that a step has moved, before anything reads them."""
+        if self._versions_read not in (None, self._versions()):
+            self.clip_weights()
+
+    def train(self, mode: bool = True) -> MetricRecommender:
+        """Turn to training, where an epoch begins that nobody has started, or to scoring (torch)."""
+        self._pull_in()
+        if mode and self._epoch_used:
+            self.start_epoch(self._epoch + 1)
+        return super().train(mode)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the weights, all in the ball (torch)."""
+        self._pull_in()
+        return super().state_dict(*args, **kwargs)
+
     # --- the host's interface --------------------------------------------------------------------
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Return the loss of a batch of triplets, summed over its positives (host interface)."""
+        self._pull_in()
+        self._epoch_used, self._versions_read = True, self._versions()
         users, positives = interaction[self.USER_ID], interaction[self.ITEM_ID]
         negatives = interaction[self.NEG_ITEM_ID]
         if negatives.dim() == 1:  # the host's loader: row k * B + b is the k-th negative of row b
@@ -182,11 +212,17 @@ class MetricRecommender(GeneralRecommender):
         return self.loss(users, positives, negatives, self.training_history(users, positives))
 
     def validation_loss(self, interaction: Interaction) -> Tensor:
-        """Return the summed loss of validation triplets; the histories are those of scoring."""
-        users = interaction[self.USER_ID]
-        history = self.evaluation_history(users)
-        positives, negatives = interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
-        return self.loss(users, positives, negatives, history)
+        """Return the summed loss of validation triplets; the histories are those of scoring.
+
+        As many rows at once as the memory budget allows: without a cap, histories have any length.
+        """
+        columns = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
+        chunk = self._rows_within(self.pair_floats * (1 + self.num_negatives))
+        losses = [
+            self.loss(users, positives, negatives, self.evaluation_history(users))
+            for users, positives, negatives in zip(*(c.split(chunk) for c in columns), strict=True)
+        ]
+        return torch.stack(losses).sum()
 
     def training_history(self, users: Tensor, positives: Tensor) -> HistoryBatch | None:
         """Return the histories of `users (B,)` without their `positives (B,)`, drawn for this epoch."""
@@ -225,7 +261,7 @@ class MetricRecommender(GeneralRecommender):
         deviation is 0, r is one vector for all pairs: CML with all users shifted by it.
         """
         self.eval()  # as it ranks
-        generator = generator_for(self.seed, _PAIRS)
+        generator = generator_for(self.seed, Stream.DESCRIBED_PAIRS)
         users, items = (
             torch.randint(1, ids, (num_pairs,), generator=generator).to(self.device)
             for ids in (self.n_users, self.n_items)

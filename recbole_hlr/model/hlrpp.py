@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_hlr.data.history import History, HistoryBatch, generator_for
+from recbole_hlr.data.history import History, HistoryBatch
+from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.model.base import Pairs
 from recbole_hlr.model.mixture import BlockMixture, Ranking, UserAttentionRecommender
 from recbole_hlr.model.relation import attend, attend_block
-
-_TRAIN, _EVAL = 5, 6  # streams of random numbers: audience draws
+from recbole_hlr.plain_config import complete
 
 
 @dataclasses.dataclass
@@ -48,6 +48,7 @@ class HLRPP(UserAttentionRecommender):
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
+        complete(config, type(self))
         self.item_attention = config["item_attention"]
         self.attend_target = config["attend_target"]
         super().__init__(config, dataset)
@@ -59,13 +60,15 @@ class HLRPP(UserAttentionRecommender):
         super().attend_when_scoring(history)
         if self.item_attention == "audience":
             self._eval_audience = history.transposed(self.n_users)
-            self._eval_audience.shuffle(generator_for(self.seed, _EVAL), self.history_sampling)
+            self._eval_audience.shuffle(
+                generator_for(self.seed, Stream.SCORING_AUDIENCE), self.history_sampling
+            )
 
     def start_epoch(self, epoch: int) -> None:
         """Draw the histories and audiences of `epoch` anew, from the seed and the epoch alone."""
         super().start_epoch(epoch)
         if self.item_attention == "audience":
-            self._audience_generator = generator_for(self.seed, _TRAIN, epoch)
+            self._audience_generator = generator_for(self.seed, Stream.AUDIENCE, epoch)
             self.audience.shuffle(self._audience_generator, self.history_sampling)
 
     @cached_property

@@ -16,9 +16,11 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from recbole_hlr.data.history import History, generator_for
+from recbole_hlr.data.history import History
+from recbole_hlr.data.random import Stream, generator_for
+from recbole_hlr.errors import InputError
+from recbole_hlr.plain_config import complete
 
-_INIT = 5  # stream of random numbers: the tables before the first iteration
 _PAIRS = 2**16  # interactions whose scores are held at once
 
 
@@ -35,6 +37,7 @@ class MFALS(GeneralRecommender):
     input_type = InputType.POINTWISE
 
     def __init__(self, config: Any, dataset: Any) -> None:
+        complete(config, type(self))
         super().__init__(config, dataset)
         self.confidence_weight = config["confidence_weight"]
         self.regularization = config["regularization"]
@@ -46,7 +49,7 @@ class MFALS(GeneralRecommender):
         self.item_regularization = self._regularization_of(audience[1:], self.n_users - 1)
         self.user_embedding = nn.Embedding(self.n_users, config["embedding_size"], padding_idx=0)
         self.item_embedding = nn.Embedding(self.n_items, config["embedding_size"], padding_idx=0)
-        generator = generator_for(config["seed"], _INIT)
+        generator = generator_for(config["seed"], Stream.FACTORS)
         with torch.no_grad():
             for table in (self.user_embedding, self.item_embedding):
                 table.weight[1:].uniform_(0, 0.01, generator=generator)  # as `implicit` begins
@@ -76,6 +79,13 @@ class MFALS(GeneralRecommender):
             total += (self.confidence_weight * (1 - s).square() - s.square()).sum()
         total += self.user_regularization @ users[1:].square().sum(dim=1)
         return total + self.item_regularization @ items[1:].square().sum(dim=1)
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """Raise `InputError`: a trainer that asks for this follows gradients (host interface)."""
+        raise InputError(
+            "model=MFALS: has no gradient for RecBole's plain Trainer to follow; must be trained by "
+            "run_recbole, by what recbole.utils.get_trainer returns for it, or by recbole_hlr.run"
+        )
 
     @torch.no_grad()
     def predict(self, interaction: Interaction) -> Tensor:

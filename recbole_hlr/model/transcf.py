@@ -45,6 +45,7 @@ class TransCF(MetricRecommender):
 
     def start_epoch(self, epoch: int) -> None:
         """Compute the epoch's means, where they are refreshed by the epoch."""
+        super().start_epoch(epoch)
         if self.neighbour_refresh == "epoch":
             self._means = (
                 means(self.history, self.item_embedding.weight),

@@ -96,6 +96,8 @@ def start(address: str | None, folder: str | None) -> None:
             ray.init(address=address, **quiet)
         else:
             ray.init(address="local", include_dashboard=False, _temp_dir=folder, **quiet)
+    except UnicodeEncodeError:
+        raise InputError("Ray cannot start: the working directory and all paths must be UTF-8 text") from None
     except Exception as error:  # a plain one where it cannot start its processes
         reason = " ".join(str(error).split())
         what = f"ray_address={address}: no Ray cluster was found there" if address else "Ray cannot start"

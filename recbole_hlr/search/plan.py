@@ -11,6 +11,7 @@ from typing import Any
 
 from recbole_hlr.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import is_file
 from recbole_hlr.options import nearest
 from recbole_hlr.registry import find_model
 from recbole_hlr.resources import shipped
@@ -87,9 +88,9 @@ def make_plan(
 def find_search(path: str | Path) -> Path:
     """Return the run directory of a search; `InputError` where it is none."""
     folder = Path(path)
-    if os.path.isfile(folder / SEARCH_FILE):
+    if is_file(folder / SEARCH_FILE):
         return folder
-    hint = f"; it is a run's, for train --resume={folder}" if os.path.isfile(folder / "config.yaml") else ""
+    hint = f"; it is a run's, for train --resume={folder}" if is_file(folder / "config.yaml") else ""
     raise InputError(f"{folder}: is no run directory of a search (it has no {SEARCH_FILE}){hint}")
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sys
 from typing import Any
 
-from tqdm import tqdm
-
+from recbole_hlr.console import progress_bar, shows_progress
 from recbole_hlr.search.journal import ENDED, FAILED, LOST, Trial, best_of
 from recbole_hlr.search.report import show
 
@@ -19,7 +17,7 @@ class Progress:
 
     def __init__(self, metric: str, larger_is_better: bool, show: bool = True) -> None:
         self.metric, self.larger_is_better = metric, larger_is_better
-        self.show = show and sys.stderr.isatty()
+        self.show = show and shows_progress()
         self.total: int | None = None
         self.bar: Any = None
 
@@ -30,9 +28,7 @@ class Progress:
         if done:
             log.info("resumed after %d of %d trials", done, total)
         if self.show:
-            self.bar = tqdm(
-                total=total, initial=done, desc="trials", unit="trial", leave=False, dynamic_ncols=True
-            )
+            self.bar = progress_bar(total=total, initial=done, desc="trials", unit="trial")
 
     def update(self, trials: list[Trial], running: int) -> None:
         """Show how things stand."""

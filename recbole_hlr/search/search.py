@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole.utils import init_seed
-
 from recbole_hlr.config import KEYWORDS
+from recbole_hlr.console import interactive_logging, set_console_level
 from recbole_hlr.data.build import load_split
 from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.evaluator import refuse_empty_cohorts
 from recbole_hlr.files import locked, write_text
 from recbole_hlr.pretrained import warn_if_seen
 from recbole_hlr.result import RunResult
-from recbole_hlr.rundir import RunDir, set_console_level
+from recbole_hlr.rundir import RunDir
 from recbole_hlr.search import report, space
 from recbole_hlr.search.cluster import ray_cluster
 from recbole_hlr.search.journal import DONE, FAILED, Journal, Trial, best_of, resume_of
@@ -61,6 +60,7 @@ def tune(
     and of a search (`SearchOptions`), `arguments` a command line with both. `resume` continues the
     search of a run directory. Raises `InputError`, and `RunInterrupted` after Ctrl-C.
     """
+    interactive_logging()
     command = parse_arguments(arguments)
     source = COMMAND_LINE if command else KEYWORDS
     given = {key: part.pop(key) for part in (options, command) for key in NAMES if key in part}
@@ -142,7 +142,6 @@ def trials_of(folder: Path) -> Iterator[Journal]:
 def make_job(plan: Plan, folder: Path) -> tuple[Job, Any]:
     """Load and split the data, once for all trials; return the test part apart, for they do without."""
     config, options = plan.config, plan.options
-    init_seed(config["seed"], config["reproducibility"])
     data = load_split(config)
     if len(data.parts[1]) == 0:
         raise InputError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,6 +18,7 @@ from optuna.distributions import (
 )
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import is_file
 from recbole_hlr.options import nearest
 from recbole_hlr.resources import shipped
 from recbole_hlr.search.numbers import LISTS, RANGES, is_number, rule_of
@@ -129,7 +129,7 @@ def find_space(name: str | Path | None, model: str) -> Space:
     """
     name = str(name or DEFAULT_SPACE)
     path, _, part = name.partition("#")
-    if Path(path).suffix or "/" in path or os.path.isfile(path):
+    if Path(path).suffix or "/" in path or is_file(path):
         if Path(path).suffix in (".yaml", ".yml"):
             return read_space(load_yaml(path), path, part)
         return read_lines(path)

@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from recbole_hlr.data.random import Stream, sequence_for
 from recbole_hlr.errors import InputError
 from recbole_hlr.search.journal import DONE, STOPPED, Trial
 from recbole_hlr.search.space import Space, is_same
@@ -84,7 +85,7 @@ class Suggestions:
         )
 
     def _seed_of(self, number: int) -> int:
-        return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+        return int(sequence_for(self.seed, Stream.SUGGESTIONS, number).generate_state(1)[0])
 
     def _draw(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Any]:
         study = optuna.create_study(direction=self._direction, sampler=sampler)
@@ -121,7 +122,7 @@ class Suggestions:
         keys = [dimension.key for dimension in self.space]
         grid = [dict(zip(keys, values, strict=True)) for values in itertools.product(*listed)]
         grid = [values for values in grid if not all(is_same(values[k], self.defaults.get(k)) for k in keys)]
-        order = np.random.default_rng(self.seed).permutation(len(grid))
+        order = np.random.default_rng(sequence_for(self.seed, Stream.GRID_ORDER, 0)).permutation(len(grid))
         return [grid[i] for i in order]
 
 

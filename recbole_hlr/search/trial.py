@@ -92,6 +92,7 @@ class Job:
 
         trainer.on_epoch_end = save_and_tell
         with run_dir.logging():
+            log.info("%s: %s", experiment.config["data_path"], experiment.dataset.account)
             if trainer.epoch_records:
                 log.info("resumed after epoch %d", trainer.epoch_records[-1]["epoch"])
             for record in trainer.epoch_records:

@@ -1,0 +1,73 @@
+"""Where a data set's files lie, and what its options come to before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from pathlib import Path
+from typing import Any
+
+from recbole_hlr.errors import InputError
+from recbole_hlr.files import is_file
+
+IN_WHEEL = "ml-100k"  # RecBole 1.2 has a copy of its own, and reads this name from there alone
+EVERY_COUNT = "[0,inf)"  # RecBole's default interval of counts, which leaves nothing out
+WHOLE_DATA = ("rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
+FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "TIME_FIELD")
+
+
+def interaction_files(folder: str | Path, name: str, parts: list[str] | None) -> list[Path]:
+    """Return the interaction files of a data set: one, or one for each of `benchmark_filename`."""
+    return [Path(folder, f"{name}.{part}inter") for part in [f"{part}." for part in parts or []] or [""]]
+
+
+def has_own_copy(data_path: str, name: str, parts: list[str] | None) -> bool:
+    """Say whether a data set is to be read from `data_path`, though RecBole has a copy of that name."""
+    if name != IN_WHEEL:
+        return False
+    files = interaction_files(Path(data_path, name), name, parts)
+    return parts is not None or any(map(is_file, files))  # RecBole's copy is in one part
+
+
+def settle(values: dict[str, Any], given: Container[str], sources: Mapping[str, str]) -> None:
+    """Set what data options come to, so that none is recorded that does nothing.
+
+    `rm_dup_inter: false` is null. With `benchmark_filename` a filter of the whole data set, which would
+    change the given parts, is none: `InputError` where it was `given`, not by a shipped file. Nor is a
+    shipped `val_interval` of columns that are not loaded.
+    """
+    refuse_equal_fields(values, sources)
+    if values["val_interval"]:  # a list is one of tokens, which are texts in a file
+        values["val_interval"] = {
+            column: [str(token) for token in wanted] if isinstance(wanted, list) else wanted
+            for column, wanted in values["val_interval"].items()
+        }
+    values["rm_dup_inter"] = values["rm_dup_inter"] or None
+    if values["benchmark_filename"] is None:
+        return
+    for key in WHOLE_DATA:
+        if key in given and values[key] not in (None, EVERY_COUNT):
+            raise InputError(
+                f"{key}={values[key]} ({sources[key]}): must be null with benchmark_filename, for it looks "
+                "at the whole data set and would change the given parts; filter before the data are split"
+            )
+        values[key] = None
+    columns = (values["load_col"] or {}).get("inter", "*")
+    if "val_interval" not in given and values["val_interval"] and columns != "*":
+        there = {key: wanted for key, wanted in values["val_interval"].items() if key in columns}
+        values["val_interval"] = there or None
+
+
+def refuse_equal_fields(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
+    """Raise `InputError` where two of the columns of user, item, label and time have one name."""
+    names: dict[str, str] = {}
+    for key in FIELDS:
+        other = names.setdefault(values[key], key)
+        if other != key:
+            raise InputError(
+                f"{key}={values[key]} ({sources[key]}): must differ from {other}, which is another column"
+            )
+    if values["NEG_PREFIX"] + values["ITEM_ID_FIELD"] in names:
+        raise InputError(
+            f"NEG_PREFIX={values['NEG_PREFIX']} ({sources['NEG_PREFIX']}): makes the item of a negative "
+            f"{values['NEG_PREFIX'] + values['ITEM_ID_FIELD']}, which must be no other column"
+        )

@@ -1,0 +1,226 @@
+"""Streams that cannot be written or cannot say it: no run is lost to its own printing."""
+
+import errno
+import io
+import json
+import logging
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from recbole_hlr import InputError, cli, load
+from recbole_hlr.cli import VERBS, main
+from recbole_hlr.console import Unfailing, progress_bar
+from recbole_hlr.search.cluster import start
+from recbole_hlr.version import __version__
+
+
+class Broken(io.RawIOBase):
+    """A device that refuses every byte."""
+
+    def __init__(self, number: int, terminal: bool = False) -> None:
+        self.number, self.terminal = number, terminal
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def write(self, data: object) -> int:
+        raise OSError(self.number, os.strerror(self.number))
+
+
+def broken(number: int, terminal: bool = False, buffered: bool = False) -> io.TextIOWrapper:
+    device = io.BufferedWriter(Broken(number, terminal))
+    return io.TextIOWrapper(device, encoding="utf-8", write_through=not buffered, line_buffering=not buffered)
+
+
+@pytest.fixture
+def words(arguments) -> list[str]:
+    """Return the command line of a run of one epoch, with progress bars where they can be seen."""
+    quick = [word for word in arguments if not word.startswith(("--epochs", "--show_progress"))]
+    return ["train", "--model=CML", *quick, "--epochs=1"]
+
+
+def finished(tmp_path: Path) -> Path:
+    """Return the folder of the one run, which is complete."""
+    (run_dir,) = (tmp_path / "runs").iterdir()
+    assert json.loads((run_dir / "result.json").read_text())["test"]
+    assert "epoch   0  loss" in (run_dir / "log.txt").read_text()
+    return run_dir
+
+
+ERRORS = [errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF]
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("number", ERRORS, ids=lambda number: errno.errorcode[number])
+def test_a_run_outlives_its_streams(tmp_path, words, monkeypatch, number, buffered):
+    monkeypatch.setattr(sys, "stdout", broken(number, buffered=buffered))
+    monkeypatch.setattr(sys, "stderr", broken(number, terminal=True, buffered=buffered))
+    assert main(words) == 0
+    finished(tmp_path)
+
+
+def test_streams_that_are_not_there(tmp_path, words, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(words) == 0
+    finished(tmp_path)
+
+
+def print_a_lot(arguments: list[str]) -> int:
+    """Stand for a verb: print, log and draw a bar."""
+    print("±" * 10_000)
+    sys.stdout.flush()
+    logging.getLogger("recbole_hlr").warning("mean ± deviation %s", os.fsdecode(b"\xff"))
+    for _ in progress_bar(range(3), mininterval=0):
+        print("±", file=sys.stderr)
+    return 1
+
+
+@pytest.mark.parametrize("number", ERRORS, ids=lambda number: errno.errorcode[number])
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_code_of_every_verb_is_that_of_its_work(monkeypatch, verb, number):
+    monkeypatch.setitem(VERBS, verb, print_a_lot)
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, broken(number, terminal=True))
+    before = sys.stdout, sys.stderr
+    assert main([verb]) == 1
+    assert main(["nonsense"]) == 2
+    assert (sys.stdout, sys.stderr) == before
+
+
+@pytest.mark.parametrize("number", ERRORS, ids=lambda number: errno.errorcode[number])
+def test_output_that_is_lost_is_told_where_somebody_may_miss_it(monkeypatch, number):
+    err = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", broken(number, buffered=True))
+    monkeypatch.setattr(sys, "stderr", err)
+    assert main(["--help"]) == 0
+    told = "" if number == errno.EPIPE else f"warning: standard output is lost ({os.strerror(number)})\n"
+    assert err.getvalue() == told
+
+
+def test_what_a_terminal_has_no_letters_for_is_escaped(tmp_path, words, monkeypatch):
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding="ascii") for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    folder = tmp_path / "Läufe"
+    words = [word for word in words if "checkpoint_dir" not in word]
+    assert main([*words, "--cohorts=2", f"--checkpoint_dir={folder}"]) == 0
+    assert main(["evaluate", "Läufe", "--topk=3"]) == 2
+    out, err = (stream.buffer.getvalue().decode() for stream in streams.values())
+    assert r" \xb1 0." in out
+    assert r"/L\xe4ufe/CML-toy" in out
+    assert r"error: L\xe4ufe: is no run directory" in err
+
+
+def test_names_that_are_not_utf_8(tmp_path, words, capsys):
+    odd = os.fsdecode(b"r\xff")
+    (tmp_path / "data").rename(tmp_path / odd)
+    words = [word for word in words if not word.startswith(("--checkpoint_dir", "--data_path"))]
+    data = f"--data_path={tmp_path / odd}"
+    runs = f"--checkpoint_dir={tmp_path / odd / 'runs'}"
+    assert main([*words, data, runs, "--user_metrics=true"]) == 0
+    run_dir = finished(tmp_path / odd)
+    assert json.loads((run_dir / "result.json").read_text())["run_dir"] == str(run_dir)
+    assert main(["evaluate", str(run_dir), "--topk=3", "--metrics=NDCG"]) == 0
+    assert main(["train", f"--resume={run_dir}", "--epochs=2"]) == 0
+    assert len(load(run_dir).recommend("u1", k=2)) == 2
+    captured = capsys.readouterr()
+    assert r"/r\udcff/runs/CML-toy" in captured.out
+    assert "Traceback" not in captured.err
+    assert "Logging error" not in captured.err
+
+
+def test_a_search_where_paths_are_no_text(monkeypatch):
+    """Ray sends its command line as UTF-8."""
+    import ray
+
+    monkeypatch.setattr(ray, "init", lambda **options: os.fsdecode(b"\xff").encode())
+    with pytest.raises(InputError, match="all paths must be UTF-8 text"):
+        start(None, None)
+
+
+def test_a_working_directory_that_has_been_deleted(tmp_path, words, capsys, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for verb in VERBS:
+        assert main([verb, *words[1:]]) == 2
+        assert capsys.readouterr().err.startswith("error: working directory: has been deleted")
+    assert main(["--version"]) == main(["--help"]) == 0
+
+
+def test_a_run_whose_streams_are_closed(tmp_path, words):
+    command = shlex.join([sys.executable, "-m", "recbole_hlr", *words])
+    done = subprocess.run(
+        f"exec {command} <&- >&- 2>&-", shell=True, capture_output=True, text=True, timeout=100
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert torch.load(finished(tmp_path) / "model.pth", weights_only=True)["epoch"] == 0
+
+
+@pytest.mark.parametrize(
+    ("streams", "told"),
+    [
+        ("| true", ""),
+        (">/dev/full", f"warning: standard output is lost ({os.strerror(errno.ENOSPC)})\n"),
+        (">&-", ""),
+        ("2>&- >/dev/full", ""),
+        ("2>/dev/full >/dev/full", ""),
+    ],
+)
+def test_a_process_whose_reader_is_gone(tmp_path, streams, told):
+    """Nothing at the interpreter's own end either, where it writes what was left in a buffer."""
+    code = "import sys, time; time.sleep(0.2); from recbole_hlr.cli import main; sys.exit(main(['--help']))"
+    command = f"{{ {shlex.quote(sys.executable)} -c {shlex.quote(code)}; echo $? >rc; }} {streams}"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert ((tmp_path / "rc").read_text(), done.stderr) == ("0\n", told)
+
+
+def test_a_file_never_gets_the_number_of_a_standard_stream():
+    code = (
+        "import os; from recbole_hlr.console import unfailing_streams\n"
+        "with unfailing_streams(): os._exit(os.open(os.devnull, os.O_RDONLY))"
+    )
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} <&- >&- 2>&-"
+    assert subprocess.run(command, shell=True, timeout=100).returncode > 2
+
+
+def test_help_and_version_load_no_library():
+    code = (
+        "import sys; from recbole_hlr.cli import main\n"
+        "codes = main(['--version']), main(['-V']), main(['train', '--help'])\n"
+        "sys.exit(repr((codes, {'torch', 'recbole', 'numpy', 'pandas', 'ray', 'yaml'} & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.stderr == "((0, 0, 0), set())\n"
+    assert done.stdout.splitlines()[:2] == [f"recbole-hlr {__version__}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("trian", "train"), ("Tune", "tune"), ("benchmarks", "benchmark")]
+)
+def test_a_misspelt_verb(capsys, word, meant):
+    assert main([word]) == 2
+    assert capsys.readouterr().err.endswith(f" (did you mean {meant}?)\n")
+
+
+def test_every_verb_is_in_the_help():
+    for verb in (*VERBS, "--version"):
+        assert f"recbole-hlr {verb}" in cli.USAGE
+
+
+def test_an_unfailing_stream_is_otherwise_the_stream():
+    plain = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    stream = Unfailing(plain)
+    assert (stream.encoding, stream.isatty(), stream.write("ab")) == ("utf-8", False, 2)
+    stream.flush()
+    assert plain.buffer.getvalue() == b"ab"
