@@ -138,10 +138,11 @@ def config_files_word(files: Sequence[str | Path]) -> str:
     It is not quoted yet: `shlex.join` makes it one word of a command.
     """
     names = [str(file) for file in files]
-    text = " ".join(names)
-    if file_names(text) != names:
-        text = dump_yaml(names, default_flow_style=True, width=2**30).strip()
-    return f"--config_files={text}"
+    word = f"--config_files={' '.join(names)}"
+    if file_names(parse_arguments([word])["config_files"]) == names:
+        return word
+    listed = dump_yaml(names, default_style='"', default_flow_style=True, width=2**30)
+    return f"--config_files={listed.strip()}"
 
 
 def take_word(arguments: Sequence[str], name: str) -> tuple[str, list[str]]:
