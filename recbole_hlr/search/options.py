@@ -51,10 +51,6 @@ class SearchOptions:
     time_budget: float | None = None  # seconds, resumed parts included
     ray_address: str | None = None  # of a running cluster, or auto
 
-    def __post_init__(self) -> None:
-        if self.time_budget is not None:
-            self.time_budget = seconds_of(self.time_budget)
-
 
 NAMES = tuple(field.name for field in fields(SearchOptions))
 CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -88,6 +84,8 @@ def make_options(given: dict[str, Any], source: str) -> SearchOptions:
     for key, (allowed, check) in CHECKS.items():
         if not check(values[key]):
             raise refuse(key, values[key], source, allowed)
+    if values["time_budget"] is not None:
+        values["time_budget"] = seconds_of(values["time_budget"], source)
     return SearchOptions(**values)
 
 
@@ -107,13 +105,13 @@ def as_content(options: SearchOptions) -> dict[str, Any]:
     return asdict(options)
 
 
-def seconds_of(text: Any) -> float:
-    """Return the seconds of a time: a number of them, or 90s, 30m, 2h, 1h30m."""
+def seconds_of(text: Any, source: str) -> float:
+    """Return the seconds of a time budget: a number of them, or 90s, 30m, 2h, 1h30m."""
     try:
         number = isinstance(text, int | float) and not isinstance(text, bool)
         seconds = float(text) if number else pd.Timedelta(str(text)).total_seconds()
     except (ValueError, OverflowError):
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise InputError(f"time_budget={text}: must be a time > 0, such as 90s, 30m or 2h")
+        raise refuse("time_budget", text, source, "a time > 0, such as 90s, 30m or 2h")
     return seconds

@@ -110,7 +110,7 @@ def open_plan(folder: Path, rest: dict[str, Any], given: dict[str, Any], source:
         config = HLRConfig(model, base["dataset"], options={k: v for k, v in base.items() if k != "model"})
         check_space(tried, config)
     except InputError as error:
-        raise InputError(f"{file}: {error}") from None
+        raise InputError(f"{file}: {str(error).replace(f' ({KEYWORDS})', '')}") from None
     refuse_missing(config.requested, base, file)
     return Plan(model, config, stored["given"], tried, options)
 
