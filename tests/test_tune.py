@@ -506,14 +506,14 @@ def start(words: list[str], folder: Path, token: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def alive(token: str) -> list[str]:
+def alive(token: str) -> dict[int, str]:
     """Command lines of the processes whose environment holds `token`."""
-    found = []
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 if token.encode() in (entry / "environ").read_bytes():
-                    found.append((entry / "cmdline").read_text().replace("\0", " "))
+                    found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
             except OSError:
                 continue
     return found
@@ -599,6 +599,28 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path, toy):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert str(run_dir / "best.yaml") in out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
+def test_a_killed_helper_of_ray_ends_the_search_with_how_to_resume(tmp_path, toy, helper="gcs_server"):
+    """`raylet` is the other one."""
+    token = "e" * 64
+    process = start(words_of(toy, tmp_path), tmp_path, token)
+    assert wait_until(lambda: ended(tmp_path / "runs") >= 1 or process.poll() is not None, 200)
+    (pid,) = [pid for pid, command in alive(token).items() if f"/{helper} " in command]
+    os.kill(pid, signal.SIGKILL)
+    out, err = process.communicate(timeout=50)  # Ray itself would give up after 60 seconds
+    (run_dir,) = (tmp_path / "runs").glob("tune-*")
+    assert process.returncode == 2, err
+    assert err.strip().splitlines()[-1] == (
+        f"error: {run_dir}: Ray broke off (its process {helper} has died); "
+        f"go on with recbole-hlr tune --resume={run_dir}"
+    )
+    assert "Traceback" not in err
+    assert out == ""
+    assert pd.read_csv(run_dir / "trials.csv")["status"].tolist()[0] == "done"
+    assert not (run_dir / ".ray").exists()
 
 
 CLUSTER = """

@@ -26,8 +26,8 @@ class Line:
 
     def is_dead(self) -> bool:
         """Say whether nobody listens there any more; a slow network is Ray's own to bear."""
-        self.socket.setblocking(False)
         try:
+            self.socket.setblocking(False)
             self.socket.recv(1)
         except BlockingIOError:
             return False
