@@ -603,8 +603,8 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path, toy):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
-def test_a_killed_helper_of_ray_ends_the_search_with_how_to_resume(tmp_path, toy, helper="gcs_server"):
-    """`raylet` is the other one."""
+def test_a_killed_helper_of_ray_ends_the_search_with_how_to_resume(tmp_path, toy):
+    helper = "gcs_server"  # raylet is the other one
     token = "e" * 64
     process = start(words_of(toy, tmp_path), tmp_path, token)
     assert wait_until(lambda: ended(tmp_path / "runs") >= 1 or process.poll() is not None, 200)
