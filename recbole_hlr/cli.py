@@ -77,7 +77,7 @@ def tune(arguments: list[str]) -> None:
 def benchmark(arguments: list[str]) -> int:
     """Run a benchmark and print its tables; return 1 where a cell failed, 130 after Ctrl-C."""
     from recbole_hlr.benchmark import benchmark
-    from recbole_hlr.benchmark.tables import markdown
+    from recbole_hlr.benchmark.tables import TERMINAL, as_text
 
     console_logging()
     try:
@@ -85,7 +85,7 @@ def benchmark(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on", file=sys.stderr)
         return 130
-    print(markdown(done.report))
+    print(as_text(done.report, TERMINAL))
     print(f"tables and page: {done.out}/results.md .tex .csv .json .html")
     return 1 if done.failures else 0
 

@@ -81,7 +81,8 @@ class RunDir:
 
     def write_users(self, table: pd.DataFrame) -> None:
         """Write one row per test user; before `result.json`, which says that all is there."""
-        content = table.to_parquet(index=False)  # given a file, pandas takes its name, which may be no text
+        # Given a file, pandas takes its name, which may be no text.
+        content = table.to_parquet(index=False, write_page_checksum=True)
         write_whole(self.users, lambda file: file.write(content))
 
     def write_result(self, result: dict[str, Any]) -> None:

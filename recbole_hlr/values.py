@@ -38,9 +38,23 @@ UNCONSTRUCTED = (
     "tag:yaml.org,2002:value",
 )  # the keys << and =, no values of their own
 
+# What PyYAML raises for a text that is no YAML: the latter for a tag that does not fit its value, for a
+# number that is too large, and for brackets within brackets within brackets.
+NO_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError, RecursionError)
+
 
 class ConfigLoader(yaml.SafeLoader):
-    """Safe YAML in which, as in RecBole, 1e-3 is a number, and in which no key stands twice."""
+    """Safe YAML: as in RecBole 1e-3 is a number; no key stands twice, and nothing contains itself."""
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        """Refuse an alias of a node that is not whole yet, which would contain itself."""
+        alias = self.peek_event() if self.check_event(yaml.AliasEvent) else None
+        node = super().compose_node(parent, index)
+        if alias and node is not None and node.end_mark is None:
+            raise yaml.composer.ComposerError(
+                None, None, f"the value of &{alias.anchor} contains itself", alias.start_mark
+            )
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Refuse a mapping with a key given twice; what `<<` brings may be overridden."""
@@ -56,6 +70,13 @@ class ConfigLoader(yaml.SafeLoader):
 class ConfigDumper(yaml.SafeDumper):
     """YAML that `ConfigLoader` reads back: a text that looks like its numbers stands in quotes."""
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """Escape the line ends of Unicode, which would be read back as a space."""
+        style = '"' if re.search("[\x85\u2028\u2029]", data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+ConfigDumper.add_representer(str, ConfigDumper.represent_str)
 
 for kind in (ConfigLoader, ConfigDumper):
     kind.add_implicit_resolver(
@@ -78,7 +99,7 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: there is no such configuration file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a UTF-8 text file: {error}") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+    except NO_YAML as error:
         where = " ".join(str(error).split())
         raise InputError(f"{path}: is not valid YAML: {where}") from None
     if values is None:
@@ -97,13 +118,18 @@ def parse_scalar(text: str) -> Any:
         return None
     try:
         return yaml.load(text, Loader=ConfigLoader)
-    except (yaml.YAMLError, ValueError):
+    except NO_YAML:
         return text
 
 
 def is_text(key: str) -> bool:
     """Say whether an option is always text, such as a path or a name, whatever YAML would make of it."""
     return key in TEXT_KEYS or key.endswith(("_FIELD", "_PREFIX", "_SUFFIX", "_path", "_dir", "_separator"))
+
+
+def is_path(key: str) -> bool:
+    """Say whether an option names a file or a folder, in which a leading ~ is the home directory."""
+    return key.endswith(("_path", "_dir")) or key in ("resume", "pretrained_embeddings")
 
 
 def plain(value: Any) -> Any:
@@ -183,7 +209,7 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
         if is_text(key) and not text:
             raise InputError(f"--{key} ({COMMAND_LINE}): must not be empty")
         value = parse_scalar(text) if not is_text(key) or text in ("None", "null") else text
-        if key.endswith(("_path", "_dir")) or key in ("resume", "pretrained_embeddings"):
+        if is_path(key):
             value = value and os.path.expanduser(value)
         if key in options and options[key] != value:
             raise InputError(f"--{key} ({COMMAND_LINE}): is given twice, as {options[key]} and {value}")

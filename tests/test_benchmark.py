@@ -1,5 +1,6 @@
 """The benchmark verb: cells, what is skipped, resumed, refused; failures; kills; the tables' figures."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -13,12 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from recbole_hlr import InputError
 from recbole_hlr.benchmark import run as module
+from recbole_hlr.benchmark import worker
 from recbole_hlr.benchmark.cells import Cell, stored_cells
-from recbole_hlr.benchmark.plan import as_word, begin, plan
-from recbole_hlr.benchmark.pool import run_in_processes, run_on_ray
+from recbole_hlr.benchmark.plan import as_word, begin, command_of, plan
+from recbole_hlr.benchmark.pool import died, run_in_processes, run_on_ray
 from recbole_hlr.benchmark.progress import Progress
 from recbole_hlr.benchmark.request import Request
 from recbole_hlr.benchmark.run import benchmark
@@ -26,7 +31,7 @@ from recbole_hlr.benchmark.settings import Settings
 from recbole_hlr.benchmark.worker import run_cell
 from recbole_hlr.cli import main
 from recbole_hlr.rundir import RunDir
-from recbole_hlr.values import load_yaml, parse_scalar
+from recbole_hlr.values import file_names, load_yaml, parse_arguments, parse_scalar
 from tests.conftest import write_atomic
 
 FILES = {"results.md", "results.tex", "results.csv", "results.json", "results.html", "significance.csv"}
@@ -209,11 +214,83 @@ def test_the_command_of_a_cell_repeats_it(done, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "value",
-    [1e-05, None, True, [1, "a b"], {"RS": [8, 1, 1]}, "true", "1e-3", "1e3", "[10,inf)", "x y", 3, "é"],
+    [
+        1e-05,
+        None,
+        True,
+        [1, "a b"],
+        {"RS": [8, 1, 1]},
+        "true",
+        "1e-3",
+        "1e3",
+        "[10,inf)",
+        "x y",
+        3,
+        "é",
+        "None",
+    ],
 )
 def test_values_on_a_command_line_are_read_back(value):
     assert parse_scalar(as_word("some_key", value)) == value
     assert as_word("data_path", "10") == "10"
+
+
+@pytest.mark.parametrize(
+    "text", ["&a [*a]", "[" * 3000, "!!bool x", "!!timestamp x", "!!float", "{a: 1, a: 2}"]
+)
+def test_a_text_that_yaml_cannot_read_stays_text(text):
+    assert parse_scalar(text) == text
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8) | st.sampled_from(
+    ["None", "null", "~", "a b", " ", "", "1e3", "-1", "--x=y", "[a", "{", "'", '"', "#", "*a", "x: y", "a\nb", "y...", "=", "<<"]
+)  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = st.lists(TEXTS.filter(bool), min_size=1, max_size=3)
+
+
+@examples(max_examples=60, deadline=None)
+@given(
+    options=st.dictionaries(st.sampled_from(["margin", "load_col", "lr_scheduler", "x"]), VALUES),
+    folder=TEXTS.filter(bool),
+    switch=st.booleans(),
+    files=NAMES,
+)
+def test_the_command_of_a_cell_has_its_options_whatever_they_are(options, folder, switch, files):
+    given = {**options, "data_path": folder, "compile": switch}
+    program, verb, *words = shlex.split(command_of("CML", "a b", 7, files, given))
+    assert (program, verb) == ("recbole-hlr", "train")
+    read = parse_arguments(words)
+    assert file_names(read.pop("config_files")) == files
+    assert os.path.normpath(read.pop("data_path")) == os.path.normpath(folder)
+    assert read == {
+        "model": "CML",
+        "dataset": "a b",
+        "seed": 7,
+        "compile": "on" if switch else "off",
+        **options,
+    }
+
+
+def test_a_command_runs_as_it_is_printed(tmp_path, quick, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "my 'data' $HOME"
+    write_atomic(folder, "toy")
+    (folder / "a b.yaml").write_text("epochs: 1\ntrain_batch_size: 16\n")
+    (folder / "o.yaml").write_text(
+        "models: {CML: {embedding_size: 6, compile: off, lr_scheduler: {name: step, step_size: 1}}}"
+    )
+    words = ["--models=CML", "--datasets=toy", "--seeds=1", f"--data_path={folder}"]
+    files = [f"--config_files={[str(folder / 'a b.yaml')]}", f"--options={folder / 'o.yaml'}"]
+    assert main(["benchmark", *words, *files]) == 0
+    (cell,) = json.loads((tmp_path / "bench/results.json").read_text())["cells"]
+    assert main(shlex.split(cell["command"])[1:]) == 0
+    (result,) = tmp_path.glob("saved/*/result.json")
+    assert json.loads(result.read_text())["test"] == cell["test"]
 
 
 def test_all_models_of_a_seed_share_the_split_and_seeds_do_not(done):
@@ -311,6 +388,13 @@ def test_seeds_are_a_number_or_a_list():
     assert Request.of(["--seeds", "3"]).seeds == [1, 2, 3]
     assert Request.of(["--seeds=7,5,7"]).seeds == [7, 5]
     assert Request.of([], {"seeds": [4]}).seeds == [4]
+    assert Request.of(["--seeds=0,4294967295,0,00"]).seeds == [0, 4294967295]
+    for value in (10**20, -3, 0, 2.5, True, None, [], [-1], [2**32], [True], list(range(1001))):
+        with pytest.raises(InputError, match="seeds="):
+            Request.of([], {"seeds": value})
+    for key, value in (("out", 3), ("options", ["a.yaml"]), ("ray_address", {}), ("baseline", [])):
+        with pytest.raises(InputError, match=f"{key}=.*must be a text"):
+            Request.of([], {key: value})
 
 
 def test_models_are_named_as_the_paper_does_and_once():
@@ -328,6 +412,15 @@ def test_models_are_named_as_the_paper_does_and_once():
         (["--seeds=a"], "seeds=a"),
         (["--seeds=true"], "seeds=true"),
         (["--seeds=1:30"], "seeds=1:30"),
+        (["--seeds=4294967296"], "seeds=4294967296 .*a number of seeds from 1 to 1000, or .* with commas"),
+        (["--seeds=1001"], "seeds=1001"),
+        (["--seeds=-1"], "seeds=-1"),
+        (["--seeds=1,-1"], "seeds=1,-1"),
+        ([f"--seeds={10**20}"], "seeds=1000"),
+        (["--seeds=1" + "0" * 5000], r"seeds=10+\.\.\. "),
+        (["--seeds=4294967296,1"], "seeds=4294967296,1"),
+        (["--seeds=2.5"], "seeds=2.5"),
+        ([f"--out={'x' * 300}"], r"cannot be read \(File name too long\)"),
         (["--jobs=0"], "jobs=0"),
         (["--jobs=two"], "jobs=two"),
         (["--seed=3"], "seed .*--seeds"),
@@ -343,7 +436,7 @@ def test_models_are_named_as_the_paper_does_and_once():
 )
 def test_wrong_requests_end_in_one_sentence(words, named, tmp_path):
     with pytest.raises(InputError, match=named):
-        benchmark([*words, f"--out={tmp_path / 'bench'}"])
+        benchmark([f"--out={tmp_path / 'bench'}", *words] if "--out" not in str(words) else words)
     assert not list((tmp_path / "bench").glob("*/*"))
 
 
@@ -358,8 +451,95 @@ def test_two_benchmarks_in_one_folder_are_refused(words, tmp_path, monkeypatch):
         benchmark([*words, "--models=CML", f"--out={tmp_path}"])
 
     monkeypatch.setattr(module, "run_in_processes", second)
-    with pytest.raises(InputError, match="another benchmark is at work there"):
+    with pytest.raises(InputError, match=rf"process {os.getpid()}\b.* is at work on this benchmark"):
         benchmark([*words, "--models=CML", f"--out={tmp_path}"])
+
+
+def test_what_is_damaged_is_run_again_from_its_checkpoint(words, quick, tmp_path, monkeypatch, caplog):
+    rows = [*words, "--models=EASE,CML", "--seeds=1", f"--out={tmp_path}"]
+    benchmark(rows)
+    tables = [(tmp_path / name).read_text() for name in ("results.csv", "significance.csv")]
+    command = Cell("toy", "CML", 1, tmp_path).record()["command"]
+    (run_dir,) = (tmp_path / "toy/CML/1").glob("CML-*")
+    for file, content in (
+        (run_dir / "result.json", '{"test": {}}'),
+        (run_dir / "users.parquet", "PAR1"),
+        (run_dir / "metrics.jsonl", "nonsense\n"),
+        (run_dir.parent / "cell.json", "[]"),
+    ):
+        file.write_text(content)
+        (damaged,) = benchmark([f"--out={tmp_path}", "--report"]).report.cells.query("model == 'CML'").reason
+        assert str(file) in damaged
+        assert benchmark(rows).failures == {}
+        assert (file.name == "cell.json") or str(file) in caplog.text
+        assert [(tmp_path / name).read_text() for name in ("results.csv", "significance.csv")] == tables
+        assert Cell("toy", "CML", 1, tmp_path).record()["command"] == command
+    assert "resumed after epoch 2" in (run_dir / "log.txt").read_text()
+
+
+def test_a_cell_that_cannot_be_resumed_says_what_to_delete_and_the_others_go_on(words, quick, tmp_path):
+    benchmark([*words, "--models=CML,EASE", "--seeds=1", f"--out={tmp_path}"])
+    (run_dir,) = (tmp_path / "toy/CML/1").glob("CML-*")
+    (run_dir / "config.yaml").write_text("model: &a [*a]")
+    again = benchmark([*words, "--models=CML,EASE,Pop", "--seeds=1", f"--out={tmp_path}"])
+    (reason,) = again.failures.values()
+    assert reason.startswith(f"{run_dir / 'config.yaml'}: is not valid YAML")
+    assert reason.endswith(f"; delete {run_dir.parent} to run it anew")
+    assert set(again.report.accuracy["model"]) == {"EASE", "Pop"}
+
+
+def test_a_full_disk_ends_in_a_sentence_and_what_is_finished_stays(
+    words, quick, tmp_path, monkeypatch, capsys
+):
+    rows = ["benchmark", *words, "--models=EASE,Broken,Pop", "--seeds=1", f"--out={tmp_path}"]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def until_one_is_done(tasks, jobs, started, ended):
+        for task in tasks:
+            if task.cell.model == "Broken":  # why it failed cannot be written
+                monkeypatch.setattr(os, "fsync", full)
+            ended(task, run_cell(task))
+
+    monkeypatch.setattr(module, "run_in_processes", until_one_is_done)
+    assert main(rows) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "No space left on device" in line
+    monkeypatch.undo()
+    assert benchmark([f"--out={tmp_path}", "--report"]).report.accuracy["model"].unique() == ["EASE"]
+    monkeypatch.setattr(os, "fsync", full)
+    assert main(["benchmark", f"--out={tmp_path}", "--report"]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_output_that_cannot_be_written_costs_no_result(words, tmp_path, monkeypatch):
+    (task,) = plan(Request.of([*words, "--models=EASE", "--seeds=1", f"--out={tmp_path}"]))
+    begin(task)
+    (task.cell.folder / "output.txt").symlink_to("/dev/full")
+    monkeypatch.setattr(worker, "guarded", lambda task: print("x") or worker.Outcome("came to this"))
+    assert run_cell(task).reason == "came to this"
+    (task.cell.folder / "output.txt").unlink()
+    (task.cell.folder / "output.txt").mkdir()
+    assert "output.txt: Is a directory; must be" in run_cell(task).reason
+
+
+def test_a_program_without_a_guard_runs_its_cells_and_not_itself(words, tmp_path):
+    """The processes of cells import none of the program that started them."""
+    program = tmp_path / "program.py"
+    words = [*words, "--models=EASE", "--seeds=1", "--out=bench"]
+    program.write_text(
+        f"print('here')\nfrom recbole_hlr.benchmark import benchmark\nprint(benchmark({words}).failures)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, program], cwd=tmp_path, capture_output=True, text=True, timeout=200
+    )
+    assert (done.returncode, done.stdout) == (0, "here\n{}\n"), done.stderr
+
+
+def test_only_a_process_that_was_killed_may_have_been_short_of_memory():
+    assert died(-9).endswith("(exit code -9); it may have been short of memory")
+    assert died(1) == "its process died (exit code 1)"
 
 
 def test_when_every_cell_fails_the_reason_is_said(words, quick, tmp_path):
@@ -400,6 +580,22 @@ def test_later_sections_win_and_files_are_found_beside_the_options_file(tmp_path
         ("cells: {CML: {}}", "must be DATASET/MODEL"),
         ("all: 3", "must be options or the name of a YAML file"),
         ("all: missing.yaml", "missing.yaml: there is no such"),
+        ("all: 0", r"all \(.*o.yaml\): must be options or the name of a YAML file"),
+        ("all: [[]]", "all .*must be options or the name"),
+        ("all: {1: 2}", "all .*must be options or the name"),
+        ("datasets: {a: {null: 2}}", "datasets: a .*must be options or the name"),
+        ("datasets: false", "datasets .*must be a mapping"),
+        ("cells: ''", "cells .*must be a mapping"),
+        ("cells: [a/CML]", "cells .*must be a mapping"),
+        ("models: {CML: {model: [CML]}}", r"model=\['CML'\]: must be the name of a model"),
+        ("models: {CML: {model: null}}", "model=None: must be the name of a model"),
+        ("1: {}", "key 1 must be a text"),
+        ("- all", "must hold `key: value` lines, not a list"),
+        ("all: &a {margin: *a}", "is not valid YAML: the value of &a contains itself"),
+        ("all: &a [*a]", "contains itself"),
+        ("all: &a {b: [{c: *a}]}", "contains itself"),
+        ("all: {epochs: !!bool x}", "is not valid YAML"),
+        ("all: " + "[" * 3000, "is not valid YAML"),
     ],
 )
 def test_wrong_options_files_end_in_one_sentence(tmp_path, text, named):

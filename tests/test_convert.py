@@ -21,6 +21,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recbole_hlr.cli import main
 from recbole_hlr.config import HLRConfig
@@ -414,6 +416,54 @@ def test_blocks_change_nothing(tmp_path, monkeypatch):
     assert whole.repeated == 497 - len({row for row in rows if re.fullmatch(r"\d+,\d+", row)})
 
 
+OF_TABLE = {"kind": "table", "columns": {**COLUMNS, "rating": "r"}}
+LAYOUTS = {  # arguments of `convert`, file, header, a row with an item's id as %, delimiter
+    **{f"table {d!r}": (OF_TABLE, "my.csv", f"uid{d}sku{d}r", f"1{d}%{d}5", d) for d in ",;|\t"},
+    "ratings.csv": ({"kind": "movielens"}, "ratings.csv", ML_CSV[0], "1,%,5,7", ","),
+    "ratings.dat": ({"kind": "movielens"}, "ratings.dat", "", "1::%::5::7", "::"),
+    "u.data": ({"kind": "movielens"}, "u.data", "", "1\t%\t5\t7", "\t"),
+    "echonest": ({"kind": "echonest"}, "train_triplets.txt", "", "1\t%\t5", "\t"),
+    "amazon": ({"kind": "amazon"}, "ratings_Books.csv", "", "1,%,5,7", ","),
+    "json": ({"kind": "yelp"}, "review.json", "", json.dumps({**REVIEW, "business_id": "%"}), ""),
+}  # fmt: skip
+ENDS = st.sampled_from(["\n", "\r", "\r\n"])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_every_line_end_with_every_empty_row_in_every_place(layout, tmp_path_factory, data):
+    """A line of blanks is none; one of delimiters alone is malformed, unless it stands before the header."""
+    arguments, name, header, row, delimiter = LAYOUTS[layout]
+    hollow = delimiter * (len(row.split(delimiter)) - 1) if delimiter else " "
+    empty = ["", "  ", hollow, " \t" if delimiter != "\t" else " "]
+    gaps = data.draw(st.lists(st.lists(st.sampled_from(empty), max_size=3), min_size=5, max_size=5))
+    rows = [row.replace("%", item) for item in "246"]
+    lines = list(gaps[0])
+    for text, gap in zip([header, *rows], gaps[1:], strict=True):
+        lines += [text, *gap]
+    same = data.draw(st.none() | ENDS)
+    text = "".join(line + (same or data.draw(ENDS)) for line in lines)
+    text = text.rstrip("\r\n") if data.draw(st.booleans()) else text
+    folder = tmp_path_factory.mktemp("set")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "PIECE", data.draw(st.sampled_from([1, 2, 7, 2**20])))
+        patch.setattr(source, "BLOCK", data.draw(st.sampled_from([250, 2**24])))
+        report = convert(source=csv_file(folder, text, name), out=folder / "out", name="set", **arguments)
+    assert [line[1] for line in lines_of(folder / "out", "set")[1:]] == ["2", "4", "6"]
+    after = gaps[1:] if header else gaps
+    assert report.malformed == sum(gap.count(hollow) for gap in after if delimiter)
+
+
+def test_a_catalogue_with_line_ends_of_old_and_empty_rows(movielens, tmp_path):
+    name, folder = movielens
+    movies, lines, encoding = SETS[name][2:]
+    ended = "\r".join(["", "  ", *lines[:1], "", *lines[1:], " ", ""])
+    (folder / movies).write_text(ended, encoding=encoding, newline="")
+    assert convert("movielens", folder, tmp_path / "out").malformed == 0
+    check_movielens(tmp_path / "out", name)
+
+
 # --- what is left out ---------------------------------------------------------------------------------------
 
 
@@ -730,6 +780,9 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(InputError, match="out/shop: cannot be written"):
         shop(tmp_path, "uid,sku\n1,2\n")
+    (tmp_path / "out").unlink()
+    with pytest.raises(InputError, match=r"xxx: cannot be written \(File name too long\)"):
+        shop(tmp_path, "uid,sku\n1,2\n", name="x" * 300)
 
 
 @pytest.mark.slow

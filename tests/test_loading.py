@@ -471,6 +471,7 @@ def greedy(folder: Path) -> Path:
     ("model", "more"),
     [
         ("EASE", {}),
+        ("EASE", {"eval_args": {"mode": "uni3"}}),  # as many as there are, here none
         ("MF-ALS", {}),
         ("MultiVAE", {"latent_dimension": 2, "mlp_hidden_size": [4]}),
         ("Pop", {"train_neg_sample_args": None}),
@@ -488,7 +489,6 @@ def test_a_user_with_every_item_where_none_is_drawn_for_them(tmp_path, model, mo
         ("BPR", {}),
         ("CML", {}),
         ("CML", {"train_neg_sample_args": {"distribution": "popularity"}}),
-        ("EASE", {"eval_args": {"mode": "uni3"}}),
     ],
 )
 def test_a_user_with_every_item_for_whom_some_would_be_drawn(tmp_path, model, more):

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recbole_hlr import InputError
 from recbole_hlr.benchmark import benchmark
+from recbole_hlr.benchmark.cells import Cell, stored_cells
+from recbole_hlr.benchmark.finished import EPOCH, RESULT, VALIDATED
 from recbole_hlr.benchmark.page import section
-from recbole_hlr.benchmark.results import make_report
+from recbole_hlr.benchmark.results import make_report, read_cells
+from recbole_hlr.benchmark.tables import as_json, as_text
+from recbole_hlr.cli import main
 from tests.cells import make_benchmark, make_cell
 
 HOSTILE = "<img src=x onerror=alert(1)>&amp;"
@@ -144,6 +150,172 @@ def test_one_model_with_one_seed_is_neither_marked_nor_compared(tmp_path):
     text = (tmp_path / "results.md").read_text()
     assert "Against" not in text
     assert "nan" not in text.lower()
+
+
+def test_groups_are_the_same_users_for_all_models(tmp_path):
+    """Whatever seeds a model lacks, and whoever is tested with a seed."""
+    for seed in (1, 2, 3):
+        for model in ("CML", "EASE", "Pop"):
+            if (model, seed) not in {("EASE", 1), ("Pop", 2), ("Pop", 3)}:
+                cell = make_cell(tmp_path, "shop", model, seed)
+                file = cell.folder / "a-run" / "users.parquet"
+                users = pd.read_parquet(file)
+                kept = users.drop(index=[seed, 10 + seed]).copy()
+                kept["history"] = kept["history"] * seed**2 + kept.index  # another order with each seed
+                kept.attrs = users.attrs
+                kept.to_parquet(file, index=False)
+    report = make_report(tmp_path, ["CML"], [], None)
+    tables = {
+        (cell.model, cell.seed): pd.read_parquet(cell.folder / "a-run" / "users.parquet").set_index("user")
+        for cell in stored_cells(tmp_path)
+    }
+    lengths = pd.concat([tables["CML", seed]["history"] for seed in (1, 2, 3)], axis=1).mean(axis=1)
+    lengths = lengths.loc[tables["Pop", 1].index]  # whom every model has ranked
+    part = pd.qcut(lengths, 4, labels=False)
+    groups = report.groups
+    for model, seeds in (("CML", (1, 2, 3)), ("EASE", (2, 3)), ("Pop", (1,))):
+        values = pd.concat([tables[model, seed]["ndcg@5"] for seed in seeds], axis=1).mean(axis=1)
+        of_model = groups[groups["model"] == model]
+        assert of_model["value"].tolist() == pytest.approx(values.groupby(part).mean().tolist())
+        assert of_model["users"].tolist() == part.value_counts(sort=False).sort_index().tolist()
+        assert of_model["group"].tolist() == groups["group"].unique().tolist()
+
+
+def test_a_terminal_shows_plain_tables_and_the_file_has_markdown(tmp_path, capsys):
+    make_benchmark(tmp_path)
+    Cell("shop", "a_b", 1, tmp_path).write(failure="no <memory>")
+    assert main(["benchmark", f"--out={tmp_path}", "--report"]) == 0
+    shown, text = capsys.readouterr().out, (tmp_path / "results.md").read_text()
+    for mark in ("**", "<u>", "|", "#", "\\"):
+        assert mark in text
+        assert mark not in shown
+    rows = accuracy(json.loads((tmp_path / "results.json").read_text()))
+    for model, mark in (("EASE", "*"), ("CML", "+"), ("Pop", "")):
+        mean, std, low, high = (f"{rows[model][key]:.4f}" for key in ("mean", "std", "low", "high"))
+        assert f"{mean}{mark} ± {std} [{low}, {high}]" in shown
+    assert "shop\n====" in shown
+    assert "no <memory>" in shown
+
+
+# --- damage --------------------------------------------------------------------------------------------
+
+FILES = [
+    "cell.json",
+    *(f"a-run/{name}" for name in ("result.json", "metrics.jsonl", "config.yaml", "users.parquet")),
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.sampled_from([*RESULT, *EPOCH, *VALIDATED, "failure", "model", "dataset"]), inner),
+    max_leaves=5,
+)  # fmt: skip
+
+
+def damage(file: Path, data) -> None:
+    """Empty, cut, overwrite, replace or take away a file, or change one of its values."""
+    content = file.read_bytes()
+    how = data.draw(st.sampled_from(["empty", "cut", "bytes", "other", "value", "gone", "folder", "loop"]))
+    if how in ("cut", "bytes"):
+        at = data.draw(st.integers(0, len(content) - 1))
+        rest = data.draw(st.binary(min_size=1, max_size=8)) + content[at + 8 :] if how == "bytes" else b""
+        file.write_bytes(content[:at] + rest)
+    elif how == "other" or (how == "value" and file.suffix != ".json"):
+        file.write_text(json.dumps(data.draw(JSON)))
+    elif how == "value":
+        value = json.loads(content)
+        key = data.draw(st.sampled_from(sorted(value)))
+        file.write_text(json.dumps({**value, key: data.draw(JSON)}))
+    else:
+        file.unlink()
+        if how == "empty":
+            file.touch()
+        elif how == "folder":
+            file.mkdir()
+        elif how == "loop":
+            file.symlink_to(file.name)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_a_report_names_a_damaged_cell_and_goes_on_with_the_rest(tmp_path_factory, data):
+    out = tmp_path_factory.mktemp("bench")
+    for model in ("CML", "Pop"):
+        cell = make_cell(out, "shop", model, 1)
+    name = data.draw(st.sampled_from(FILES))
+    damage(cell.folder / name, data)
+    rows, done = read_cells(out)
+    assert [row["model"] for row in rows] == ["CML", "Pop"]
+    assert rows[0]["status"] == "finished"
+    assert rows[1]["status"] in ("finished", "unfinished", "failed", "damaged")
+    assert [one.cell.model for one in done] == [row["model"] for row in rows if row["status"] == "finished"]
+    if rows[1]["status"] == "damaged":
+        assert str(cell.folder) in rows[1]["reason"]
+    else:
+        report = make_report(out, ["Pop", "CML"], [], None)
+        assert json.loads(as_json(report))["cells"]
+        assert ("Cells without a result" in as_text(report)) == (rows[1]["status"] != "finished")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("cell.json", "", "cell.json: is not the JSON"),
+        ("cell.json", "[]", "cell.json: must hold the cell's command"),
+        ("cell.json", '{"command": 3}', "cell.json: must hold the cell's command"),
+        ("a-run/result.json", "{}", "result.json: protocol is missing"),
+        ("a-run/result.json", "[" * 99_999, "result.json: is not the JSON"),
+        ("a-run/metrics.jsonl", '{"epoch": 0}\n', "metrics.jsonl: train_seconds is missing"),
+        ("a-run/config.yaml", "- model", "config.yaml: must hold `key: value` lines"),
+        ("a-run/config.yaml", "model: &a [*a]", "config.yaml: is not valid YAML: the value of &a contains itself"),
+        ("a-run/users.parquet", "PAR1", "users.parquet: cannot be read as parquet"),
+    ],
+)  # fmt: skip
+def test_damage_stands_in_the_tables_with_its_file(tmp_path, name, content, named):
+    make_benchmark(tmp_path)
+    (tmp_path / "shop" / "CML" / "1" / name).write_text(content)
+    report = report_of(tmp_path)
+    assert {m: row["seeds"] for m, row in accuracy(report).items()} == {"CML": 2, "EASE": 3, "Pop": 2}
+    (row,) = (row for row in report["cells"] if row["status"] != "finished")
+    assert (row["status"], row["model"], row["seed"]) == ("damaged", "CML", 1)
+    assert named in row["reason"]
+    for file in ("results.md", "results.html"):
+        assert "damaged" in (tmp_path / file).read_text()
+
+
+def test_a_cell_that_cannot_be_entered_is_named(tmp_path):
+    make_benchmark(tmp_path)
+    (tmp_path / "shop" / "BPR").mkdir()
+    (tmp_path / "shop" / "BPR" / "1").symlink_to("1")
+    (tmp_path / "shop" / "BPR" / "2").write_text("")
+    cells = {cell["seed"]: cell for cell in report_of(tmp_path)["cells"] if cell["model"] == "BPR"}
+    assert {cell["status"] for cell in cells.values()} == {"damaged"}
+    assert "cannot be read (Too many levels of symbolic links)" in cells[1]["reason"]
+    assert "cannot be read (Not a directory)" in cells[2]["reason"]
+
+
+def test_values_of_users_that_are_damaged_are_not_averaged(tmp_path):
+    """Each page of the table has a checksum, so that other figures are no figures."""
+    make_benchmark(tmp_path)
+    run_dir = Cell("shop", "CML", 1, tmp_path).run_dir()
+    users = pd.read_parquet(run_dir.users)
+    run_dir.write_users(users)
+    content = bytearray(run_dir.users.read_bytes())
+    at = content.index(users["recall@5"].to_numpy()[7].tobytes())
+    content[at + 5] ^= 1
+    run_dir.users.write_bytes(content)
+    (row,) = (row for row in report_of(tmp_path)["cells"] if row["status"] != "finished")
+    assert "users.parquet: cannot be read as parquet" in row["reason"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["models: 3", "models: [3]", "baseline: []", "colour: red", "models: &a [*a]", "- models", "\0"],
+)
+def test_a_damaged_plan_is_refused_with_what_to_do(tmp_path, content):
+    make_benchmark(tmp_path)
+    (tmp_path / "benchmark.yaml").write_text(content)
+    with pytest.raises(InputError, match=r"benchmark\.yaml: .*delete it"):
+        report_of(tmp_path)
 
 
 # --- the page ------------------------------------------------------------------------------------------

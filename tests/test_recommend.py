@@ -162,7 +162,7 @@ def test_scores_that_are_not_finite_are_no_ranking(run_dir, monkeypatch, bad, us
 
     monkeypatch.setattr(fitted.model, "full_sort_predict", broken)
     assert len(fitted.recommend([2, 3])) == 20
-    with pytest.raises(InputError, match=r"^model=HLR: gives scores that are not finite"):
+    with pytest.raises(InputError, match=r"^model=HLR: .* of its scores are not finite"):
         fitted.recommend(NUMBERS, exclude_seen=False)
 
 

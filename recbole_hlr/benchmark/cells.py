@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,13 @@ from typing import Any
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import write_text
 from recbole_hlr.rundir import RunDir
+from recbole_hlr.values import load_yaml
+
+TEXTS = ("command", "failure", "trace")  # what `cell.json` says of a cell
+
+
+class Damaged(InputError):
+    """A file of a cell that cannot be read, or does not hold what was written: the file, and why."""
 
 
 @dataclass(frozen=True)
@@ -30,24 +38,66 @@ class Cell:
         return f"{self.dataset}, {self.model}, seed {self.seed}"
 
     def run_dir(self) -> RunDir | None:
-        """Return the cell's run, finished or not; `InputError` where there are several."""
+        """Return the cell's run, finished or not.
+
+        Raises `InputError` where there are several, `Damaged` where its `config.yaml` cannot be read.
+        """
         found = RunDir.inside(self.folder)
         if len(found) > 1:
             raise InputError(f"{self.folder}: holds {len(found)} runs; must hold one, delete the others")
-        return RunDir.open(found[0].path) if found else None
+        if not found:
+            return None
+        try:
+            run_dir = RunDir.open(found[0].path)
+            if not isinstance(load_yaml(run_dir.config).get("protocol"), str):
+                raise InputError(f"{run_dir.config}: has no protocol, as a run's has")
+        except InputError as error:
+            raise Damaged(str(error)) from None
+        return run_dir
 
     def record(self) -> dict[str, Any]:
-        """Return what `write` wrote."""
+        """Return what `write` wrote, {} where it did not yet; raises `Damaged`."""
+        file = self.folder / "cell.json"
+        record = parse_json(file, read_text(file, missing="{}"))
+        if not isinstance(record, dict) or not all(isinstance(record.get(key), str | None) for key in TEXTS):
+            raise Damaged(f"{file}: must hold the cell's command, and why it failed if it did")
+        return record
+
+    def has_record(self) -> bool:
+        """Say whether `cell.json` is there and whole."""
         try:
-            return json.loads((self.folder / "cell.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+            return bool(self.record())
+        except Damaged:
+            return False
 
     def write(self, **record: Any) -> None:
         """Write what is known of the cell beside its run: its command, why it failed."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{self.folder}: {error.strerror}; must be a folder that can be written"
+            ) from None
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         write_text(self.folder / "cell.json", text)
+
+
+def read_text(file: Path, missing: str | None = None) -> str:
+    """Return a file's text, `missing`, if given, where there is no such file; raises `Damaged`."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, FileNotFoundError) and missing is not None:
+            return missing
+        raise Damaged(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+
+
+def parse_json(file: Path, text: str) -> Any:
+    """Return the value of a text of `file`; raises `Damaged`."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{file}: is not the JSON that was written ({error})") from None
 
 
 def is_finished(run_dir: RunDir | None) -> bool:
@@ -58,7 +108,7 @@ def is_finished(run_dir: RunDir | None) -> bool:
 def stored_cells(out: Path) -> list[Cell]:
     """Return all cells below a benchmark's folder."""
     return [
-        Cell(file.parents[2].name, file.parents[1].name, int(file.parent.name), out)
-        for file in sorted(out.glob("*/*/*/cell.json"))
-        if file.parent.name.isdigit()
+        Cell(folder.parents[1].name, folder.parent.name, int(folder.name), out)
+        for folder in sorted(out.glob("[!.]*/[!.]*/*"))
+        if re.fullmatch("[0-9]{1,10}", folder.name)
     ]

@@ -60,11 +60,11 @@ def by_model(accuracy: pd.DataFrame, main: str, colour: dict[str, str]) -> go.Fi
 def against(accuracy: pd.DataFrame, cost: pd.DataFrame, main: str, colour: dict[str, str]) -> go.Figure:
     """Return accuracy against the times of training and evaluation, and the popularity of what is shown."""
     table = accuracy.pivot(index="model", columns="metric", values="mean").join(cost.set_index("model"))
-    popular = next(name for name in table if name.startswith("averagepopularity"))
+    popular = [name for name in table if name.startswith("averagepopularity")][:1]
     axes = {
         "train_seconds": "seconds of training",
         "evaluate_seconds": "seconds to rank the test part",
-        popular: f"{popular}: interactions of a recommended item",
+        **{name: f"{name}: interactions of a recommended item" for name in popular},
     }
     figure = make_subplots(rows=1, cols=len(axes), shared_yaxes=True, horizontal_spacing=0.04)
     for column, (key, title) in enumerate(axes.items(), start=1):
@@ -73,7 +73,7 @@ def against(accuracy: pd.DataFrame, cost: pd.DataFrame, main: str, colour: dict[
                 x=[row[key]], y=[row[main]], name=model, mode="markers+text", text=[model], row=1, col=column,
                 textposition="top center", marker={"color": colour[model], "size": 10}, showlegend=False,
             )  # fmt: skip
-        figure.update_xaxes(title=title, type="log" if key != popular else "linear", row=1, col=column)
+        figure.update_xaxes(title=title, type="linear" if key in popular else "log", row=1, col=column)
     return figure.update_yaxes(title=main, row=1, col=1)
 
 

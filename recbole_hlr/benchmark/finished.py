@@ -1,18 +1,55 @@
-"""A finished cell, read from its run directory."""
+"""A finished cell, read from its run directory and looked through for damage."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
-from recbole_hlr.benchmark.cells import Cell
+from recbole_hlr.benchmark.cells import Cell, Damaged, is_finished, parse_json, read_text
 from recbole_hlr.rundir import RunDir
 from recbole_hlr.values import load_yaml
+
+Shape = dict[str, Callable[[Any], bool]]
+
+
+def is_text(value: Any) -> bool:
+    """Say whether a value is a text."""
+    return isinstance(value, str)
+
+
+def is_number(value: Any) -> bool:
+    """Say whether a value is a number, which may be no finite one."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) >= 2**63
+
+
+def is_count(value: Any) -> bool:
+    """Say whether a value is a whole number, 0 or more."""
+    return is_number(value) and isinstance(value, int) and value >= 0
+
+
+def are_metrics(value: Any) -> bool:
+    """Say whether a value is {metric: number}."""
+    return isinstance(value, dict) and all(map(is_number, value.values()))
+
+
+RESULT: Shape = {  # what a table needs of `result.json`, and of a line of `metrics.jsonl`
+    "protocol": is_text,
+    "valid_metric": is_text,
+    "version": is_text,
+    "best_epoch": is_count,
+    "epochs": is_count,
+    "parameters": is_count,
+    "test": lambda value: are_metrics(value) and bool(value),
+    "seconds": lambda value: are_metrics(value) and "evaluate" in value,
+}
+EPOCH: Shape = {"epoch": is_count, "train_seconds": is_number}
+VALIDATED: Shape = {"valid_score": is_number, "valid": are_metrics}
 
 
 @dataclass
@@ -25,22 +62,28 @@ class Finished:
     epochs: list[dict[str, Any]]
 
     @classmethod
-    def read(cls, cell: Cell) -> Finished:
-        """Read the files of a finished cell."""
+    def read(cls, cell: Cell) -> Finished | None:
+        """Return a cell with what its run left, None where it is not finished; raises `Damaged`."""
         run_dir = cell.run_dir()
-        assert run_dir is not None
-        lines = run_dir.metrics.read_text(encoding="utf-8").splitlines()
-        return cls(
-            cell,
-            run_dir,
-            SimpleNamespace(**json.loads(run_dir.result.read_text(encoding="utf-8"))),
-            [json.loads(line) for line in lines],
-        )
+        if run_dir is None or not is_finished(run_dir):
+            return None
+        result = parse_json(run_dir.result, read_text(run_dir.result))
+        refuse_other_shape(run_dir.result, result, RESULT)
+        epochs = []
+        for line in read_text(run_dir.metrics).splitlines():
+            epoch = parse_json(run_dir.metrics, line)
+            refuse_other_shape(run_dir.metrics, epoch, EPOCH)
+            if "valid_score" in epoch:
+                refuse_other_shape(run_dir.metrics, epoch, VALIDATED)
+            epochs.append(epoch)
+        if not set(result["test"]) & set(read_users(run_dir)):
+            raise Damaged(f"{run_dir.result}: has no metric that {run_dir.users.name} has")
+        return cls(cell, run_dir, SimpleNamespace(**result), epochs)
 
     @cached_property
     def users(self) -> pd.DataFrame:
         """One row per test user."""
-        return pd.read_parquet(self.run_dir.users)
+        return read_users(self.run_dir)
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -52,3 +95,32 @@ class Finished:
         """Seconds of training, validation left out, and of ranking the test part."""
         training = sum(epoch["train_seconds"] for epoch in self.epochs)
         return {"train_seconds": training, "evaluate_seconds": self.result.seconds["evaluate"]}
+
+
+def refuse_other_shape(file: Any, value: Any, shape: Shape) -> None:
+    """Raise `Damaged` where a value of `file` is no mapping with what `shape` asks for."""
+    if not isinstance(value, dict):
+        raise Damaged(f"{file}: must hold a mapping, not a {type(value).__name__}")
+    for key, check in shape.items():
+        if key not in value or not check(value[key]):
+            what = f"{key}={value[key]}" if key in value else f"{key} is missing"
+            raise Damaged(f"{file}: {what:.200}; it is not what a run writes")
+
+
+def read_users(run_dir: RunDir) -> pd.DataFrame:
+    """Return one row per test user: `user`, `history` and metrics; raises `Damaged`."""
+    try:
+        table = pd.read_parquet(run_dir.users, page_checksum_verification=True)
+    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Damaged(f"{run_dir.users}: cannot be read as parquet ({reason})") from None
+    numbers = table.drop(columns="user", errors="ignore")
+    if (
+        not {"user", "history"} < set(table.columns)
+        or not len(table)
+        or table["user"].duplicated().any()
+        or not isinstance(table.attrs.get("split"), str)
+        or not all(map(pd.api.types.is_numeric_dtype, numbers.dtypes))
+    ):
+        raise Damaged(f"{run_dir.users}: must hold a split's test users, each with a history and metrics")
+    return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import shutil
@@ -11,15 +12,26 @@ from typing import Any
 
 import yaml
 
-from recbole_hlr.benchmark.cells import Cell, is_finished
+from recbole_hlr.benchmark.cells import Cell, Damaged
+from recbole_hlr.benchmark.finished import Finished
 from recbole_hlr.benchmark.request import Request
 from recbole_hlr.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment import RESUME_KEYS
 from recbole_hlr.options import refuse
 from recbole_hlr.rundir import RunDir
-from recbole_hlr.values import ConfigLoader, as_list, dump_yaml, is_text, load_yaml, parse_scalar
+from recbole_hlr.values import (
+    ConfigLoader,
+    as_list,
+    config_files_word,
+    dump_yaml,
+    is_path,
+    is_text,
+    load_yaml,
+    parse_scalar,
+)
 
+log = logging.getLogger("recbole_hlr")
 # What may differ between a stored run and the same cell asked for anew: where it runs, not what it does.
 FREE = (RESUME_KEYS - {"epochs", "stopping_step"}) | {"checkpoint_dir"}
 # What defines the split, and what is ranked.
@@ -97,11 +109,27 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
             effective and {**of_seed(effective, seed), "seed": seed},
             failure=failure,
         )
-        run_dir = cell.run_dir()
-        if not failure and run_dir:
-            refuse_other_options(run_dir, task.effective)
-            task.finished = is_finished(run_dir)
+        if not failure:
+            look_at_stored(task)
         yield task
+
+
+def look_at_stored(task: Task) -> None:
+    """Say of a task whether its cell is finished; one that is damaged is run again, if its options are there.
+
+    Raises `InputError` where the stored run has other options.
+    """
+    try:
+        run_dir = task.cell.run_dir()
+    except Damaged as damage:
+        task.failure = f"{damage}; delete {task.cell.folder} to run it anew"
+        return
+    if run_dir:
+        refuse_other_options(run_dir, task.effective)
+    try:
+        task.finished = Finished.read(task.cell) is not None
+    except Damaged as damage:
+        log.warning("%s; the cell is run again, from its checkpoint where it has one", damage)
 
 
 def has_test_part(split: dict[str, Any]) -> bool:
@@ -153,15 +181,21 @@ def refuse_other_options(run_dir: RunDir, effective: dict[str, Any]) -> None:
 def command_of(model: str, dataset: str, seed: int, files: list[str], options: dict[str, Any]) -> str:
     """Return the command that repeats a cell."""
     words = [f"--model={model}", f"--dataset={dataset}", f"--seed={seed}"]
-    words += [f"--config_files={' '.join(files)}"] if files else []
+    words += [config_files_word(files)] if files else []
     words += [f"--{key}={as_word(key, value)}" for key, value in options.items()]
     return shlex.join(["recbole-hlr", "train", *words])
 
 
 def as_word(key: str, value: Any) -> str:
     """Return a value such that a command line reads it back."""
-    if isinstance(value, str) and (is_text(key) or parse_scalar(value) == value):
-        return value
+    if is_text(key) and isinstance(value, bool):  # YAML 1.1 reads on and off as booleans
+        return "on" if value else "off"
+    if isinstance(value, str):
+        if is_path(key) and (value.startswith("~") or parse_scalar(value) is None):
+            return os.path.join(".", value)  # it has been read, and is no home directory and not null
+        if is_text(key) or parse_scalar(value) == value:
+            return value
+        return dump_yaml(value, default_style='"', width=2**30).strip()
     text = dump_yaml(value, default_flow_style=True, width=2**30)
     return text.strip().removesuffix("...").strip()
 

@@ -10,12 +10,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any
 
 from recbole_hlr.benchmark.plan import Task
 from recbole_hlr.benchmark.worker import Outcome, run_cell
 
-DIED = "its process died (exit code {}); it may have been short of memory"
+NO_MEMORY = {-signal.SIGABRT, -9}  # how a process ends that gets no memory, or is chosen to give some back
 PATIENCE = 5.0  # seconds for a process to end by itself
 Started = Callable[[Task], None]
 Ended = Callable[[Task, Outcome], None]
@@ -53,9 +54,8 @@ class Worker:
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs,))
         self.task: Task | None = None
-        with (
-            interrupts_blocked()
-        ):  # Ctrl-C goes to all processes of a terminal; this one is told by its parent
+        # Ctrl-C goes to all processes of a terminal; this one is told by its parent.
+        with interrupts_blocked(), main_set_aside():
             self.process.start()
         theirs.close()
 
@@ -77,7 +77,7 @@ class Worker:
             return self.pipe.recv()
         except (EOFError, ConnectionError):
             self.process.join()
-            return Outcome(DIED.format(self.process.exitcode))
+            return Outcome(died(self.process.exitcode))
 
     def end(self) -> None:
         """End the process; its run can be resumed from its last epoch."""
@@ -86,6 +86,12 @@ class Worker:
         self.process.kill()
         self.process.join()
         self.pipe.close()
+
+
+def died(exit_code: int | None) -> str:
+    """Return why a task failed whose process died."""
+    guess = "; it may have been short of memory" if exit_code in NO_MEMORY else ""
+    return f"its process died (exit code {exit_code}){guess}"
 
 
 def serve(pipe: Connection) -> None:
@@ -120,6 +126,20 @@ def interrupts_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def main_set_aside() -> Iterator[None]:
+    """Let processes that start meanwhile not import the program's own file, as multiprocessing would have it.
+
+    They need nothing of it, and where it calls `benchmark` without a guard they would do so too.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager

@@ -11,9 +11,11 @@ from typing import Any
 
 from recbole_hlr.benchmark.settings import Settings
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import exists
 from recbole_hlr.values import COMMAND_LINE, file_names, parse_arguments, plain
 
 OWN = ("models", "datasets", "seeds", "out", "jobs", "ray_address", "baseline", "options", "report")
+MOST_SEEDS = 1000  # each is a run of every model on every data set
 RESERVED = {
     "model": "is given as --models",
     "dataset": "is given as --datasets",
@@ -52,9 +54,13 @@ class Request:
         for key in values:
             if key in RESERVED:
                 raise InputError(f"{key} ({COMMAND_LINE}): {RESERVED[key]}")
+        for key in ("out", "options", "ray_address", "baseline"):
+            if not isinstance(own.get(key), str | None):
+                raise InputError(f"{key}={own[key]} ({COMMAND_LINE}): must be a text")
         settings = Settings.read(own["options"]) if own.get("options") else Settings()
         config_files = file_names(values.pop("config_files", None))
         baseline, out = own.get("baseline"), Path(own.get("out") or "bench").expanduser()
+        exists(out)  # or it could not be, in a sentence
         only_report = "--report" in arguments or report(own.get("report", False))
 
         def label(name: str) -> str:  # a report needs no options file
@@ -87,18 +93,18 @@ def names(value: Any) -> list[str]:
 
 def seeds(value: Any) -> list[int]:
     """Return the seeds: 1 to a number, or those of a list or of a text with commas."""
-    allowed = f"seeds={value} ({COMMAND_LINE}): must be a number of seeds >= 1, or seeds with commas"
-    if isinstance(value, bool):
-        raise InputError(allowed)
-    if isinstance(value, int) or re.fullmatch(r"\d+", str(value)):
-        found = list(range(1, int(value) + 1))
-    else:
-        if not all(re.fullmatch(r"\d+", name) for name in names(value)):
-            raise InputError(allowed)
-        found = list(dict.fromkeys(int(name) for name in names(value)))
-    if not found or max(found) >= 2**32:
-        raise InputError(allowed)
-    return found
+    given = str(value)
+    if re.fullmatch("[1-9][0-9]{0,3}", given) and not isinstance(value, list) and int(given) <= MOST_SEEDS:
+        return list(range(1, int(given) + 1))
+    listed = names(value) if isinstance(value, list) or "," in given else []
+    found = [int(name) for name in listed if re.fullmatch("[0-9]{1,10}", name) and int(name) < 2**32]
+    if not found or len(found) < len(listed) or len(found) > MOST_SEEDS:
+        shown = given if len(given) <= 40 else f"{given[:37]}..."
+        raise InputError(
+            f"seeds={shown} ({COMMAND_LINE}): must be a number of seeds from 1 to {MOST_SEEDS}, or as many "
+            "different seeds from 0 to 4294967295 with commas"
+        )
+    return list(dict.fromkeys(found))
 
 
 def jobs(value: Any) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_hlr.benchmark.cells import Cell, is_finished, stored_cells
+from recbole_hlr.benchmark.cells import Damaged, stored_cells
 from recbole_hlr.benchmark.finished import Finished
 from recbole_hlr.benchmark.plan import refuse_other_data
 from recbole_hlr.benchmark.summary import summarise
@@ -41,20 +41,20 @@ def make_report(out: Path, models: list[str], datasets: list[str], baseline: str
 
     Raises `InputError` where no cell is finished, and for cells that cannot stand in one table.
     """
-    cells = stored_cells(out)
-    done = [cell for cell in cells if is_finished(cell.run_dir())]
+    rows, done = read_cells(out)
     if not done:
-        raise InputError(f"{out}: holds no finished cell of a benchmark")
-    models = [*models, *sorted({cell.model for cell in done} - set(models))]
-    datasets = [*datasets, *sorted({cell.dataset for cell in done} - set(datasets))]
-    present = [model for model in models if any(cell.model == model for cell in done)]
+        damaged = [f"; {row['reason']}" for row in rows if row["status"] == "damaged"]
+        raise InputError(f"{out}: holds no finished cell of a benchmark{''.join(damaged[:1])}")
+    models = [*models, *sorted({one.cell.model for one in done} - set(models))]
+    datasets = [*datasets, *sorted({one.cell.dataset for one in done} - set(datasets))]
+    present = [model for model in models if any(one.cell.model == model for one in done)]
     if baseline is not None and baseline not in models:
         raise InputError(f"baseline={baseline}: must be one of {', '.join(present)}")
     baseline = baseline or present[0]
     place = {name: number for number, name in enumerate(models)}
     parts, protocols = [], []
     for dataset in datasets:
-        finished = [Finished.read(cell) for cell in done if cell.dataset == dataset]
+        finished = [one for one in done if one.cell.dataset == dataset]
         finished.sort(key=lambda one: (place[one.cell.model], one.cell.seed))
         if finished:
             protocols += [one.result for one in finished]
@@ -66,7 +66,6 @@ def make_report(out: Path, models: list[str], datasets: list[str], baseline: str
         name: pd.concat([part[name] for part in parts], ignore_index=True)
         for name in ("accuracy", "significance", "cost", "groups", "curves")
     }
-    rows = [describe_cell(cell) for cell in cells]
     last = len(rows)
     sets = {name: number for number, name in enumerate(datasets)}
     rows.sort(key=lambda r: (sets.get(r["dataset"], last), place.get(r["model"], last), r["seed"]))
@@ -86,17 +85,24 @@ def refuse_two_splits(finished: list[Finished]) -> None:
             )
 
 
-def describe_cell(cell: Cell) -> dict[str, Any]:
-    """Return one row on a cell: its state, its figures, the command that repeats it."""
-    record, run_dir = cell.record(), cell.run_dir()
-    row: dict[str, Any] = {"dataset": cell.dataset, "model": cell.model, "seed": cell.seed}
-    row["status"] = "failed" if record.get("failure") else "unfinished"
-    row["reason"] = record.get("failure") or ""
-    row["command"] = record.get("command", "")
-    row["run"] = str(run_dir.path.relative_to(cell.out)) if run_dir else ""
-    row["test"] = {}
-    if is_finished(run_dir):
-        one = Finished.read(cell)
-        row.update(status="finished", reason="", test=one.result.test, **one.seconds)
-        row.update(best_epoch=one.result.best_epoch, epochs=one.result.epochs, version=one.result.version)
-    return row
+def read_cells(out: Path) -> tuple[list[dict[str, Any]], list[Finished]]:
+    """Return a row on every cell below `out`, and those that are finished and whole."""
+    rows, done = [], []
+    for cell in stored_cells(out):
+        row: dict[str, Any] = {"dataset": cell.dataset, "model": cell.model, "seed": cell.seed}
+        row |= {"status": "damaged", "reason": "", "command": "", "run": "", "test": {}}
+        rows.append(row)
+        try:
+            record, run_dir, one = cell.record(), cell.run_dir(), Finished.read(cell)
+        except Damaged as damage:
+            row["reason"] = str(damage)
+            continue
+        failure = record.get("failure") or ""
+        row.update(status="failed" if failure else "unfinished", reason=failure)
+        row["command"] = record.get("command") or ""
+        row["run"] = str(run_dir.path.relative_to(out)) if run_dir else ""
+        if one:
+            done.append(one)
+            row.update(status="finished", reason="", test=one.result.test, **one.seconds)
+            row.update(best_epoch=one.result.best_epoch, epochs=one.result.epochs, version=one.result.version)
+    return rows, done

@@ -9,10 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from recbole_hlr.benchmark import tables
-from recbole_hlr.benchmark.cells import stored_cells
+from recbole_hlr.benchmark.cells import Cell, Damaged, stored_cells
 from recbole_hlr.benchmark.page import page
 from recbole_hlr.benchmark.plan import Task, begin, plan, refuse_other_data
 from recbole_hlr.benchmark.pool import run_in_processes, run_on_ray
@@ -22,7 +20,7 @@ from recbole_hlr.benchmark.results import Report, make_report
 from recbole_hlr.benchmark.worker import Outcome
 from recbole_hlr.console import interactive_logging
 from recbole_hlr.errors import InputError
-from recbole_hlr.files import is_file
+from recbole_hlr.files import is_file, locked
 from recbole_hlr.protocol import one_protocol
 from recbole_hlr.values import dump_yaml, load_yaml
 
@@ -57,14 +55,11 @@ def benchmark(arguments: Sequence[str] = (), **given: Any) -> Benchmark:
         raise InputError(f"baseline={request.baseline}: must be one of {', '.join(request.models)}")
     try:
         request.out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(request.out / ".lock", timeout=0).acquire()
-    except Timeout:
-        raise InputError(f"out={request.out}: another benchmark is at work there") from None
     except OSError as error:
         raise InputError(
             f"out={request.out}: {error.strerror}; must be a folder that can be written"
         ) from None
-    with lock:
+    with locked(request.out, "benchmark"):
         tasks = plan(request)
         refuse_two_tables(request, tasks)
         remember(request)
@@ -92,8 +87,9 @@ def run_tasks(request: Request, tasks: list[Task]) -> dict[str, str]:
                 task.cell.write(**{**task.cell.record(), "failure": outcome.reason, "trace": outcome.trace})
             progress.ended(task.cell, outcome.reason)
 
-        for task in open_tasks:
-            begin(task)
+        for task in tasks:
+            if not task.finished or not task.cell.has_record():
+                begin(task)
         for task in [task for task in open_tasks if task.failure]:
             ended(task, Outcome(task.failure))
         runnable = [task for task in open_tasks if not task.failure]
@@ -110,17 +106,44 @@ def run_tasks(request: Request, tasks: list[Task]) -> dict[str, str]:
 
 def refuse_two_tables(request: Request, tasks: list[Task]) -> None:
     """Raise `InputError` where the cells, with those that are there, cannot stand in one table."""
-    stored = [(cell, cell.run_dir()) for cell in stored_cells(request.out)]
-    there = [(cell, load_yaml(run_dir.config)) for cell, run_dir in stored if run_dir]
-    cells = [*there, *((task.cell, task.effective) for task in tasks if not task.failure)]
+    there = [(cell, stored_options(cell)) for cell in stored_cells(request.out)]
+    cells = [
+        *((cell, options) for cell, options in there if options),
+        *((task.cell, task.effective) for task in tasks if not task.failure),
+    ]
     one_protocol(SimpleNamespace(**options) for _, options in cells)
     refuse_other_data(cells)
 
 
+def stored_options(cell: Cell) -> dict[str, Any]:
+    """Return all options of a cell's run, {} where there is none, or none that can be read."""
+    try:
+        run_dir = cell.run_dir()
+    except Damaged:
+        return {}
+    return load_yaml(run_dir.config) if run_dir else {}
+
+
 def remembered(out: Path) -> dict[str, Any]:
-    """Return the models, data sets and baseline that earlier calls with the same folder asked for."""
-    there = load_yaml(out / PLAN) if is_file(out / PLAN) else {}
-    return {"models": [], "datasets": [], "baseline": None, **there}
+    """Return the models, data sets and baseline that earlier calls with the same folder asked for.
+
+    Raises `InputError` where the file of it is damaged.
+    """
+    file = out / PLAN
+    empty: dict[str, Any] = {"models": [], "datasets": [], "baseline": None}
+    advice = "delete it, and the tables begin with what is asked for next"
+    try:
+        found = {**empty, **(load_yaml(file) if is_file(file) else {})}
+    except InputError as error:
+        raise InputError(f"{error}; {advice}") from None
+    lists = [found["models"], found["datasets"]]
+    if (
+        found.keys() != empty.keys()
+        or not all(isinstance(one, list) and all(isinstance(name, str) for name in one) for one in lists)
+        or not isinstance(found["baseline"], str | None)
+    ):
+        raise InputError(f"{file}: must hold lists of models and datasets, and a baseline; {advice}")
+    return found
 
 
 def remember(request: Request) -> None:
@@ -140,7 +163,7 @@ def write_report(request: Request) -> Report:
         models, datasets = request.models or models, request.datasets or datasets
     report = make_report(out, models, datasets, request.baseline or there["baseline"])
     texts = {
-        "results.md": tables.markdown(report),
+        "results.md": tables.as_text(report),
         "results.tex": tables.latex(report),
         "results.csv": report.accuracy.to_csv(index=False),
         "significance.csv": report.significance.to_csv(index=False),

@@ -35,7 +35,7 @@ class Settings:
         for name, value in given.items():
             if name not in SECTIONS:
                 raise InputError(f"{name} ({path}): must be one of the sections {', '.join(SECTIONS)}")
-            if name != "all" and not isinstance(value or {}, dict):
+            if name != "all" and not isinstance(value, dict | None):
                 raise InputError(f"{name} ({path}): must be a mapping of names to options or files")
         self.all = self._options(given.get("all"), "all")
         self.datasets = {
@@ -73,7 +73,7 @@ class Settings:
             if isinstance(part, str):
                 own = load_yaml(self.path.parent / part)  # type: ignore[union-attr]
                 part = {key: item for key, item in own.items() if key not in WHERE}
-            if not isinstance(part or {}, dict):
+            if not isinstance(part, dict | None) or not all(isinstance(key, str) for key in part or {}):
                 raise InputError(f"{where} ({self.path}): must be options or the name of a YAML file")
             merged.update(part or {})
         for key in (*WHERE, "dataset", *(() if where.startswith("models") else ("model",))):
@@ -113,5 +113,7 @@ class Settings:
 
 def spelled(name: Any) -> str:
     """Return a model's name as the paper spells it; `InputError` where there is no such model."""
+    if not isinstance(name, str):
+        raise InputError(f"model={name}: must be the name of a model")
     found = find_model(name)
     return next((name for name, model in MODELS.items() if model is found), found.__name__)

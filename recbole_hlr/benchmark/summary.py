@@ -26,18 +26,19 @@ def summarise(dataset: str, finished: list[Finished], baseline: str) -> dict[str
         for name in finished[0].users.columns.drop(["user", "history"])
         if all(name in one.users for one in finished)
     ]
-    if not metrics:
+    measured = [name for name in metrics if all(name in one.result.test for one in finished)]
+    if not measured:
         raise InputError(f"{dataset}: its cells have no metric with a value per user in common")
     tables = {model: [one.users for one in ones] for model, ones in rows.items()}
     cubes = {model: statistics.cube_of(part, users, metrics) for model, part in tables.items()}
-    main = main_metric(finished, metrics)
+    main = main_metric(finished, measured)
     found: dict[str, Any] = {
         "dataset": dataset,
         "main": main,
         "accuracy": accuracy(rows, cubes, metrics),
         "significance": significance(rows, cubes, metrics, baseline),
         "cost": cost(rows),
-        "groups": activity(rows, cubes, users, metrics.index(main)),
+        "groups": activity(finished, cubes, users, metrics.index(main)),
         "curves": curves(finished, main),
     }
     for frame in found.values():
@@ -137,14 +138,20 @@ def cost(rows: dict[str, list[Finished]]) -> pd.DataFrame:
 
 
 def activity(
-    rows: dict[str, list[Finished]], cubes: dict[str, np.ndarray], users: pd.Index, column: int
+    finished: list[Finished], cubes: dict[str, np.ndarray], users: pd.Index, column: int
 ) -> pd.DataFrame:
-    """Return each model's accuracy by groups of users with short and long training histories."""
-    found = []
-    for model, ones in rows.items():
-        history = statistics.user_means(statistics.cube_of([one.users for one in ones], users, ["history"]))
-        values = statistics.user_means(cubes[model])[:, column]
-        found.append(statistics.groups(history[:, 0], values).assign(model=model))
+    """Return each model's accuracy by groups of users with short and long training histories.
+
+    The groups are the same users for all models: those whom every model has ranked, by their mean length
+    over all seeds that there are, for all models of a seed have its split.
+    """
+    of_seed = {one.cell.seed: one.users for one in finished}
+    history = statistics.user_means(statistics.cube_of(list(of_seed.values()), users, ["history"]))[:, 0]
+    values = {model: statistics.user_means(cube)[:, column] for model, cube in cubes.items()}  # (U,) each
+    common = ~np.isnan(list(values.values())).any(axis=0)  # (U,)
+    found = [
+        statistics.groups(history[common], of[common]).assign(model=model) for model, of in values.items()
+    ]
     return pd.concat(found, ignore_index=True)
 
 

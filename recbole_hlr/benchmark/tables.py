@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from tabulate import tabulate
@@ -16,11 +16,9 @@ from recbole_hlr.benchmark.results import Report
 from recbole_hlr.files import write_text
 from recbole_hlr.version import __version__
 
-MARKDOWN = {1: "**{}**".format, 2: "<u>{}</u>".format}
 LATEX = {1: r"\textbf{{{}}}".format, 2: r"\underline{{{}}}".format}
-CAPTION = (
-    "mean ± standard deviation over seeds, [95 % bootstrap interval over users]; best bold, second underlined"
-)
+FIGURES = "mean ± standard deviation over seeds, [95 % bootstrap interval over users]"
+CAPTION = f"{FIGURES}; best bold, second underlined"
 
 
 def number(value: float) -> str:
@@ -28,6 +26,36 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return "" if math.isnan(value) else str(value)
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def plain_text(text: str) -> str:
+    """Return a text that Markdown shows as it is."""
+    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|" else letter for letter in text)
+
+
+class Style(NamedTuple):
+    """How a report is set: `marks` for the best and the second mean, tabulate's name of the tables."""
+
+    caption: str
+    marks: dict[int, Callable[[str], str]]
+    heading: Callable[[str, int], str]  # of a text and a level
+    tables: str
+    text: Callable[[str], str] = str
+
+
+MARKDOWN = Style(
+    CAPTION,
+    {1: "**{}**".format, 2: "<u>{}</u>".format},
+    lambda text, level: f"{'#' * level} {text}",
+    "github",
+    plain_text,
+)
+TERMINAL = Style(
+    f"{FIGURES}; * best, + second",
+    {1: "{}*".format, 2: "{}+".format},
+    lambda text, level: f"{text}\n{'-='[level == 2] * len(text)}",
+    "simple",
+)
 
 
 def probability(value: float) -> str:
@@ -57,32 +85,32 @@ def label(report: Report, dataset: str, model: str) -> str:
     return model if seeds == all_seeds else f"{model} ({seeds} of {all_seeds} seeds)"
 
 
-def grid(frame: pd.DataFrame) -> str:
-    """Return a Markdown table of texts."""
-    return tabulate(frame.values.tolist(), list(frame.columns), tablefmt="github", disable_numparse=True)
+def as_text(report: Report, style: Style = MARKDOWN) -> str:
+    """Return all tables, as Markdown unless told otherwise.
 
+    Without times, so that the same results give the same text.
+    """
 
-def markdown(report: Report) -> str:
-    """Return all tables as Markdown, without times, so that the same results give the same text."""
-    parts = [f"Protocol: {report.protocol}. {CAPTION[0].upper()}{CAPTION[1:]}.\n"]
+    def grid(frame: pd.DataFrame) -> str:
+        return tabulate(
+            frame.values.tolist(), list(frame.columns), tablefmt=style.tables, disable_numparse=True
+        )
+
+    parts = [f"Protocol: {report.protocol}. {style.caption[0].upper()}{style.caption[1:]}.\n"]
     for dataset in report.main:
-        table = wide(report, dataset, lambda row: cell(row, mark=MARKDOWN.get(row.rank, str)))
+        table = wide(report, dataset, lambda row: cell(row, mark=style.marks.get(row.rank, str)))
         table.index = pd.Index([label(report, dataset, model) for model in table.index], name="model")
-        parts.append(f"## {plain_text(dataset)}\n\n{grid(table.reset_index())}\n")
+        parts.append(f"{style.heading(style.text(dataset), 2)}\n\n{grid(table.reset_index())}\n")
         tests = shown_tests(report, dataset)
         if len(tests):
-            heading = f"### Against {report.baseline}, {report.main[dataset]}, user by user"
-            parts.append(f"{heading}\n\n{grid(tests)}\n")
+            heading = f"Against {report.baseline}, {report.main[dataset]}, user by user"
+            parts.append(f"{style.heading(heading, 3)}\n\n{grid(tests)}\n")
     missing = report.cells[report.cells["status"] != "finished"]
     if len(missing):
         shown = missing[["dataset", "model", "seed", "status", "reason"]].astype(str)
-        parts.append(f"## Cells without a result\n\n{grid(shown.map(plain_text))}\n")
+        heading = style.heading("Cells without a result", 2)
+        parts.append(f"{heading}\n\n{grid(shown.map(style.text))}\n")
     return "\n".join(parts)
-
-
-def plain_text(text: str) -> str:
-    """Return a text that Markdown shows as it is."""
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|" else letter for letter in text)
 
 
 def shown_tests(report: Report, dataset: str, metric: str | None = None) -> pd.DataFrame:

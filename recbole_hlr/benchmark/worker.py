@@ -13,6 +13,7 @@ from recbole_hlr.benchmark.cells import is_finished
 from recbole_hlr.benchmark.plan import FREE, Task
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment import run
+from recbole_hlr.rundir import RunDir
 
 
 class Outcome(NamedTuple):
@@ -31,12 +32,17 @@ def run_cell(task: Task) -> Outcome:
                 f"{folder}: is not there on {platform.node()}; must be on storage that all machines share"
             )
     os.chdir(task.directory)
-    with (
-        open(task.cell.folder / "output.txt", "a", encoding="utf-8", errors="backslashreplace") as file,
-        contextlib.redirect_stdout(file),
-        contextlib.redirect_stderr(file),
-    ):
-        return guarded(task)
+    outcome = None
+    try:
+        with (
+            open(task.cell.folder / "output.txt", "a", encoding="utf-8", errors="backslashreplace") as file,
+            contextlib.redirect_stdout(file),
+            contextlib.redirect_stderr(file),
+        ):
+            outcome = guarded(task)
+    except OSError as error:  # on a full disk what was printed may be lost, how the run ended is not
+        return outcome or Outcome(f"{task.cell.folder / 'output.txt'}: {error.strerror}; must be writable")
+    return outcome
 
 
 def guarded(task: Task) -> Outcome:
@@ -52,8 +58,7 @@ def guarded(task: Task) -> Outcome:
                 **task.options,
             )
         else:
-            free = {key: value for key, value in task.options.items() if key in FREE}
-            run(resume=run_dir.path, **free)
+            resume(task, run_dir)
     except InputError as error:
         return Outcome(str(error))
     except Exception as error:  # of a model, a library or the machine: the other cells go on
@@ -64,3 +69,12 @@ def guarded(task: Task) -> Outcome:
     if not is_finished(task.cell.run_dir()):
         return Outcome("left no test metrics of users; must have a test part and metrics that users have")
     return Outcome()
+
+
+def resume(task: Task, run_dir: RunDir) -> None:
+    """Go on with a cell's run; `InputError` says what to delete where that cannot be."""
+    free = {key: value for key, value in task.options.items() if key in FREE}
+    try:
+        run(resume=run_dir.path, **free)
+    except InputError as error:
+        raise InputError(f"{error}; or delete {task.cell.folder} to run it anew") from error

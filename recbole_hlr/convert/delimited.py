@@ -17,17 +17,20 @@ import pyarrow.csv
 from recbole_hlr.convert.rows import Malformed, Parsed
 from recbole_hlr.convert.source import BLOCK, Block
 
+UNIT = "\x1f"  # ASCII's unit separator
+
 
 class Delimited(NamedTuple):
     """Lines of values between delimiters; `fields` says which column holds what.
 
-    `quoted`: a value may stand between double quotes, and then hold delimiters and line breaks.
+    `header`: the number of lines up to the end of the header, 0 where there is none. `quoted`: a value may
+    stand between double quotes, and then hold delimiters and line breaks.
     """
 
     delimiter: str
     width: int
     fields: dict[str, int]
-    header: bool = False
+    header: int = 0
     quoted: bool = False
 
     def parse(self, block: Block) -> Parsed:
@@ -36,12 +39,12 @@ class Delimited(NamedTuple):
         A line with more or fewer columns is malformed, and one that opens a quote and does not close it.
         """
         data, first = block
-        if self.header and first == 1:
-            count = header_lines(data, self.delimiter)
-            data, first = b"".join(data.splitlines(keepends=True)[count:]), 1 + count
+        if first <= self.header:
+            data = b"".join(data.splitlines(keepends=True)[self.header + 1 - first :])
+            first = self.header + 1
         delimiter = self.delimiter
         if len(delimiter) > 1:  # pyarrow takes one character
-            data, delimiter = data.replace(delimiter.encode(), b"\t"), "\t"
+            data, delimiter = data.replace(delimiter.encode(), UNIT.encode()), UNIT
         malformed = []
         table, refused = self._read(data, delimiter)
         if self.quoted and (len(table) + len(refused) < line_count(data) or ends_open(data)):
@@ -50,14 +53,20 @@ class Delimited(NamedTuple):
             if opened:
                 table, refused = self._read(data, delimiter)
         lines = record_lines(data, first, len(table) + len(refused), delimiter)
+        columns = {field: table.column(str(at)).combine_chunks() for field, at in self.fields.items()}
+        rows = [row for row, _ in refused]
+        there = np.delete(lines, rows)  # (n,)
+        blank = blank_lines(data, first, [*lines[rows], *there[without_value(columns)]], delimiter)
         malformed += [
             Malformed(int(lines[row]), f"has {found} columns; must have {self.width}")
             for row, found in refused
+            if lines[row] not in blank
         ]
-        malformed.sort()
-        columns = {field: table.column(str(at)).combine_chunks() for field, at in self.fields.items()}
-        lines = np.delete(lines, [row for row, _ in refused])
-        return without_blank(Parsed(columns, lines, malformed), data, first)
+        if blank:
+            keep = ~np.isin(there, list(blank))
+            there = there[keep]
+            columns = {field: column.filter(pa.array(keep)) for field, column in columns.items()}
+        return Parsed(columns, there, sorted(malformed))
 
     def _read(self, data: bytes, delimiter: str) -> tuple[pa.Table, list[tuple[int, int]]]:
         refused: list[tuple[int, int]] = []
@@ -85,13 +94,6 @@ class Delimited(NamedTuple):
             ),
         )
         return table, refused
-
-
-def header_lines(data: bytes, delimiter: str) -> int:
-    """Return over how many lines the header goes."""
-    reader = csv.reader(io.StringIO(data[: 2**16].decode(errors="replace"), newline=""), delimiter=delimiter)
-    next(reader, None)
-    return reader.line_num
 
 
 def line_count(data: bytes) -> int:
@@ -150,7 +152,7 @@ def is_record(lines: list[str], delimiter: str) -> bool:
 def record_lines(data: bytes, first: int, count: int, delimiter: str) -> np.ndarray:
     """Return the line `(count,)` on which each record begins; the first is `first`.
 
-    Where it cannot be told, for a line break of another kind, records are counted instead.
+    Where it cannot be told, for a quote within a value, records are counted instead.
     """
     lines = line_count(data)
     if lines != count:
@@ -162,18 +164,15 @@ def record_lines(data: bytes, first: int, count: int, delimiter: str) -> np.ndar
     return first + np.minimum(np.arange(count), max(lines - 1, 0))
 
 
-def without_blank(parsed: Parsed, data: bytes, first: int) -> Parsed:
-    """Drop lines that hold nothing: they are no rows and not malformed."""
-    columns = parsed.columns.values()
-    empty = np.logical_and.reduce([pa.compute.equal(c, "").to_numpy(zero_copy_only=False) for c in columns])
-    if not empty.any():
-        return parsed
-    texts = data.split(b"\n")
-    keep = ~empty
-    for row in empty.nonzero()[0]:
-        keep[row] = texts[parsed.lines[row] - first].strip(b"\r") != b""
-    return Parsed(
-        {field: column.filter(pa.array(keep)) for field, column in parsed.columns.items()},
-        parsed.lines[keep],
-        parsed.malformed,
-    )
+def without_value(columns: dict[str, pa.Array]) -> np.ndarray:
+    """Say `(n,)` which rows have no value in any of the columns."""
+    empty = [pa.compute.equal(c, "").to_numpy(zero_copy_only=False) for c in columns.values()]
+    return np.logical_and.reduce(empty)
+
+
+def blank_lines(data: bytes, first: int, lines: list[int], delimiter: str) -> set[int]:
+    """Return which of `lines` hold nothing but blanks: they are no rows and not malformed."""
+    if not lines:
+        return set()
+    texts, blanks = data.split(b"\n"), b" \t\f\v".replace(delimiter.encode(), b"")
+    return {line for line in lines if not texts[line - first].strip(blanks)}

@@ -63,18 +63,18 @@ def rows(kind: str, entry: Entry, encoding: str, columns: Mapping[str, str]) -> 
 
 
 def first_text(entry: Entry, encoding: str) -> str:
-    """Return the first lines of a file, up to some 64 KiB; `InputError` where there is nothing."""
-    for block in blocks(entry, encoding):
-        text = block.data[: 2**16].decode(errors="ignore")
+    """Return the first lines of a file, up to 64 KiB with a text; `InputError` where there is nothing."""
+    for data, first in blocks(entry, encoding):
+        text = data[: 2**16].decode(errors="ignore")
         if text.strip():
-            return text
+            return "\n" * (first - 1) + text
     raise InputError(f"{entry}: is empty")
 
 
 def movielens(entry: Entry, text: str) -> Delimited:
     """Return the layout of ratings.csv (20M and later), ratings.dat (1M, 10M) or u.data (100K)."""
     for delimiter in ("::", "\t"):
-        if delimiter in text:
+        if any(delimiter in line for line in text.split("\n") if line.strip()):
             return Delimited(delimiter, 4, {USER: 0, ITEM: 1, RATING: 2, TIME: 3})
     return with_header(
         entry, text, ",", {USER: "userId", ITEM: "movieId", RATING: "rating", TIME: "timestamp"}
@@ -83,7 +83,7 @@ def movielens(entry: Entry, text: str) -> Delimited:
 
 def echonest(entry: Entry, text: str) -> Delimited:
     """Return the layout of train_triplets.txt: user, song, play count, separated by tabs."""
-    lines = text.strip("\r\n").splitlines()
+    lines = text.strip("\n").split("\n")
     if not any(line.count("\t") == 2 for line in lines):
         what = f"{lines[0][:60]!r} must be user, song and play count, separated by tabs"
         raise InputError(f"{entry}, line 1: {what}")
@@ -92,7 +92,7 @@ def echonest(entry: Entry, text: str) -> Delimited:
 
 def reviews(entry: Entry, text: str) -> Json:
     """Return the layout of reviews, a JSON object on each line, by the keys of the first that is one."""
-    lines = text.strip().splitlines()
+    lines = text.strip().split("\n")
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
             record = json.loads(line)
@@ -112,14 +112,13 @@ def amazon(entry: Entry, text: str) -> Delimited | Json:
     """
     if text.lstrip().startswith(("{", "[")):
         return reviews(entry, text)
-    if "rating" in header(text, ","):
+    if "rating" in header(text, ",")[0]:
         names = {USER: "user_id", ITEM: "parent_asin", RATING: "rating", TIME: "timestamp"}
         return with_header(entry, text, ",", names)
-    lines = [line.split(",") for line in text.splitlines() if line.count(",") == 3]
+    lines = [line.split(",") for line in text.split("\n") if line.count(",") == 3]
     if not lines:
-        what = (
-            f"{text.strip().splitlines()[0][:60]!r} must be user, item, rating and time, with commas between"
-        )
+        shown = text.strip().split("\n")[0][:60]
+        what = f"{shown!r} must be user, item, rating and time, with commas between"
         raise InputError(f"{entry}, line 1: {what}")
     ten = [sum(len(line[at]) == 10 for line in lines) for at in (0, 1)]
     user, item = (1, 0) if ten[0] > ten[1] else (0, 1)
@@ -128,24 +127,26 @@ def amazon(entry: Entry, text: str) -> Delimited | Json:
 
 def table(entry: Entry, text: str, columns: Mapping[str, str]) -> Delimited:
     """Return the layout of a table, whose delimiter is the one that splits its header as asked for."""
-    split = {delimiter: header(text, delimiter) for delimiter in ",\t;|"}
+    split = {delimiter: header(text, delimiter)[0] for delimiter in ",\t;|"}
     best = max(split, key=lambda d: (sum(name in split[d] for name in columns.values()), len(split[d])))
     return with_header(entry, text, best, columns)
 
 
 def with_header(entry: Entry, text: str, delimiter: str, columns: Mapping[str, str]) -> Delimited:
-    """Return the layout of a file whose first line names its columns."""
-    names = header(text, delimiter)
+    """Return the layout of a file whose first line that is not empty names its columns."""
+    names, lines = header(text, delimiter)
     fields = {field: names.index(name) for field, name in pick(entry, names, columns).items()}
-    return Delimited(delimiter, len(names), fields, header=True, quoted=True)
+    return Delimited(delimiter, len(names), fields, header=lines, quoted=True)
 
 
-def header(text: str, delimiter: str) -> list[str]:
-    """Return the names in the first line."""
-    try:
-        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
-    except csv.Error:
-        return []
+def header(text: str, delimiter: str) -> tuple[list[str], int]:
+    """Return the names in the first line that has any, and the number of lines up to its end."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    with contextlib.suppress(csv.Error):
+        for names in reader:
+            if any(name.strip() for name in names):
+                return names, reader.line_num
+    return [], 0
 
 
 def pick(entry: Entry, names: list[str], columns: Mapping[str, str]) -> dict[str, str]:
@@ -153,7 +154,8 @@ def pick(entry: Entry, names: list[str], columns: Mapping[str, str]) -> dict[str
     for name in columns.values():
         if names.count(name) != 1:
             problem = "there is no column" if name not in names else "there is more than one column"
-            raise InputError(f"{entry}: {problem} {name}; the columns are {', '.join(names)[:300]}")
+            shown = ", ".join(names)[:300] or "without names"
+            raise InputError(f"{entry}: {problem} {name}; the columns are {shown}")
     return dict(columns)
 
 

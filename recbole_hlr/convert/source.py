@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import gzip
+import io
 import lzma
 import re
 import zipfile
@@ -16,6 +17,7 @@ from typing import IO, Any, NamedTuple, cast
 from recbole_hlr.console import progress_bar, shows_progress
 from recbole_hlr.errors import InputError
 
+PIECE = 2**20  # bytes that are read at a time
 BLOCK = 2**24  # bytes that are parsed at a time, and the longest line
 PACKED = re.compile(r"\.(gz|xz|zip)$", re.IGNORECASE)
 ZIPPED = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")  # what a zip archive begins with
@@ -37,8 +39,33 @@ class Entry(NamedTuple):
         return PACKED.sub("", PurePosixPath(self.member).name if self.member else self.path.name)
 
 
+class UnixLines(io.RawIOBase):
+    r"""A stream as it is, but that each of its lines ends with \n, whether it did so or with \r or \r\n."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__()
+        self.stream, self.after_return = stream, False
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill `buffer`; return how many bytes were read, 0 at the end."""
+        while data := self.stream.read(len(buffer)):
+            ends_line = data.endswith(b"\r")
+            if self.after_return:  # the \n of a \r\n that was cut in two
+                data = data.removeprefix(b"\n")
+            self.after_return = ends_line
+            if data:
+                data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+                buffer[: len(data)] = data
+                return len(data)
+        return 0
+
+
 class Block(NamedTuple):
-    """Whole lines as UTF-8, and the number in the file of the first of them."""
+    r"""Whole lines as UTF-8, each ended by \n, and the number in the file of the first of them."""
 
     data: bytes
     first_line: int
@@ -123,7 +150,8 @@ def blocks(entry: Entry, encoding: str, quoted: bool = False) -> Iterator[Block]
     With `quoted` a line break between double quotes does not end a line.
     """
     line = 1
-    with opened(entry) as (stream, total, position), progress(entry, total) as bar:
+    with opened(entry) as (packed, total, position), progress(entry, total) as bar:
+        stream = io.BufferedReader(UnixLines(packed), PIECE)
         while data := stream.read(BLOCK):
             data += rest_of_line(stream, data, quoted, f"{entry}, after line {line}")
             bar.update(position() - bar.n)

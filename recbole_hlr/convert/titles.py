@@ -89,17 +89,17 @@ def records(text: str, name: str, entry: Entry) -> Iterator[tuple[int, list[str]
         separator = "|" if name.endswith(".item") else "::"
         for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
-                yield number, line.rstrip("\r").split(separator)
+                yield number, line.split(separator)
         return
     reader = csv.reader(io.StringIO(text, newline=""))
+    rows = (record for record in reader if any(value.strip() for value in record))
     try:
-        if (header := next(reader, [])) != ["movieId", "title", "genres"]:
+        if (header := next(rows, [])) != ["movieId", "title", "genres"]:
             raise InputError(
                 f"{entry}, line 1: the columns are {', '.join(header)}; must be movieId, title, genres"
             )
-        for record in reader:
-            if record:
-                yield reader.line_num, record
+        for record in rows:
+            yield reader.line_num, record
     except csv.Error as error:
         raise InputError(f"{entry}, line {reader.line_num}: is no CSV ({error})") from None
 

@@ -168,7 +168,8 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
     if "eval_batch_size" not in config.external_config_dict:
         users = users_per_block(config["eval_memory"], dataset.item_num)
         config["eval_batch_size"] = users * dataset.item_num
-    if not draws_negatives(config):
+    draws = draws_negatives(config)
+    if not draws:
         config["train_neg_sample_args"] = None
         config._set_train_neg_sample_args()  # the host's way to say so
     trained = History.of(parts[0])
@@ -178,7 +179,7 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
         positives = config["train_batch_size"]
         if config.metric:  # the host counts triplets, the models' files count positives
             config["train_batch_size"] = positives * config["train_neg_sample_args"]["sample_num"]
-        sampler = create_samplers(config, dataset, parts)[0]
+        sampler = create_samplers(config, dataset, parts)[0] if draws else None
         train = get_dataloader(config, "train")(config, parts[0], sampler, shuffle=config["shuffle"])
         config["train_batch_size"] = positives
     return train, evaluation_loader(config, parts[:2], trained), evaluation_loader(config, parts, trained)
