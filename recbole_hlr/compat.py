@@ -6,6 +6,7 @@ Hosts: RecBole 1.2.0 and 1.2.1, torch >= 2.6, numpy 2, scipy >= 1.13, Ray 2.60.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import socket
@@ -156,8 +157,17 @@ def ray_lines() -> dict[str, Callable[[], socket.socket]]:
 
 
 def ray_may_grow() -> bool:
-    """Say whether an autoscaler can add machines; Ray 2.60 has no public way to ask."""
-    from ray._private.state import state
-    from ray.tune.execution.cluster_info import _is_ray_cluster
+    """Say whether an autoscaler can add machines; Ray 2.60 has no public way to ask.
 
-    return state.get_cluster_config() is not None or _is_ray_cluster()
+    Without one, a monitor that only looks on calls the type of every machine `node_` and its id.
+    """
+    from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+    from ray.autoscaler.v2.utils import is_autoscaler_v2
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    if is_autoscaler_v2(fetch_from_server=True):
+        return True
+    status = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
+    report = json.loads(status).get("autoscaler_report") if status else None
+    types = (report or {}).get("node_type_mapping") or {}
+    return any(kind != f"node_{machine}" for machine, kind in types.items())

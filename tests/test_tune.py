@@ -161,7 +161,7 @@ def test_the_winner_s_command_runs_as_printed_in_a_folder_of_any_name(tmp_path, 
     assert json.loads((again / "result.json").read_text())["test"] == result.run.test
 
 
-def test_a_second_process_leaves_a_search_that_runs_alone(tmp_path, monkeypatch):
+def test_a_second_process_leaves_a_running_search_alone(tmp_path, monkeypatch):
     """A new one and a resumed one, which has the lock before it reads or writes anything."""
     tried = []
 
@@ -178,7 +178,10 @@ def test_a_second_process_leaves_a_search_that_runs_alone(tmp_path, monkeypatch)
 
     without_ray(monkeypatch, run_trials)
     result = tune("CML", space=RATES, **{**planted(tmp_path), "epochs": 1})
+    unfinished = Path(result.run_dir, "trials", "0002", ".model.pth.7.tmp")
+    unfinished.touch()  # as a kill leaves it
     tune(resume=result.run_dir, num_samples=5)
+    assert not unfinished.exists()
     assert len(tried) == 2
     assert load_yaml(Path(result.run_dir, "search.yaml"))["search"]["num_samples"] == 5
 

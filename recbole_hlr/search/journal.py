@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.search.numbers import is_number
+from recbole_hlr.search.numbers import is_integer, is_number
 
 OPEN, DONE, STOPPED, FAILED, LOST, CUT = "unfinished", "done", "stopped", "failed", "lost", "cut"
 # stopped: by the scheduler. lost: its process or machine died, more than once, or its disk was full. cut:
@@ -25,23 +25,19 @@ def resume_of(folder: Path) -> str:
     return f"recbole-hlr tune --resume={shlex.quote(str(folder))}"
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 # What a line holds, and when it is right.
 ASKED: dict[str, Callable[[Any], bool]] = {
     "event": lambda v: v == "asked",
-    "number": _is_integer,
+    "number": is_integer,
     "values": lambda v: isinstance(v, dict),
     "elapsed": lambda v: is_number(v) and v >= 0,
 }
 END: dict[str, Callable[[Any], bool]] = {
     "event": lambda v: v == "ended",
-    "number": _is_integer,
+    "number": is_integer,
     "status": lambda v: v in (*ENDED, LOST, CUT),
     "curve": lambda v: isinstance(v, list) and all(map(is_number, v)),
-    "epochs": lambda v: isinstance(v, list) and all(map(_is_integer, v)) and v == sorted(set(v)),
+    "epochs": lambda v: isinstance(v, list) and all(map(is_integer, v)) and v == sorted(set(v)),
     "reason": lambda v: isinstance(v, str),
     "seconds": lambda v: is_number(v) and v >= 0,
     "elapsed": ASKED["elapsed"],

@@ -17,6 +17,11 @@ def is_number(value: Any) -> bool:
     return known and abs(value) <= sys.float_info.max  # math.isfinite fails at integers of 400 digits
 
 
+def is_integer(value: Any) -> bool:
+    """Say whether a value is an integer of any size, and no truth value."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def is_kept(value: Any) -> bool:
     """Say whether a value comes back from a journal as it was: no NaN, no date, nothing within itself."""
     try:
@@ -35,9 +40,9 @@ def rule_of(kind: str, numbers: Any) -> str:
         return f"have {RANGES[kind]} numbers"
     if not all(map(is_number, numbers)):
         return "hold numbers"
-    if kind == "randint" and not all(isinstance(n, int) for n in numbers):
+    if kind == "randint" and not all(map(is_integer, numbers)):
         return "hold integers"
-    if any(isinstance(n, int) and abs(n) > LARGEST for n in numbers):
+    if any(is_integer(n) and abs(n) > LARGEST for n in numbers):
         return f"hold integers of at most {LARGEST}"
     return rule_of_ends(kind, *numbers)
 

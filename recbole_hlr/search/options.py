@@ -11,7 +11,7 @@ import pandas as pd
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.options import nearest, refuse
-from recbole_hlr.search.numbers import is_number
+from recbole_hlr.search.numbers import is_integer, is_number
 from recbole_hlr.search.suggest import ALGORITHMS
 
 SCHEDULERS = ("asha", "none")
@@ -29,7 +29,7 @@ SMALLEST_SHARE = 0.0001  # of a processor or GPU, as Ray counts them
 
 
 def _integer(least: int) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return lambda value: is_integer(value) and value >= least
 
 
 def _is_share(value: Any) -> bool:

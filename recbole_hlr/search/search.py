@@ -100,6 +100,8 @@ def search(plan: Plan, folder: Path) -> SearchResult:
     """
     config, options = plan.config, plan.options
     larger = config["valid_metric_bigger"]
+    for unfinished in folder.glob("trials/*/.*.tmp"):  # of trials that were killed while they wrote
+        unfinished.unlink(missing_ok=True)
     with RunDir(folder).logging(), trials_of(folder) as journal:
         log.info("run directory: %s", folder)
         job, test = make_job(plan, folder)
