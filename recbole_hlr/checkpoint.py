@@ -1,4 +1,4 @@
-"""Checkpoints: plain values and tensors only, written whole or not at all.
+"""Checkpoints: plain values and tensors only, written whole or not at all, and checked when they are read.
 
 `torch.load(path, weights_only=True)` reads them. `state_dict` is that of the best epoch and stands, with
 an empty `other_parameter`, where the host's `Trainer.evaluate(model_file=...)` looks for it.
@@ -7,6 +7,7 @@ an empty `other_parameter`, where the host's `Trainer.evaluate(model_file=...)` 
 from __future__ import annotations
 
 import random
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import torch
 from scipy import sparse
 from torch import nn
 
+from recbole_hlr.contents import digest, what_is_wrong
 from recbole_hlr.errors import InputError
-from recbole_hlr.files import write_whole
+from recbole_hlr.files import uninterrupted, write_whole
+from recbole_hlr.matching import refuse_other_model
 from recbole_hlr.registry import is_ours
 
-FORMAT = 1
+FORMAT = 2
+FORMATS = (1, 2)  # that are read; 1, of version 0.2, has no digest
 
 
 def to_plain(value: Any) -> Any:
@@ -72,7 +76,11 @@ def model_state(model: nn.Module) -> dict[str, Any]:
 
 
 def load_model_state(model: nn.Module, state: dict[str, Any], counters: bool = True) -> None:
-    """Give a model what `model_state` returned; `counters` only where training goes on."""
+    """Give a model what `model_state` returned; `counters` only where training goes on.
+
+    Raises `InputError` for the state of another model, or of one with other options.
+    """
+    refuse_other_model(model, state)
     model.load_state_dict(state["state_dict"])
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     for key, value in from_plain(state["other_parameter"]).items():
@@ -105,21 +113,64 @@ def set_random_state(state: dict[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss))
 
 
+class Noting:
+    """A file for torch's writer, C++ in which an `OSError` of `write` becomes a `RuntimeError`: keeps it."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.flush = file, file.flush
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write, and keep what goes wrong."""
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint atomically."""
-    write_whole(path, lambda file: torch.save({"format": FORMAT, **content}, file))
+    """Write a checkpoint atomically; `InputError` where the disk is full."""
+
+    def write(file: Any) -> None:
+        noting: Any = Noting(file)
+        try:
+            torch.save({"format": FORMAT, **content, "digest": digest(content)}, noting)
+        except RuntimeError:
+            if noting.error is not None:
+                raise noting.error from None
+            raise
+
+    write_whole(path, write)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint, plain values only; `InputError` for what is none, or is damaged."""
+    """Read a checkpoint, plain values only; `InputError` for what is none, is damaged or was changed."""
+    content = read(path)
+    number = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(number, int) or number not in FORMATS:
+        raise InputError(f"{path}: is no checkpoint of recbole_hlr in format {FORMAT}")
+    wrong = what_is_wrong(content)
+    if wrong:
+        raise InputError(f"{path}: is a damaged checkpoint: {wrong}")
+    written = {key: value for key, value in content.items() if key not in ("format", "digest")}
+    if number > 1 and repr(content.get("digest")) != repr(digest(written)):  # it may be a tensor
+        raise InputError(f"{path}: is a damaged checkpoint: it holds other values than were written")
+    return content
+
+
+def read(path: Path) -> Any:
+    """Return what a file of `torch.save` holds, plain values only; its checksums must be right."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with uninterrupted(), open(path, "rb") as file:
+            with zipfile.ZipFile(file) as archive:  # torch does not look at the checksums
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
+            file.seek(0)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such checkpoint") from None
-    except Exception as error:  # torch raises many kinds for a damaged or foreign file
+    except Exception as error:  # zipfile and torch raise many kinds for a damaged or foreign file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read as a checkpoint ({reason})") from error
-    whole = isinstance(content, dict) and {"best", "data", "config", "epoch", "optimizer"} <= set(content)
-    if not whole or content.get("format") != FORMAT:
-        raise InputError(f"{path}: is no checkpoint of recbole_hlr in format {FORMAT}")
-    return content

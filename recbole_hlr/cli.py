@@ -125,6 +125,7 @@ def describe(result: RunResult) -> str:
         f"{epoch} of 0 to {result.epochs - 1}{chosen}\n"
         + (f"translation    {translation} over pairs\n" if translation else "")
         + f"seconds        {seconds}\n"
+        f"device         {result.device}\n"
         f"run directory  {result.run_dir}"
     )
 

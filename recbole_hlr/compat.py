@@ -11,9 +11,10 @@ import os
 import secrets
 import socket
 import sys
-import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -56,6 +57,7 @@ RAY_ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the search keeps its own journal
     "RAY_AIR_NEW_OUTPUT": "0",
 }
+_BUILDING = threading.RLock()
 _TOKEN = secrets.token_hex(32)
 
 
@@ -84,19 +86,29 @@ def set_dok_update() -> None:
         dok_matrix._update = lambda matrix, data: matrix._dict.update(data)
 
 
-@contextlib.contextmanager
-def scratch_directory() -> Iterator[None]:
-    """Let RecBole 1.2's `Trainer.__init__` make its folders (`saved`, `log_tensorboard`) out of sight.
+class NoTensorboard:
+    """Stands where RecBole's trainer wants a TensorBoard writer and none is asked for."""
 
-    They are relative to the working directory and made whether wanted or not.
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: None
+
+
+@contextlib.contextmanager
+def no_folders(config: Any) -> Iterator[None]:
+    """Keep RecBole 1.2's `Trainer.__init__` from making folders in the working directory.
+
+    It makes `checkpoint_dir` and `log_tensorboard`, whether wanted or not; trainers get no TensorBoard
+    while this lasts, one thread after the other.
     """
-    before = os.getcwd()
-    with tempfile.TemporaryDirectory(prefix="recbole_hlr-", ignore_cleanup_errors=True) as folder:
-        os.chdir(folder)
+    from recbole.trainer import trainer
+
+    with _BUILDING:
+        writer, folder = trainer.get_tensorboard, config["checkpoint_dir"]
+        trainer.get_tensorboard, config["checkpoint_dir"] = lambda logger: NoTensorboard(), os.curdir
         try:
             yield
         finally:
-            os.chdir(before)
+            trainer.get_tensorboard, config["checkpoint_dir"] = writer, folder
 
 
 def quiet_host() -> None:

@@ -148,8 +148,9 @@ class HLRConfig(Config):
             values.update(train_neg_sample_args=None, lr_scheduler=None)  # nothing is drawn, no step taken
         self.requested = {k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS}
         self.requested.update(model=self.model, dataset=self.dataset)
-        if "eval_batch_size" not in self.external_config_dict:
-            del self.requested["eval_batch_size"]  # follows from eval_memory
+        for key in ("eval_batch_size", "use_gpu", "gpu_id"):  # follow from eval_memory and the machine
+            if key not in self.external_config_dict:
+                del self.requested[key]
         try:
             super()._set_default_parameters()
         except (ValueError, TypeError, RuntimeError, NotImplementedError) as error:

@@ -13,7 +13,9 @@ from recbole_hlr import checkpoint
 from recbole_hlr.config import KEYWORDS, LOSS, HLRConfig
 from recbole_hlr.console import shows_progress
 from recbole_hlr.data.stored import refuse_other_data, stored_data
+from recbole_hlr.device import describe_device
 from recbole_hlr.errors import InputError
+from recbole_hlr.exclusive import alone
 from recbole_hlr.experiment import (
     Experiment,
     assemble,
@@ -21,9 +23,11 @@ from recbole_hlr.experiment import (
     evaluate_test,
     open_run,
     refuse_changes,
+    refuse_edited,
 )
 from recbole_hlr.metrics import reported
 from recbole_hlr.result import RunResult
+from recbole_hlr.shortage import shortage_told
 from recbole_hlr.values import COMMAND_LINE, parse_arguments, plain
 
 log = logging.getLogger("recbole_hlr")
@@ -45,6 +49,7 @@ EVALUATE_KEYS = frozenset(
 )
 
 
+@alone("evaluate()")
 def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: Any) -> RunResult:
     """Return the metrics of a run's best state on its validation and test part; write nothing.
 
@@ -58,6 +63,7 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     folder = open_run(run_dir, command.get("config_files"))
     content = checkpoint.load(folder.checkpoint)
     stored = HLRConfig(None, None, [folder.config]).requested
+    refuse_edited(folder, stored, content["config"])
     names = {key: command.pop(key, options.pop(key, None)) for key in ("model", "dataset")}
     for values, source in ((options, KEYWORDS), (command, COMMAND_LINE)):
         merge_mode(values, stored["eval_args"], source)
@@ -67,14 +73,18 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     options["user_metrics"] = stored["user_metrics"] = False  # nothing is written
     given = HLRConfig(None, None, [folder.config], options, command)
     refuse_changes(stored, names, given, EVALUATE_KEYS, "an evaluation")
-    experiment = assemble(stored["model"], stored["dataset"], [folder.config], command, options)
+    experiment = assemble(
+        stored["model"], stored["dataset"], [folder.config], command, options, taken_up=True
+    )
     data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
     refuse_other_data(content["data"], data, folder.path)
+    log.info("device: %s", describe_device(experiment.config["device"]))
     log.info("%s", describe_data(experiment))
     experiment.trainer.load_state(content, experiment.train_data)
     experiment.trainer.restore_best()
     prepared = time.perf_counter()
-    measured = measure(experiment)
+    with shortage_told(experiment.config, experiment.dataset):
+        measured = measure(experiment)
     seconds = {"prepare": prepared - started, "evaluate": time.perf_counter() - prepared}
     account = experiment.dataset.account.as_dict()
     result = RunResult.of(experiment.trainer, folder.path, **measured, seconds=seconds, interactions=account)

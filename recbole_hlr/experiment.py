@@ -22,18 +22,21 @@ from recbole_hlr.data.history import History
 from recbole_hlr.data.random import Stream
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
+from recbole_hlr.device import describe_device, refuse_missing_gpu
 from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.evaluator import refuse_empty_cohorts
-from recbole_hlr.files import write_text
+from recbole_hlr.exclusive import alone
+from recbole_hlr.files import locked, uninterrupted, write_text
 from recbole_hlr.pretrained import start_from
 from recbole_hlr.protocol import PAPER, describe_settings
 from recbole_hlr.registry import find_model
 from recbole_hlr.result import RunResult
 from recbole_hlr.resumable import RunTrainer
 from recbole_hlr.rundir import Collector, RunDir, attached
+from recbole_hlr.shortage import shortage_told
 from recbole_hlr.trainer import MetricTrainer
 from recbole_hlr.users import describe_users
-from recbole_hlr.values import load_yaml, parse_arguments
+from recbole_hlr.values import dump_yaml, load_yaml, parse_arguments
 from recbole_hlr.version import __version__
 
 log = logging.getLogger("recbole_hlr")
@@ -64,6 +67,7 @@ class Experiment:
     trainer: RunTrainer
 
 
+@alone("prepare()")
 def prepare(
     model: str | type | None = None,
     dataset: str | None = None,
@@ -77,6 +81,7 @@ def prepare(
 
     `options` are keyword arguments in place of a configuration file, `arguments` a command line;
     `data` is what `load_split` returned for the same data, split and seed, and spares doing it again.
+    Fit one experiment at a time in a process: all draw from its global random numbers.
     Raises `InputError` for wrong input.
     """
     experiment = assemble(model, dataset, config_files, arguments, options, data)
@@ -92,13 +97,26 @@ def assemble(
     arguments: Sequence[str] | Mapping[str, Any],
     options: dict[str, Any],
     data: SplitData | None = None,
+    taken_up: bool = False,
 ) -> Experiment:
-    """Return what `prepare` returns, without the tables of `pretrained_embeddings`."""
+    """Return what `prepare` returns, without the tables of `pretrained_embeddings`.
+
+    A run that is `taken_up` may have asked, in its config.yaml, for a GPU that another machine had.
+    """
     interactive_logging()
     config = HLRConfig(model, dataset, config_files, options, arguments)
+    here = {**config.variable_config_dict, **config.cmd_config_dict}
+    refuse_missing_gpu(config, here if taken_up else config.external_config_dict)
     set_console_level(config["state"].upper())
-    data = data or load_split(config)
+    with shortage_told(config):
+        data = data or load_split(config)
     refuse_empty_cohorts(config, data.parts[2])
+    with shortage_told(config, data.dataset):
+        return build(config, data)
+
+
+def build(config: HLRConfig, data: SplitData) -> Experiment:
+    """Return loaders, model and trainer of a data set that is split."""
     train_data, valid_data, test_data = build_loaders(config, data)
     init_seed(config["seed"], config["reproducibility"])
     built = build_model(config, train_data.dataset)
@@ -132,6 +150,7 @@ def take_up(experiment: Experiment, run_dir: RunDir | None) -> dict[str, Any]:
     data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
     if run_dir is not None and run_dir.checkpoint.exists():
         state = checkpoint.load(run_dir.checkpoint)
+        refuse_edited(run_dir, experiment.config.requested, state["config"])
         refuse_other_data(state["data"], data, run_dir.path)
         experiment.trainer.load_state(state, experiment.train_data)
     else:
@@ -140,18 +159,11 @@ def take_up(experiment: Experiment, run_dir: RunDir | None) -> dict[str, Any]:
 
 
 def build_model(config: HLRConfig, data: Any) -> Any:
-    """Return the model on its device; `InputError` where memory or a package is missing."""
+    """Return the model on its device; `InputError` where a package is missing."""
     try:
         return config.model_class(config, data).to(config["device"])
     except ImportError as error:
         raise missing_package(config.model, error) from error
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "alloc" not in str(error) and "memory" not in str(error):
-            raise
-        size = config["embedding_size"]
-        raise InputError(
-            f"model={config.model}: does not fit into memory; lower embedding_size={size}"
-        ) from error
 
 
 def missing_package(model: str, error: ImportError) -> InputError:
@@ -172,6 +184,7 @@ def trainer_class(config: HLRConfig) -> type[RunTrainer]:
     return type(f"Run{host.__name__}", (RunTrainer, host), {})
 
 
+@alone("run()")
 def run(
     model: str | type | None = None,
     dataset: str | None = None,
@@ -190,15 +203,21 @@ def run(
     if resume is None:
         return _run(None, model, dataset, config_files, command, options)
     run_dir = open_run(resume, config_files or command.get("config_files"))
-    stored = load_yaml(run_dir.config)
-    names = {"model": command.pop("model", model), "dataset": command.pop("dataset", dataset)}
-    given = HLRConfig(None, None, [run_dir.config], options, command)
-    refuse_changes(stored, names, given, RESUME_KEYS, "a resumed run")
-    try:
+    with resumable(run_dir):
+        stored = load_yaml(run_dir.config)
+        names = {"model": command.pop("model", model), "dataset": command.pop("dataset", dataset)}
+        given = HLRConfig(None, None, [run_dir.config], options, command)
+        refuse_changes(stored, names, given, RESUME_KEYS, "a resumed run")
         return _run(run_dir, stored["model"], stored["dataset"], [run_dir.config], command, options)
-    except RunInterrupted:
-        raise
-    except KeyboardInterrupt:  # before the first step
+
+
+@contextlib.contextmanager
+def resumable(run_dir: RunDir) -> Iterator[None]:
+    """Keep a run directory to this process; Ctrl-C, whenever it comes, says how to go on."""
+    try:
+        with locked(run_dir.path, "run"):
+            yield
+    except KeyboardInterrupt:
         raise RunInterrupted(str(run_dir.path)) from None
 
 
@@ -208,6 +227,27 @@ def open_run(path: str | Path, config_files: Any) -> RunDir:
     if config_files:
         raise InputError(f"config_files: cannot be given with the run {path}, whose config.yaml is taken")
     return run_dir
+
+
+def refuse_edited(run_dir: RunDir, options: dict[str, Any], trained: dict[str, Any]) -> None:
+    """Raise `InputError` where a run's config.yaml is not what its checkpoint was `trained` with.
+
+    What it does not have is at its default, as in `options`; a version may have more of them. What may
+    change in a resumed run may be edited, too, but is not to be missing.
+    """
+    written = load_yaml(run_dir.config)
+    now = {**options, **written}
+    compared = (written.keys() | (trained.keys() & now.keys())) - {"checkpoint_dir"}
+    edited = [
+        f"{key}={now[key]} ({trained.get(key)})"
+        for key in sorted(compared - (RESUME_KEYS & written.keys()))
+        if dump_yaml(now[key]) != dump_yaml(trained.get(key))
+    ]
+    if edited:
+        raise InputError(
+            f"{run_dir.config}: is not as the run left it; has {', '.join(edited)}, must have what the "
+            "brackets say, by which model.pth was trained: put it back, or start another run"
+        )
 
 
 def refuse_changes(
@@ -238,21 +278,40 @@ def _run(
     started = time.perf_counter()
     early = Collector()
     with attached(early):
-        experiment = assemble(model, dataset, config_files, arguments, options)
+        experiment = assemble(model, dataset, config_files, arguments, options, taken_up=run_dir is not None)
         data = take_up(experiment, run_dir)
-    config, trainer = experiment.config, experiment.trainer
+    config = experiment.config
     if run_dir is not None:
         write_text(run_dir.config, str(config))  # with what may change in a resumed run
-    else:
-        run_dir = RunDir.create(config["checkpoint_dir"], f"{config.model}-{config.dataset}", str(config))
-    if config["tensorboard"]:
-        from torch.utils.tensorboard import SummaryWriter
+        return perform(experiment, run_dir, data, early.records, started)
+    try:
+        with uninterrupted():
+            run_dir = RunDir.create(config["checkpoint_dir"], f"{config.model}-{config.dataset}", str(config))
+        with resumable(run_dir):
+            return perform(experiment, run_dir, data, early.records, started)
+    except KeyboardInterrupt:
+        if run_dir is None:
+            raise
+        raise RunInterrupted(str(run_dir.path)) from None
 
-        trainer.tensorboard = SummaryWriter(str(run_dir.path / "tensorboard"))
 
-    trainer.on_epoch_end = saver(run_dir, config, data)
-    with run_dir.logging(early.records):
+def perform(
+    experiment: Experiment,
+    run_dir: RunDir,
+    data: dict[str, Any],
+    early: Sequence[logging.LogRecord],
+    started: float,
+) -> RunResult:
+    """Do the work of a run in its directory; `data` is of `stored_data`, `early` what was logged before."""
+    config, trainer = experiment.config, experiment.trainer
+    with shortage_told(config, experiment.dataset), run_dir.logging(early):
+        if config["tensorboard"]:
+            from torch.utils.tensorboard import SummaryWriter
+
+            trainer.tensorboard = SummaryWriter(str(run_dir.path / "tensorboard"))
+        trainer.on_epoch_end = saver(run_dir, config, data)
         log.info("run directory: %s", run_dir.path)
+        log.info("device: %s", describe_device(config["device"]))
         log.info("%s", describe_data(experiment))
         if config["protocol"] == PAPER:
             log.info("%s", describe_settings(config.model, config.dataset))
@@ -270,8 +329,6 @@ def _run(
                 f"train_neg_sample_args={config.requested['train_neg_sample_args']}: must be given for "
                 f"{config.model}, which learns from negatives"
             ) from error
-        except KeyboardInterrupt:
-            raise RunInterrupted(str(run_dir.path)) from None
         finally:
             trainer.tensorboard.close()
 

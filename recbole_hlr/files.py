@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import platform
+import signal
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,28 +17,28 @@ from filelock import FileLock, Timeout
 
 from recbole_hlr.errors import InputError
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # a disk, a quota, the limit on a file's size
+
 
 def write_whole(path: Path, write: Callable[[Any], Any], mode: str = "wb") -> None:
     """Call `write(file)` on a temporary file beside `path` and rename it: the old file or the new one.
 
-    Raises `InputError` when the disk is full or the folder cannot be written.
+    Ctrl-C waits until it is done. Raises `InputError` when the disk is full or the folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "writing failed"
-        kept = "; the file written before is kept" if path.exists() else ""
-        raise InputError(
-            f"{path}: {reason}; free some space or choose another folder with --checkpoint_dir{kept}"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with uninterrupted():
+        try:
+            with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            kept = "; the file written before is kept" if path.exists() else ""
+            raise InputError(f"{unwritten(path, error)}{kept}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -43,12 +47,41 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda file: file.write(escaped), "w")
 
 
+def unwritten(path: str | Path, error: OSError) -> str:
+    """Return why a file could not be written, and what is needed."""
+    needed = "free some space" if error.errno in FULL else "must be in a folder that can be written"
+    return f"{path}: {error.strerror or error}; {needed}"
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C, and a SIGTERM that Python handles, wait until this ends.
+
+    In C++ that calls Python, as torch does to read and write files, they would become other errors, or
+    end the process. Signals interrupt the main thread alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handled = [number for number in (signal.SIGINT, signal.SIGTERM) if callable(signal.getsignal(number))]
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for one in came:
+            signal.raise_signal(one)
+
+
 @contextlib.contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
     """Keep `folder` to this process while it is at work in it; `what` is a run, a search or a benchmark.
 
-    Raises `InputError`, which names the other process, where one is at work there already. The kernel
-    lets go of the lock when a process ends, however it ends.
+    Removes the temporary files of a process that was killed there. Raises `InputError`, which names the
+    other process, where one is at work there already. The kernel lets go of the lock when a process ends,
+    however it ends.
     """
     lock, owner = FileLock(folder / ".lock"), folder / ".lock.pid"
     try:
@@ -63,7 +96,10 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         raise InputError(f"{folder}: {error.strerror}; must be a folder that can be written") from None
     try:
         with contextlib.suppress(OSError):  # a full disk: the name is a courtesy, the lock holds
-            owner.write_text(f"{os.getpid()}\n", encoding="utf-8")
+            owner.write_text(f"{os.getpid()} on {platform.node()}\n", encoding="utf-8")
+        for unfinished in folder.glob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
         yield
     finally:
         with contextlib.suppress(OSError):

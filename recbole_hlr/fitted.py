@@ -18,8 +18,10 @@ from recbole_hlr import checkpoint
 from recbole_hlr.config import KEYWORDS, HLRConfig
 from recbole_hlr.data.build import users_per_block
 from recbole_hlr.data.stored import StoredData
+from recbole_hlr.device import refuse_missing_gpu
 from recbole_hlr.errors import InputError
 from recbole_hlr.evaluator import refuse_not_finite
+from recbole_hlr.exclusive import alone
 from recbole_hlr.rundir import RunDir
 from recbole_hlr.values import plain
 
@@ -111,6 +113,7 @@ def token_of(user: Any) -> str:
     return str(token)
 
 
+@alone("load()")
 def load(run_dir: str | Path, **options: Any) -> FittedRecommender:
     """Return the fitted recommender of a run directory; `InputError` for a host model's run.
 
@@ -125,6 +128,7 @@ def load(run_dir: str | Path, **options: Any) -> FittedRecommender:
                 f"only {', '.join(sorted(LOAD_KEYS))} can"
             )
     config = HLRConfig(stored["model"], stored["dataset"], options={**stored, **options})
+    refuse_missing_gpu(config, options)
     if not config.ours:
         raise InputError(
             f"{run_dir}: {config.model} is RecBole's own; only this package's models load without data"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbole_hlr.device import describe_device
 from recbole_hlr.version import __version__
 
 
@@ -17,7 +18,8 @@ class RunResult:
     validated. `cohorts` is {metric: {mean, std}} over cohorts of test users, {} where there are none.
     `translation` has the `length` and the `deviation` of r(u, v) over pairs, for a metric model with one.
     `interactions` has how many were `read`, `left_out` by each step of loading, and `kept`.
-    `seconds` has `prepare`, `fit` (after a resume: of the resumed part) and `evaluate`.
+    `seconds` has `prepare`, `fit` (after a resume: of the resumed part) and `evaluate`; `device` is what
+    it was computed on, such as `cpu, 2 threads`.
     """
 
     model: str
@@ -34,6 +36,7 @@ class RunResult:
     parameters: int
     translation: dict[str, float]
     seconds: dict[str, float]
+    device: str
     run_dir: str
     version: str
     interactions: dict[str, Any] = field(default_factory=dict)
@@ -54,6 +57,7 @@ class RunResult:
             epochs=len(records),
             parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
             translation=trainer.model.describe_translation() if config.metric else {},
+            device=describe_device(trainer.device),
             run_dir=str(run_dir),
             version=__version__,
             **measured,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,16 +18,11 @@ from torch import Tensor
 from recbole_hlr import checkpoint, compat
 from recbole_hlr.errors import InputError
 from recbole_hlr.evaluator import UserEvaluator, refuse_not_finite
+from recbole_hlr.matching import refuse_other_optimizer
 from recbole_hlr.schedule import build_schedule, step_schedule
+from recbole_hlr.shortage import extremes
 
 log = logging.getLogger("recbole_hlr")
-
-
-class NoTensorboard:
-    """Stands where the host's trainer wants a TensorBoard writer and none is asked for."""
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *args, **kwargs: None
 
 
 class RunTrainer(Trainer):
@@ -37,12 +33,12 @@ class RunTrainer(Trainer):
     """
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
-        parent, config["checkpoint_dir"] = config["checkpoint_dir"], "saved"
-        with compat.scratch_directory():  # in which the host at once makes that folder, and one more
+        with compat.no_folders(config):
             super().__init__(config, model)
-            self.tensorboard.close()
-        config["checkpoint_dir"] = parent
-        self.tensorboard: Any = NoTensorboard()
+        self.checkpoint_dir = config["checkpoint_dir"]
+        self.saved_model_file: str = os.path.join(
+            self.checkpoint_dir, os.path.basename(self.saved_model_file)
+        )
         self.evaluator = UserEvaluator(config)
         schedule = config["lr_scheduler"]
         self.schedule = (
@@ -172,10 +168,12 @@ class RunTrainer(Trainer):
 
     def _check_nan(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
+            large = extremes(self.config.final_config_dict)
+            values = large or f"learning_rate={self.learning_rate}"
+            lower = "them" if large else "learning_rate or set clip_grad_norm={max_norm: 1}"
             raise InputError(
-                f"epoch {self._record['epoch']}: the training loss is {loss.item()} with "
-                f"learning_rate={self.learning_rate}; must be finite: lower learning_rate or set "
-                "clip_grad_norm={max_norm: 1}"
+                f"epoch {self._record['epoch']}: the training loss is {loss.item()} with {values}; "
+                f"must be finite: lower {lower}"
             )
 
     # --- epochs and states ------------------------------------------------------------------------------
@@ -241,14 +239,14 @@ class RunTrainer(Trainer):
         if state["validated"]:
             self.best_state, self.best_epoch = state["best"], state["best_epoch"]
         self.stopped = state["stopped"] and self.cur_step > self.stopping_step
+        checkpoint.load_model_state(self.model, state["last"] or state["best"])
+        refuse_other_optimizer(self.optimizer, state["optimizer"])
         try:
-            checkpoint.load_model_state(self.model, state["last"] or state["best"])
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"the checkpoint does not fit the run's config.yaml: {reason}") from None
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"])
-        if state["loader"] is not None:
-            train_data.generator.set_state(state["loader"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.schedule is not None:
+                self.schedule.load_state_dict(state["schedule"])
+            if state["loader"] is not None:
+                train_data.generator.set_state(state["loader"])
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise InputError(f"the checkpoint does not fit the trainer of the run: {error!r}") from error
         checkpoint.set_random_state(state["random"])

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -16,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.files import is_file, write_text, write_whole
+from recbole_hlr.files import is_file, unwritten, write_text, write_whole
 from recbole_hlr.values import load_yaml
 
 
@@ -50,9 +51,9 @@ class RunDir:
                 path = Path(parent) / (stem if number == 1 else f"{stem}-{number}")
                 try:
                     os.rename(hidden, path)
-                except OSError:
+                except OSError as error:
                     if not path.exists():
-                        raise
+                        raise InputError(unwritten(path, error)) from error
                 else:  # the name was free; a run of the same second may have taken it
                     return cls(path)
         finally:
@@ -97,9 +98,9 @@ class RunDir:
         What was said before the folder was there, `early`, comes first.
         """
         try:
-            handler = logging.FileHandler(self.log, encoding="utf-8", errors="backslashreplace")
+            handler = LogFile(self.log, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
-            raise InputError(f"{self.log}: cannot be written ({error.strerror})") from None
+            raise InputError(unwritten(self.log, error)) from None
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         with contextlib.closing(handler), attached(handler):
             for record in early:
@@ -119,6 +120,22 @@ def attached(handler: logging.Handler) -> Iterator[None]:
     finally:
         root.setLevel(level)
         root.removeHandler(handler)
+
+
+class LogFile(logging.FileHandler):
+    """A log.txt that cannot be written, as on a full disk, ends the run like every file of it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Raise `InputError` where the disk is full; `logging` would print a traceback."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise InputError(unwritten(self.baseFilename, error)) from error
+        super().handleError(record)
+
+    def close(self) -> None:
+        """Close the file; that its last lines cannot be written was said when they came."""
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 class Collector(logging.Handler):

@@ -36,8 +36,9 @@ if str(ROOT) not in sys.path:
 PATIENCE = 180.0  # seconds for a case
 MEMORY = 6 * 2**30  # bytes of address space for a case
 MODELS = ("CML", "HLR", "HLR++", "LRML", "TransCF", "AdaCML", "MF-ALS", "BPR", "EASE", "ItemKNN", "Pop")
-SMALL = {"embedding_size": 6, "train_batch_size": 32, "show_progress": False, "topk": [3], "epochs": 2}
+SMALL = {"train_batch_size": 32, "show_progress": False, "topk": [3], "epochs": 2}
 SMALL["valid_metric"] = "NDCG@3"
+WITHOUT_VECTORS = ("EASE", "ItemKNN", "Pop")
 # What a case may not choose freely: where files go, how long it takes, and what else it would load.
 FIXED = {"model", "dataset", "data_path", "checkpoint_dir", "epochs", "show_progress", "resume", "state"}
 
@@ -81,6 +82,12 @@ def write_data(folder: Path, name: str = "toy", seed: int = 0) -> Path:
 def words(**options: Any) -> list[str]:
     """Return options as a command line has them."""
     return [f"--{key}={json.dumps(v) if isinstance(v, list | dict) else v}" for key, v in options.items()]
+
+
+def small(model: str, **options: Any) -> dict[str, Any]:
+    """Return the options of a model's short training, with others."""
+    vectors = {} if model in WITHOUT_VECTORS else {"embedding_size": 6}
+    return {**SMALL, **vectors, "model": model, "dataset": "toy", **options}
 
 
 def call(arguments: list[str]) -> tuple[int, str]:
@@ -127,12 +134,8 @@ def good_run(shared: Path, model: str) -> Path:
     parent = shared / "runs" / model
     if not parent.exists():
         write_data(shared / "data")
-        code, errors = call(
-            [
-                "train",
-                *words(model=model, dataset="toy", data_path=shared / "data", checkpoint_dir=parent, **SMALL),
-            ]
-        )
+        given = small(model, data_path=shared / "data", checkpoint_dir=parent)
+        code, errors = call(["train", *words(**given)])
         if code:
             raise Wrong(errors)
     return only_run(parent)
@@ -148,13 +151,7 @@ def options_case(rng: random.Random, folder: Path, shared: Path) -> str:
 
     model = rng.choice(MODELS)
     write_data(folder / "data")
-    base = {
-        "model": model,
-        "dataset": "toy",
-        "data_path": str(folder / "data"),
-        "checkpoint_dir": str(folder / "runs"),
-    }
-    base = {**SMALL, **base, "epochs": 1}
+    base = small(model, data_path=str(folder / "data"), checkpoint_dir=str(folder / "runs"), epochs=1)
     known = sorted(set(HLRConfig(options=base).requested) - FIXED)
     odd = {rng.choice(known): odd_value(rng) for _ in range(rng.choice([1, 1, 2, 3]))}
     done = judge(*call(["train", *words(**{**base, **odd})]))
@@ -211,8 +208,8 @@ def data_case(rng: random.Random, folder: Path, shared: Path) -> str:
         lines = CHANGES[change](rng, lines)
     file.write_bytes(b"\n".join(lines))
     model = rng.choice(["CML", "HLR", "BPR", "Pop"])
-    given = {**SMALL, "epochs": 1, "model": model, "dataset": "toy", "data_path": folder / "data"}
-    done = judge(*call(["train", *words(**given, checkpoint_dir=folder / "runs")]))
+    given = small(model, epochs=1, data_path=folder / "data", checkpoint_dir=folder / "runs")
+    done = judge(*call(["train", *words(**given)]))
     if done:
         figures(only_run(folder / "runs"))
     return f"{model} on a file with {', '.join(changes)}: {'ran' if done else 'refused'}"
@@ -278,7 +275,7 @@ def damaged_benchmark_case(rng: random.Random, folder: Path, shared: Path) -> st
     good = shared / "bench"
     if not good.exists():
         write_data(shared / "data")
-        given = {**SMALL, "models": "CML,Pop", "datasets": "toy", "seeds": 2, "out": good, "epochs": 1}
+        given = {**SMALL, "models": "CML,MF-ALS", "datasets": "toy", "seeds": 2, "out": good, "epochs": 1}
         code, errors = call(["benchmark", *words(**given, data_path=shared / "data")])
         if code:
             shutil.rmtree(good, ignore_errors=True)
@@ -329,8 +326,8 @@ def start(
 def train_words(folder: Path, shared: Path, model: str) -> list[str]:
     """Return a training long enough to be hit."""
     write_data(shared / "data")
-    given = {**SMALL, "epochs": 12, "stopping_step": 20, "data_path": shared / "data"}
-    return ["train", *words(model=model, dataset="toy", checkpoint_dir=folder / "runs", **given)]
+    given = small(model, epochs=12, stopping_step=20, data_path=shared / "data")
+    return ["train", *words(**given, checkpoint_dir=folder / "runs")]
 
 
 def long_run(shared: Path, model: str) -> dict[str, Any]:
@@ -475,7 +472,8 @@ def cases(
             yield number, "any", f"the process of the case {how}", False
             process = None
     if process is not None:
-        process.kill()
+        pipe.close()
+        process.join()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Runs that are killed, interrupted or run out of disk, and resumed."""
+"""Runs that are killed or interrupted, and resumed."""
 
 import contextlib
 import json
@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_hlr import InputError, run
+from recbole_hlr import InputError, checkpoint, evaluate, run
 from recbole_hlr.cli import main
+from recbole_hlr.files import locked
 from recbole_hlr.values import load_yaml
 
 HLR = ["--model=HLR", "--epochs=25", "--stopping_step=25", "--max_history=3"]
@@ -212,6 +213,75 @@ def test_changed_data_are_noticed(tmp_path, toy):
         run(resume=first.run_dir)
 
 
+def test_a_configuration_that_was_edited_is_refused(toy):
+    """What `--resume` may change may be edited as well; all else stands in model.pth, and is named."""
+    first = run("CML", **{**toy, "epochs": 1})
+    file = Path(first.run_dir, "config.yaml")
+    text = file.read_text()
+    edited = text.replace("train_batch_size: 16", "train_batch_size: 9").replace("seed: 2020", "seed: 1")
+    file.write_text(edited)
+    for resumed in (lambda: run(resume=first.run_dir), lambda: evaluate(first.run_dir)):
+        with pytest.raises(
+            InputError, match=r"config\.yaml: .* has seed=1 \(2020\), train_batch_size=9 \(16\), must"
+        ):
+            resumed()
+        assert file.read_text() == edited
+    file.write_text(text.replace("epochs: 1\n", ""))
+    with pytest.raises(InputError, match=r"config\.yaml: .* has epochs=\d+ \(1\)"):
+        run(resume=first.run_dir)
+    file.write_text(text.replace("epochs: 1\n", "epochs: 2\n"))
+    assert run(resume=first.run_dir).epochs == 2
+
+
+def test_a_run_of_a_version_with_fewer_options_goes_on(toy):
+    first = run("CML", **{**toy, "epochs": 1})
+    file, stored = Path(first.run_dir, "config.yaml"), Path(first.run_dir, "model.pth")
+    content = checkpoint.load(stored)
+    del content["format"], content["digest"], content["config"]["matmul_precision"]
+    checkpoint.save(stored, content)
+    text = file.read_text()
+    file.write_text(text.replace("matmul_precision: highest\n", ""))
+    assert file.read_text() != text
+    assert run(resume=first.run_dir).test == first.test
+
+
+def test_a_run_that_is_at_work_is_not_resumed_by_another_process(toy):
+    first = run("CML", **{**toy, "epochs": 1})
+    folder = Path(first.run_dir)
+    with locked(folder, "run"):
+        before = {file: file.read_bytes() for file in folder.iterdir()}
+        with pytest.raises(InputError, match=f"process {os.getpid()} on .* is at work on this run"):
+            run(resume=folder, epochs=5)
+        assert {file: file.read_bytes() for file in folder.iterdir()} == before
+        assert evaluate(folder).test == first.test  # reads only
+
+
+def test_a_run_keeps_others_out_from_its_first_step_on(toy, monkeypatch):
+    from recbole_hlr.trainer import MetricTrainer
+
+    validate, refused = MetricTrainer.validate, []
+
+    def locks(self, data):
+        (folder,) = Path(toy["checkpoint_dir"]).iterdir()
+        with pytest.raises(InputError, match="is at work on this run"), locked(folder, "run"):
+            raise AssertionError
+        refused.append(folder)
+        return validate(self, data)
+
+    monkeypatch.setattr(MetricTrainer, "validate", locks)
+    first = run("CML", **{**toy, "epochs": 1})
+    run(resume=first.run_dir, epochs=2)
+    assert refused == [Path(first.run_dir)] * 2
+
+
+def test_what_a_killed_run_left_behind_is_removed(toy):
+    first = run("CML", **{**toy, "epochs": 1})
+    (Path(first.run_dir) / ".model.pth.4711.tmp").write_text("half")
+    run(resume=first.run_dir)
+    assert not list(Path(first.run_dir).glob("*.tmp"))
+    assert not list(Path(first.run_dir).glob(".*.pid"))
+
+
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file", b"not a checkpoint at all" * 50])
 def test_a_damaged_checkpoint_is_named(toy, damage):
     first = run("CML", **toy)
@@ -236,30 +306,3 @@ def test_a_checkpoint_that_would_run_code_is_not_loaded(tmp_path, toy):
 def test_resuming_what_is_no_run(tmp_path, path):
     with pytest.raises(InputError, match="is no run directory"):
         run(resume=tmp_path / path)
-
-
-@pytest.mark.slow
-def test_a_full_disk_ends_in_one_sentence_and_keeps_the_last_checkpoint(tmp_path, arguments):
-    """A limit on the size of files stands for the full disk: the write itself fails."""
-    body = """
-import resource
-real, count = torch.save, [0]
-def save(content, file):
-    count[0] += 1
-    if count[0] == 4:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-    real(content, file)
-torch.save = save
-"""
-    process = start(command(arguments, HLR, tmp_path / "runs"), body)
-    _, err = process.communicate(timeout=100)
-    assert process.returncode == 2, err
-    (run_dir,) = (tmp_path / "runs").iterdir()
-    message = err.strip().splitlines()[-1]
-    assert "model.pth" in message
-    assert "the file written before is kept" in message
-    assert "Traceback" not in err
-    assert torch.load(run_dir / "model.pth", weights_only=True)["epoch"] == 2
-    assert not list(run_dir.glob(".*tmp"))
-    finish([f"--resume={run_dir}"])

@@ -1,19 +1,24 @@
 """prepare() and run(): the parts, the run directory, the trainer's rules, the fitted recommender."""
 
+import errno
 import json
 import logging
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from recbole_hlr import MODELS, InputError, load, prepare, run
+from recbole_hlr import MODELS, InputError, evaluate, exclusive, load, prepare, run
+from recbole_hlr.cli import main
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.data.triplets import TripletLoader
+from recbole_hlr.rundir import LogFile
 from recbole_hlr.values import load_yaml
 
-FILES = {"config.yaml", "metrics.jsonl", "result.json", "model.pth", "log.txt"}
+FILES = {".lock", "config.yaml", "metrics.jsonl", "result.json", "model.pth", "log.txt"}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -283,3 +288,184 @@ def test_the_precision_of_products_is_that_of_the_run(toy):
         assert torch.get_float32_matmul_precision() == "highest"
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+def test_preparing_makes_no_folder_and_stays_where_it_is(tmp_path, toy, monkeypatch):
+    """RecBole 1.2: `Trainer.__init__` makes `saved` and `log_tensorboard` in the working directory."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    monkeypatch.setattr(os, "chdir", None)  # other threads would move too
+    for model in ("CML", "BPR", "EASE", "MF-ALS"):
+        options = {key: value for key, value in toy.items() if model != "EASE" or key != "embedding_size"}
+        trainer = prepare(model, **options).trainer
+        assert trainer.checkpoint_dir == trainer.config["checkpoint_dir"] == toy["checkpoint_dir"]
+        assert Path(trainer.saved_model_file).parent == Path(toy["checkpoint_dir"])
+    assert list((tmp_path / "cwd").iterdir()) == []
+    assert not Path(toy["checkpoint_dir"]).exists()
+
+
+def test_parts_fitted_by_hand_need_no_run(toy):
+    experiment = prepare("CML", **toy)
+    experiment.trainer.fit(experiment.train_data, experiment.valid_data)
+    test = experiment.trainer.evaluate(experiment.test_data)
+    assert test == run("CML", **toy).test
+
+
+def test_two_runs_in_two_threads(toy, monkeypatch):
+    """They share the global random numbers: the second waits for a moment, then is refused."""
+    monkeypatch.setattr(exclusive, "PATIENCE", 0.05)
+    alone, ended = run("CML", **toy).test, []
+    inside, go_on = threading.Event(), threading.Event()
+    from recbole_hlr.trainer import MetricTrainer
+
+    validate = MetricTrainer.validate
+
+    def slow(self, data):
+        inside.set()
+        go_on.wait(60)
+        return validate(self, data)
+
+    monkeypatch.setattr(MetricTrainer, "validate", slow)
+    first = threading.Thread(target=lambda: ended.append(run("CML", **toy).test))
+    first.start()
+    inside.wait(60)
+    (folder, *_) = Path(toy["checkpoint_dir"]).iterdir()
+    for other in (
+        lambda: run("BPR", **toy),
+        lambda: prepare("CML", **toy),
+        lambda: evaluate(folder),
+        lambda: load(folder),
+    ):
+        with pytest.raises(InputError, match="another thread of this process is at work on a run"):
+            other()
+    go_on.set()
+    first.join()
+    assert ended == [alone]
+    assert prepare("CML", **toy)
+
+
+@pytest.mark.parametrize("source", ["keyword", "command line", "file"])
+@pytest.mark.parametrize("given", [{"use_gpu": True}, {"gpu_id": 3}, {"use_gpu": True, "gpu_id": "3"}])
+def test_a_gpu_that_was_asked_for_and_is_not_there(tmp_path, toy, monkeypatch, given, source):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    where, options = source, {}
+    if source == "keyword":
+        options, where = given, "keyword argument"
+    elif source == "command line":
+        options = {"arguments": [f"--{key}={value}" for key, value in given.items()]}
+    else:
+        file = tmp_path / "config.yaml"
+        file.write_text("".join(f"{key}: {value}\n" for key, value in given.items()))
+        options, where = {"config_files": [file]}, file
+    key = next(iter(sorted(given)))
+    for start in (run, prepare):
+        with pytest.raises(InputError, match=rf"^{key}={given[key]} \({where}\): PyTorch finds no GPU here"):
+            start("CML", **toy, **options)
+    assert not Path(toy["checkpoint_dir"]).exists()
+
+
+def test_the_default_takes_the_cpu_where_there_is_no_gpu(toy, monkeypatch):
+    """As does what a run's config.yaml says of the machine that it was started on."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for given in ({}, {"use_gpu": False, "gpu_id": 3}):
+        assert prepare("CML", **toy, **given).config["device"].type == "cpu"
+    first = run("CML", **{**toy, "epochs": 1})
+    file = Path(first.run_dir, "config.yaml")
+    assert not {"use_gpu", "gpu_id"} & set(load_yaml(file))
+    assert prepare("CML", **{**toy, "epochs": 1}, config_files=[file])
+    file.write_text(file.read_text() + "use_gpu: true\ngpu_id: '3'\n")  # of a machine with GPUs
+    assert evaluate(first.run_dir).test == run(resume=first.run_dir).test == first.test
+    assert load(first.run_dir).config["device"].type == "cpu"
+    assert load_yaml(file)["use_gpu"] is True
+    for asked in (run, evaluate):
+        with pytest.raises(InputError, match="use_gpu=True"):
+            asked(**{"resume" if asked is run else "run_dir": first.run_dir}, use_gpu=True)
+    with pytest.raises(InputError, match="use_gpu=True"):
+        load(first.run_dir, use_gpu=True)
+
+
+HUGE = 10**13  # beyond any address space, whatever the machine has
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "named"),
+    [
+        ("HLR", {"num_memories": HUGE}, f"num_memories={HUGE}"),
+        ("CML", {"train_neg_sample_args": {"sample_num": HUGE}}, f"sample_num={HUGE}"),
+        ("BPR", {"embedding_size": HUGE}, f"embedding_size={HUGE}"),
+        ("MultiVAE", {"mlp_hidden_size": [HUGE]}, f"mlp_hidden_size={HUGE}"),
+    ],
+)
+def test_what_does_not_fit_into_memory_names_the_largest_sizes(toy, capsys, model, given, named):
+    """In the model or in a step: one sentence, exit code 2."""
+    options = {**toy, **given}
+    if model == "MultiVAE":
+        del options["embedding_size"]
+    words = [f"--{key}={value}" for key, value in options.items()]
+    assert main(["train", f"--model={model}", *words]) == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    message = captured.err.splitlines()[-1]
+    assert message.startswith(f"error: model={model} on toy: out of memory")
+    assert f"; its largest sizes are {named}, " in message
+    assert "users=23" in message
+
+
+@pytest.mark.parametrize("when", ["model", "step"])
+def test_other_errors_are_not_taken_for_a_lack_of_memory(toy, monkeypatch, when):
+    from recbole_hlr.model.cml import CML
+
+    def broken(*arguments):
+        raise RuntimeError("the memory of past defects")
+
+    monkeypatch.setattr(CML, "__init__" if when == "model" else "calculate_loss", broken)
+    with pytest.raises(RuntimeError, match="past defects"):
+        run("CML", **toy)
+
+
+@pytest.mark.parametrize(
+    ("given", "suspect"),
+    [({"margin": 1e300}, r"margin=1e\+300"), ({"learning_rate": 1e300}, r"learning_rate=1e\+300")],
+)
+def test_a_loss_that_is_not_finite_names_what_is_too_large(toy, given, suspect):
+    with pytest.raises(InputError, match=rf"epoch \d: .* is (inf|nan) with {suspect}; must be finite"):
+        run("CML", **{**toy, **given, "max_norm": None})
+
+
+@pytest.mark.parametrize(
+    "file", ["config.yaml", "log.txt", "model.pth", "metrics.jsonl", "users.parquet", "result.json"]
+)
+def test_a_run_on_a_full_disk_ends_in_one_sentence_and_goes_on(toy, capsys, monkeypatch, file):
+    """Whichever file is written when the disk gets full."""
+    options = {**toy, "user_metrics": True}
+    whole = run("CML", **{**options, "checkpoint_dir": toy["checkpoint_dir"] + "-whole"})
+    replace, flush = os.replace, LogFile.flush
+
+    def full(*arguments):
+        if file in (Path(arguments[-1]).name if len(arguments) == 2 else "log.txt"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(*arguments) if len(arguments) == 2 else flush(*arguments)
+
+    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(LogFile, "flush", full)
+    assert main(["train", "--model=CML", *(f"--{key}={value}" for key, value in options.items())]) == 2
+    monkeypatch.undo()
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("error: ")
+    assert message.endswith(f"{file}: No space left on device; free some space")
+    folders = list(Path(toy["checkpoint_dir"]).iterdir())
+    assert len(folders) == (file != "config.yaml")  # a run without its options is none
+    for folder in folders:
+        assert not list(folder.glob(".*.tmp"))
+        assert run(resume=folder).test == whole.test
+
+
+def test_any_write_that_finds_the_disk_full_is_told(toy, monkeypatch):
+    """Also of a library, as TensorBoard's, which names no file."""
+
+    def full(*arguments):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", full)
+    with pytest.raises(InputError, match="model=CML on toy: Disk quota exceeded; free some space"):
+        run("CML", **toy, tensorboard=True)

@@ -169,7 +169,7 @@ def run_on_ray(tasks: list[Task], address: str, jobs: int | None, started: Start
         while waiting or running:
             while waiting and (jobs is None or len(running) < jobs):
                 task = waiting.pop(0)
-                gpus = int(has_gpus and task.effective["use_gpu"])
+                gpus = int(has_gpus and task.effective.get("use_gpu", True))
                 running[remote.options(num_cpus=1, num_gpus=gpus).remote(task)] = task
                 started(task)
             done, _ = ray.wait(list(running))

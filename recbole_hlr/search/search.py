@@ -14,8 +14,10 @@ from typing import Any
 from recbole_hlr.config import KEYWORDS
 from recbole_hlr.console import interactive_logging, set_console_level
 from recbole_hlr.data.build import load_split
+from recbole_hlr.device import refuse_missing_gpu
 from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.evaluator import refuse_empty_cohorts
+from recbole_hlr.exclusive import alone
 from recbole_hlr.files import locked, write_text
 from recbole_hlr.pretrained import warn_if_seen
 from recbole_hlr.result import RunResult
@@ -44,6 +46,7 @@ class SearchResult:
     command: str
 
 
+@alone("tune()")
 def tune(
     model: str | type | None = None,
     dataset: str | None = None,
@@ -69,6 +72,8 @@ def tune(
     lines = command.pop("space", lines) or space
     if resume is None:
         plan = make_plan(model, dataset, config_files, options, command, lines, given, source)
+        if not plan.options.ray_address:
+            refuse_missing_gpu(plan.config, plan.given)
         parent, name = plan.config["checkpoint_dir"], f"tune-{plan.config.model}-{plan.config.dataset}"
         folder = RunDir.create(parent, name, plan.as_text(), SEARCH_FILE).path
         with locked(folder, "search"):

@@ -103,7 +103,8 @@ class Job:
         """Restore a trial's best state and evaluate it on `test`, the test part that trials do without."""
         started = time.perf_counter()
         data = self.data._replace(parts=[*self.data.parts[:2], test])
-        experiment, run_dir = self.prepared(number, values, data, as_it_is=True)
+        here = {} if torch.cuda.is_available() else {"use_gpu": False}  # the trial's machine had its own
+        experiment, run_dir = self.prepared(number, values, data, as_it_is=True, **here)
         if not experiment.trainer.epoch_records:
             raise InputError(f"{run_dir.checkpoint}: is missing; the winner cannot be tested without it")
         experiment.trainer.stopped = True  # its training does not go on

@@ -1,0 +1,218 @@
+"""What a checkpoint must hold, field by field, so that nothing that is read from it can surprise."""
+
+from __future__ import annotations
+
+import math
+import random
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Check = Callable[[Any], bool]
+
+
+def digest(value: Any, crc: int = 0) -> int:
+    """Return a checksum of plain values and tensors: their kinds, order and shapes count."""
+    if isinstance(value, Tensor):
+        crc = zlib.crc32(f"{value.dtype}{tuple(value.shape)}".encode(), crc)
+        return zlib.crc32(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data, crc)
+    if isinstance(value, dict):
+        return digest(list(value.values()), zlib.crc32(repr(list(value)).encode(), crc))
+    nested = isinstance(value, list | tuple) and any(
+        isinstance(v, Tensor | dict | list | tuple) for v in value
+    )
+    if not nested:
+        return zlib.crc32(repr(value).encode(), crc)
+    crc = zlib.crc32(f"{type(value).__name__}{len(value)}".encode(), crc)
+    for item in value:
+        crc = digest(item, crc)
+    return crc
+
+
+def what_is_wrong(content: dict[str, Any]) -> str | None:
+    """Return which field of a checkpoint is missing or wrong and what it must be, or None."""
+    for key, (needed, check) in FIELDS.items():
+        if key not in content:
+            return f"it has no {key}"
+        if not check(content[key]):
+            return f"its {key} must be {needed}"
+    if not content["epoch"] == content["epochs"][-1]["epoch"] >= content["best_epoch"]:
+        return "its epoch must be the last of its epochs, and its best_epoch one of them"
+    return None
+
+
+def _is_integer(value: Any, least: int = 0) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _maps(check: Check) -> Check:
+    """Return the check of a mapping from texts to what `check` admits."""
+    return lambda value: (
+        isinstance(value, dict) and all(isinstance(k, str) and check(v) for k, v in value.items())
+    )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided
+
+
+def _or_none(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Say whether YAML could hold a value."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _is_config(value: Any) -> bool:
+    return _maps(_is_plain)(value) and all(_is_text(value.get(key)) for key in ("model", "dataset"))
+
+
+def _is_state(value: Any) -> bool:
+    """Say whether `value` is what `checkpoint.model_state` returns."""
+    return (
+        isinstance(value, dict)
+        and _maps(_is_tensor)(value.get("state_dict"))
+        and _maps(_is_stored)(value.get("other_parameter"))
+        and _maps(lambda v: isinstance(v, bool | int | float))(value.get("counters"))
+    )
+
+
+def _is_stored(value: Any) -> bool:
+    """Say whether `checkpoint.from_plain` can take an attribute of a model back."""
+    if isinstance(value, dict) and "__array__" in value:
+        return _is_tensor(value["__array__"])
+    if not isinstance(value, dict) or "__csr__" not in value:
+        return True
+    parts, shape = value["__csr__"], value.get("shape")
+    if not (isinstance(shape, list) and len(shape) == 2 and all(map(_is_integer, shape))):
+        return False
+    return (
+        _maps(_is_tensor)(parts)
+        and {"data", "indices", "indptr"} <= set(parts)
+        and _is_rows(parts["indptr"], parts["indices"], shape[0], shape[1])
+        and parts["data"].shape == parts["indices"].shape
+    )
+
+
+def _is_rows(indptr: Tensor, columns: Tensor, num_rows: int, num_columns: int) -> bool:
+    """Say whether `indptr (R + 1,)` and `columns (nnz,)` are compressed sparse rows of that size."""
+    kinds = (torch.int32, torch.int64)
+    return bool(
+        all(_is_tensor(t) and t.dtype in kinds and t.dim() == 1 for t in (indptr, columns))
+        and len(indptr) == num_rows + 1
+        and indptr[0] == 0
+        and indptr[-1] == len(columns)
+        and (indptr.diff() >= 0).all()
+        and ((columns >= 0) & (columns < num_columns)).all()
+    )
+
+
+def _is_data(value: Any) -> bool:
+    """Say whether `value` is what `data.stored.stored_data` returns."""
+    names = ("dataset", "user_field", "item_field")
+    if not isinstance(value, dict) or not all(_is_text(value.get(name)) for name in names):
+        return False
+    for tokens in (value.get("user_tokens"), value.get("item_tokens")):
+        if not isinstance(tokens, list) or not all(map(_is_text, tokens)):
+            return False
+        if len(tokens) < 2 or len(set(tokens)) < len(tokens):
+            return False
+    indptr: Any = value.get("indptr")
+    items: Any = value.get("items")
+    size = len(value["user_tokens"]), len(value["item_tokens"])
+    if not _is_rows(indptr, items, *size) or not indptr.dtype == items.dtype == torch.int64:
+        return False
+    users = torch.repeat_interleave(indptr.diff())
+    return bool(
+        (items > 0).all()
+        and indptr[1] == 0  # padding has no interaction
+        and ((users * size[1] + items).diff() > 0).all()
+    )
+
+
+def _is_epochs(value: Any) -> bool:
+    """Say whether `value` has one record for every epoch, from the first on."""
+    return isinstance(value, list) and bool(value) and all(_is_epoch(v, n) for n, v in enumerate(value))
+
+
+def _is_epoch(value: Any, number: int) -> bool:
+    validated = isinstance(value, dict) and {"valid", "valid_score", "valid_seconds"} & set(value)
+    return (
+        isinstance(value, dict)
+        and _is_integer(value.get("epoch"))
+        and value["epoch"] == number
+        and all(_is_number(value.get(key)) for key in ("train_loss", "learning_rate", "train_seconds"))
+        and (not validated or all(_is_number(value.get(key)) for key in ("valid_score", "valid_seconds")))
+        and (not validated or _maps(_is_number)(value.get("valid")))
+    )
+
+
+def _is_random(value: Any) -> bool:
+    """Say whether `checkpoint.set_random_state` can take the states of all generators back."""
+    try:
+        name, keys, *rest = value["numpy"]
+        np.random.RandomState(0).set_state((name, keys.numpy().astype(np.uint32), *rest))
+        torch.Generator().set_state(value["torch"])
+        version, internal, gauss = value["python"]
+        random.Random(0).setstate((version, tuple(internal), gauss))
+        return isinstance(value["cuda"], list) and all(map(_is_bytes, value["cuda"]))
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, OverflowError, IndexError):
+        return False
+
+
+def _is_bytes(value: Any) -> bool:
+    return _is_tensor(value) and value.dtype == torch.uint8 and value.dim() == 1
+
+
+def _is_group_value(value: Any) -> bool:
+    return _is_plain(list(value) if isinstance(value, tuple) else value)
+
+
+def _is_optimizer(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("state"), dict):
+        return False
+    groups, states = value.get("param_groups"), value["state"].values()
+    return (
+        isinstance(groups, list)
+        and all(_maps(_is_group_value)(group) and isinstance(group.get("params"), list) for group in groups)
+        and all(map(_maps(lambda v: v is None or _is_tensor(v) or _is_number(v)), states))
+    )
+
+
+FIELDS: dict[str, tuple[str, Check]] = {
+    "version": ("a text", _is_text),
+    "config": ("the options of a run", _is_config),
+    "data": ("the ids and interactions of a data set", _is_data),
+    "epochs": ("one record for every epoch", _is_epochs),
+    "epoch": ("an integer >= 0", _is_integer),
+    "cur_step": ("an integer >= 0", _is_integer),
+    "best_epoch": ("an integer >= 0", _is_integer),
+    "best_valid_score": ("a number", lambda v: _is_number(v) and not math.isnan(v)),
+    "best_valid_result": ("metrics and their values, or null", _or_none(_maps(_is_number))),
+    "validated": ("true or false", lambda v: isinstance(v, bool)),
+    "stopped": ("true or false", lambda v: isinstance(v, bool)),
+    "best": ("the state of a model", _is_state),
+    "last": ("the state of a model, or null", _or_none(_is_state)),
+    "optimizer": ("the state of an optimizer", _is_optimizer),
+    "schedule": ("the state of a schedule, or null", _or_none(lambda v: isinstance(v, dict))),
+    "random": ("the states of all random generators", _is_random),
+    "loader": ("the state of a random generator, or null", _or_none(_is_bytes)),
+}
