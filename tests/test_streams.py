@@ -36,6 +36,13 @@ class Broken(io.RawIOBase):
         raise OSError(self.number, os.strerror(self.number))
 
 
+@pytest.fixture(autouse=True)
+def unreported(monkeypatch):
+    """Keep what is logged out of pytest's report, which is sent as UTF-8 from process to process."""
+    for handler in logging.getLogger().handlers:
+        monkeypatch.setattr(handler, "emit", lambda record: None)
+
+
 def broken(number: int, terminal: bool = False, buffered: bool = False) -> io.TextIOWrapper:
     device = io.BufferedWriter(Broken(number, terminal))
     return io.TextIOWrapper(device, encoding="utf-8", write_through=not buffered, line_buffering=not buffered)
@@ -107,14 +114,7 @@ def test_output_that_is_lost_is_told_where_somebody_may_miss_it(monkeypatch, num
     assert err.getvalue() == told
 
 
-@pytest.fixture
-def unreported(monkeypatch):
-    """Keep what is logged out of pytest's report, which is sent as UTF-8 from process to process."""
-    for handler in logging.getLogger().handlers:
-        monkeypatch.setattr(handler, "emit", lambda record: None)
-
-
-def test_what_a_terminal_has_no_letters_for_is_escaped(tmp_path, words, monkeypatch, unreported):
+def test_what_a_terminal_has_no_letters_for_is_escaped(tmp_path, words, monkeypatch):
     streams = {name: io.TextIOWrapper(io.BytesIO(), encoding="ascii") for name in ("stdout", "stderr")}
     for name, stream in streams.items():
         monkeypatch.setattr(sys, name, stream)
@@ -128,7 +128,7 @@ def test_what_a_terminal_has_no_letters_for_is_escaped(tmp_path, words, monkeypa
     assert r"error: L\xe4ufe: is no run directory" in err
 
 
-def test_names_that_are_not_utf_8(tmp_path, words, capsys, unreported):
+def test_names_that_are_not_utf_8(tmp_path, words, capsys):
     odd = os.fsdecode(b"r\xff")
     (tmp_path / "data").rename(tmp_path / odd)
     words = [word for word in words if not word.startswith(("--checkpoint_dir", "--data_path"))]
