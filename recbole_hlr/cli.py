@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -179,7 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The code is that of the work: what cannot be printed does not change it.
     """
     with unfailing_streams():
-        return answer(list(sys.argv[1:] if arguments is None else arguments))
+        code = answer(list(sys.argv[1:] if arguments is None else arguments))
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # Ctrl-C while Python ends comes too late
+    return code
 
 
 def answer(words: list[str]) -> int:

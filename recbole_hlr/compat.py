@@ -6,8 +6,10 @@ Hosts: RecBole 1.2.0 and 1.2.1, torch >= 2.6, numpy 2, scipy >= 1.13, Ray 2.60.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
+import socket
 import sys
 import threading
 import warnings
@@ -149,3 +151,37 @@ def check_ray_is_local() -> None:
             "Ray was imported before the search, and would listen on all interfaces: call ray.init() "
             "yourself first, or import ray after the search"
         )
+
+
+def ray_lines() -> dict[str, Callable[[], socket.socket]]:
+    """Return how to connect to the two processes of Ray 2.60 without which its user cannot live, by name."""
+    from ray._private import worker
+
+    node = worker._global_node
+    if node is None or not hasattr(socket, "AF_UNIX"):  # a client of a cluster; Windows
+        return {}
+
+    def raylet() -> socket.socket:
+        line = socket.socket(socket.AF_UNIX)
+        line.connect(node.raylet_socket_name)
+        return line
+
+    host, _, port = node.gcs_address.rpartition(":")
+    return {"raylet": raylet, "gcs_server": lambda: socket.create_connection((host, int(port)), timeout=5)}
+
+
+def ray_may_grow() -> bool:
+    """Say whether an autoscaler can add machines; Ray 2.60 has no public way to ask.
+
+    Without one, a monitor that only looks on calls the type of every machine `node_` and its id.
+    """
+    from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+    from ray.autoscaler.v2.utils import is_autoscaler_v2
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    if is_autoscaler_v2(fetch_from_server=True):
+        return True
+    status = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
+    report = json.loads(status).get("autoscaler_report") if status else None
+    types = (report or {}).get("node_type_mapping") or {}
+    return any(kind != f"node_{machine}" for machine, kind in types.items())

@@ -179,7 +179,7 @@ RUN_OPTIONS: dict[str, Option] = {
     "user_metrics": _BOOL,
     "metric_decimal_place": _integer(0, 16),
     "seed": Option("an integer from 0 to 4294967295", _integer(0, 2**32 - 1).check),
-    "worker": _integer(0, 256),
+    "worker": _integer(0, 32),
     "loss_decimal_place": _integer(0, 16),
     "gpu_id": Option("the number of one GPU", _is_gpu),
     "transform": Option("null: RecBole's transforms are of sequences, of which there are none", _is_null),

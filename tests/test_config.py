@@ -1,5 +1,6 @@
 """HLRConfig: where values come from, how they are read, what is refused."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from recbole_hlr import MODELS, InputError
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.options import MODEL_OPTIONS, RUN_OPTIONS
 from recbole_hlr.resources import shipped
-from recbole_hlr.values import file_names, load_yaml, parse_arguments, parse_scalar
+from recbole_hlr.values import config_files_word, file_names, load_yaml, parse_arguments, parse_scalar
 from tests.toys import NAMES, defaults
 
 
@@ -97,6 +100,19 @@ def test_order_of_sources(tmp_path, toy):
 )
 def test_names_of_configuration_files(value, names):
     assert file_names(value) == names
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(min_size=1), min_size=1))
+@example(["a b.yaml", "c.yaml"])
+@example(["null"])
+@example(["[a]", "b\n"])
+def test_names_of_configuration_files_survive_a_command(names):
+    """In one line, which can stand in a comment."""
+    word = config_files_word(names)
+    (again,) = shlex.split(shlex.join([word]))
+    assert file_names(parse_arguments([again])["config_files"]) == names
+    assert "\n" not in word
 
 
 def test_config_files_on_the_command_line(tmp_path, arguments):

@@ -156,6 +156,18 @@ def test_ctrl_c_leaves_a_resumable_run_and_says_how(tmp_path, arguments, capsys,
     assert resumed.run_dir == str(run_dir)
 
 
+def test_ctrl_c_after_the_work_changes_no_exit_code():
+    """Python would end by the signal while it puts its modules away."""
+    code = """
+import atexit, os, signal
+from recbole_hlr.cli import main
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))  # runs after those registered later
+raise SystemExit(main(["--version"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_finished_run_resumed_gives_its_result_again(toy):
     first = run("HLR", **toy)
     again = run(resume=first.run_dir)

@@ -1,18 +1,24 @@
 """The engine on toy trials: schedulers, failures, resume, budget; and Ray itself, well behaved."""
 
+import errno
+import math
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from recbole_hlr.search import options, space
-from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, STOPPED, Journal, best_of
+from recbole_hlr import InputError
+from recbole_hlr.search import options, space, watch
+from recbole_hlr.search.cluster import check_room, temporary_folder
+from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, best_of
 from recbole_hlr.search.progress import Progress
 from recbole_hlr.search.suggest import Suggestions
+from tests.test_tune import wait_until
 
 EPOCHS = 6
 LINES = {"x": {"choice": [1, 2, 3, 4, 5, 6]}}
@@ -134,6 +140,108 @@ def test_lost_trials_are_tried_again_by_a_resume_and_failed_ones_are_not(ray_up,
     assert (trials[6].status, trials[6].curve, trials[6].reason) == (DONE, [1.0, 60.0], "")
     assert trials[5].status == FAILED
     assert ended == [trials[6].number]
+
+
+def test_a_full_disk_loses_a_trial_and_scores_that_are_no_numbers_fail_it(ray_up, tmp_path):
+    """The first is tried again by a resume; the second is an error of the trial's own, and never wins."""
+
+    def objective(number, values, report):
+        if values["x"] == 1 and not (tmp_path / "mended").exists():
+            try:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            except OSError as error:
+                raise InputError("model.pth: no space left") from error
+        if values["x"] == 2:
+            try:
+                raise FileNotFoundError("start.pth")
+            except FileNotFoundError:
+                raise InputError("start.pth: there is no such file") from None
+        report(0, 1.0)
+        report(1, {4: math.nan, 5: math.inf}.get(values["x"], 0.5))
+
+    lines = {"x": {"choice": [1, 2, 3, 4, 5]}}
+    given = {"scheduler": "none", "samples": 5, "max_concurrent": 1}
+    journal, _ = search(tmp_path, objective, lines, **given)
+    trials = by_x(journal)
+    assert [trials[x].status for x in range(1, 6)] == [LOST, FAILED, DONE, FAILED, FAILED]
+    assert trials[1].reason == "InputError: model.pth: no space left"
+    assert trials[4].reason == "ValueError: epoch 1: the validation score is nan"
+    assert best_of(journal.trials, True) is trials[3]
+    (tmp_path / "mended").touch()
+    again, ended = search(tmp_path, objective, lines, **given)
+    assert ended == [trials[1].number]
+    assert by_x(again)[1].status == DONE
+
+
+def test_a_journal_that_cannot_be_written_ends_the_search_with_its_own_sentence(
+    ray_up, tmp_path, monkeypatch
+):
+    """Ray would make a failure of the trial of it, and go on."""
+
+    def full(*args):
+        raise InputError("journal.jsonl: no space left")
+
+    monkeypatch.setattr(Journal, "end", full)
+    with pytest.raises(InputError, match=r"^journal\.jsonl: no space left$"):
+        search(tmp_path, scheduler="none", lines={"x": {"choice": [3, 4]}}, samples=2, max_concurrent=1)
+    monkeypatch.undo()
+    assert {trial.status for trial in Journal(tmp_path / "journal.jsonl").trials} == {OPEN}
+
+
+def test_trials_that_fit_on_no_machine_are_refused_at_once(ray_up, tmp_path, monkeypatch):
+    here = r"there is 1 with \d+ cpus and \d+ gpus"
+    for given, match in (({"cpus_per_trial": 1000}, "cpus_per_trial=1000"), ({"gpus_per_trial": 99}, "=99")):
+        with pytest.raises(InputError, match=f"{match}.* must fit on one machine, and {here}"):
+            search(tmp_path, **given)
+    monkeypatch.setattr("recbole_hlr.compat.ray_may_grow", lambda: True)
+    check_room(1000, 0)  # an autoscaler may yet find a machine
+
+
+def test_what_is_waited_for_is_said(monkeypatch, caplog):
+    monkeypatch.setattr("recbole_hlr.compat.ray_lines", dict)
+    monkeypatch.setattr(watch, "describe_room", lambda: "1 with 2 cpus and 0 gpus")
+    watched = watch.Watch(1000, 1)
+    with caplog.at_level("INFO", logger="recbole_hlr"):
+        watched.look(running=False)
+        assert not caplog.messages  # before a minute is over
+        monkeypatch.setattr(watch, "PATIENCE", 0)
+        watched.look(running=True)
+        assert not caplog.messages
+        watched.look(running=False)
+    text = "waiting for a machine with 1000 cpus and 1 gpus for a trial; there is 1 with 2 cpus and 0 gpus"
+    assert caplog.messages == [text]
+
+
+def test_a_process_is_dead_when_nobody_listens_any_more():
+    server = socket.create_server(("127.0.0.1", 0))
+    address = server.getsockname()
+    line = watch.Line(lambda: socket.create_connection(address, timeout=5))
+    assert not line.is_dead()
+    server.accept()[0].close()  # hung up, but there
+    assert not line.is_dead()
+    other = server.accept()[0]
+    assert not line.is_dead()
+    server.close()
+    assert not line.is_dead()
+    other.close()
+    assert wait_until(line.is_dead, 5)
+    assert line.is_dead()
+
+
+def test_what_killed_searches_left_in_the_temporary_folder_is_deleted(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("hlr-dead", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".lock").touch()
+    (tmp_path / "hlr-of-another-program").mkdir()
+    with temporary_folder() as first:
+        assert not (tmp_path / "hlr-dead").exists()
+        with temporary_folder():
+            assert Path(first).is_dir()  # its process lives
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hlr-of-another-program", "other"]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="TMPDIR: no folder for Ray's files"), temporary_folder():
+        pass
 
 
 @pytest.mark.slow

@@ -1,9 +1,16 @@
 """Search spaces, what is suggested from them, the options of a search, and its journal."""
 
+import datetime
 import json
 import math
+import re
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recbole_hlr import MODELS, InputError
 from recbole_hlr.config import HLRConfig
@@ -11,7 +18,7 @@ from recbole_hlr.resources import shipped
 from recbole_hlr.search import options, space
 from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, Trial, best_of
 from recbole_hlr.search.plan import check_space, make_plan, suggestions_of, tunable
-from recbole_hlr.search.report import show, study_of, write_report
+from recbole_hlr.search.report import show, study_of, table_of, write_report
 from recbole_hlr.search.suggest import Suggestions, default_algorithm
 from recbole_hlr.values import load_yaml, parse_arguments
 
@@ -244,7 +251,9 @@ def test_wrong_lines_are_named(tmp_path, text):
     "line",
     [5, [1, 2], {}, {"chioce": [1]}, {"choice": []}, {"choice": 3}, {"uniform": [1]}, {"uniform": [2, 1]}, {"uniform": [1, 1]},
      {"uniform": ["a", 1]}, {"uniform": [0, math.inf]}, {"loguniform": [0, 1]}, {"randint": [0.5, 2]}, {"quniform": [0, 1, 0]},
-     {"quniform": [0, 1, 2]}, {"choice": [1], "uniform": [0, 1]}, {"uniform": [True, 2]}],
+     {"quniform": [0, 1, 2]}, {"choice": [1], "uniform": [0, 1]}, {"uniform": [True, 2]}, {"choice": [math.nan]},
+     {"choice": [datetime.date(2020, 1, 1)]}, {"choice": [{1: 2}]}, {"uniform": [0, 10**400]}, {"uniform": [-1.7e308, 1.7e308]},
+     {"randint": [0, 10**20]}, {"quniform": [0, 1, 1e-300]}, {"loguniform": [math.nan, 1]}],
 )  # fmt: skip
 def test_wrong_spaces_are_named(line):
     with pytest.raises(InputError, match=r"margin.*\(my\.yaml\): must") as caught:
@@ -269,6 +278,92 @@ def test_wrong_spaces_are_named(line):
 def test_spaces_that_the_model_does_not_know_are_refused(lines, match):
     with pytest.raises(InputError, match=match):
         check_space(space.make_space(lines, "here"), HLRConfig("HLR", "ml-100k"))
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("margin: {chioce: [1]}", r"margin: .*must be \{kind: .*did you mean choice"),
+        ("margin: {chioce: [1]}\nmax_norm: {choice: [1]}", "margin: .*must be {kind.*did you mean choice"),
+        ("margin: {choice: {a: {b: 1}}}", "margin: .*must be a list"),
+        ("margin: [1, 2]", "margin: .*must be {kind"),
+        ("margin: {}", "margin: .*must be {kind"),
+        ("- margin", "must hold `key: value` lines"),
+        ("margin: {choice: &all [1, *all]}", "margin: .*must hold finite numbers|contains itself"),
+        ("margin: &all {choice: *all}", "margin: .*must be a list|contains itself"),
+        ("wide:\n  1: {choice: [1]}", "1: .*must begin with an option's name"),
+    ],
+)
+def test_files_of_odd_shape_are_refused_for_what_is_wrong(tmp_path, text, match):
+    (tmp_path / "space.yaml").write_text(text)
+    file = f"{tmp_path}/space.yaml" + ("#wide" if text.startswith("wide") else "")
+    with pytest.raises(InputError, match=match) as caught:
+        space.find_space(file, "HLR")
+    assert "must be one of margin" not in str(caught.value)
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+plain |= st.sampled_from([10**20, 10**400, -(2**63), 5e-324, 1.7e308, 0.1, 1, 2, 3, 700])
+odd = st.recursive(
+    plain,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*space.KINDS, "margin", 1]), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+lines = st.builds(
+    lambda kind, numbers: {kind: numbers}, st.sampled_from(space.KINDS), st.lists(plain, max_size=3)
+)
+
+
+def why_not(call, *args):
+    """The sentence with which a call is refused; '' where it is not."""
+    try:
+        call(*args)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.dictionaries(st.sampled_from(["margin", "max_norm", "a.b"]), lines | odd, max_size=3))
+def test_any_space_is_drawn_from_or_refused_in_a_sentence(content):
+    """One that is accepted gives values that come back through the journal."""
+    refused = why_not(space.read_space, content, "my.yaml")
+    if refused:
+        assert "my.yaml" in refused
+        return
+    found = space.read_space(content, "my.yaml")
+    values = Suggestions(found, "random", 1, 3, {}).ask(2)
+    for dimension in found:
+        assert json.loads(json.dumps(values[dimension.key])) == values[dimension.key]
+        assert dimension.encode(values[dimension.key]) is not None
+        if dimension.kind not in ("choice", "grid"):
+            assert [dimension.encode(value) for value in (10**400, math.nan, "x", None)] == [None] * 4
+
+
+def test_ranges_are_encoded_and_counted_without_a_list_of_their_values():
+    (wide,) = space.make_space({"x": {"randint": [0, 2**50]}}, "here")
+    assert (wide.count(), wide.encode(2**49), wide.encode(2**50), wide.encode(0.5)) == (
+        2**50,
+        2**49,
+        None,
+        None,
+    )
+    (steps,) = space.make_space({"x": {"quniform": [0.0, 1.0, 0.1]}}, "here")
+    assert [steps.encode(i / 10) for i in range(11)] == pytest.approx([i / 10 for i in range(11)])
+    assert len(steps.all_values()) == steps.count() == 11
+    both = space.make_space({"x": {"randint": [0, 2**50]}, "y": {"choice": [1, 2, 3]}}, "here")
+    with pytest.raises(InputError, match=f"has {3 * 2**50} combinations.* at most 1000000"):
+        Suggestions(both, "grid", 1, 5, {})
+
+
+@pytest.mark.parametrize("exponent", ["700.5", "-800", "1e5", "1" + 400 * "0", "inf", "nan", "true", "x"])
+def test_exponents_of_which_no_float_is_the_power_are_refused(tmp_path, exponent):
+    (tmp_path / "hyper.test").write_text(f"learning_rate loguniform -5,{exponent}\n")
+    with pytest.raises(InputError, match=r"hyper\.test, line 1: loguniform.*numbers from -700 to 700"):
+        space.find_space(tmp_path / "hyper.test", "HLR")
 
 
 def test_files_and_names_of_spaces(tmp_path):
@@ -306,11 +401,11 @@ WRONG = {
     "num_samples": [0, 1.5, "many"],
     "scheduler": ["hyperband", None],
     "grace_period": [0],
-    "reduction_factor": [1],
+    "reduction_factor": [1, 10**20],
     "max_concurrent": [0, "all"],
-    "cpus_per_trial": [0, -1, "x"],
-    "gpus_per_trial": [-0.5, 1.5],
-    "time_budget": ["soon", 0, "-5m", True],
+    "cpus_per_trial": [0, -1, "x", 1e-9, math.nan, 10**400, True],
+    "gpus_per_trial": [-0.5, 1.5, 1e-9, math.inf, False],
+    "time_budget": ["soon", 0, "-5m", True, math.inf, 10**400, [1], "9999999999999d"],
     "ray_address": [5, ""],
 }
 
@@ -323,8 +418,13 @@ def test_every_option_of_a_search_has_wrong_values_here():
     ("key", "value"), [(key, value) for key, values in WRONG.items() for value in values]
 )
 def test_wrong_options_of_a_search_are_refused(key, value):
-    with pytest.raises(InputError, match=f"{key}={value}.*must be"):
+    with pytest.raises(InputError, match=f"{re.escape(f'{key}={value}')}.*must be"):
         options.make_options({key: value}, "command line")
+
+
+def test_an_option_that_a_search_does_not_have_is_refused():
+    with pytest.raises(InputError, match=r"num_sample \(here\): is no option of a search.*mean num_samples"):
+        options.make_options({"num_sample": 3}, "here")
 
 
 def test_only_what_is_harmless_changes_in_a_resumed_search():
@@ -339,7 +439,7 @@ def test_only_what_is_harmless_changes_in_a_resumed_search():
     ("text", "seconds"), [(90, 90), (0.5, 0.5), ("90s", 90), ("30m", 1800), ("1h30m", 5400)]
 )
 def test_times(text, seconds):
-    assert options.seconds_of(text) == seconds
+    assert options.seconds_of(text, "here") == seconds
 
 
 def test_the_best_is_by_validation_and_never_a_failed_one():
@@ -388,10 +488,90 @@ def test_a_damaged_journal_is_named(tmp_path):
         Journal(tmp_path / "j")
 
 
-def test_two_processes_cannot_run_one_search(tmp_path):
-    pytest.importorskip("fcntl")
-    first = Journal(tmp_path / "j")
-    with pytest.raises(InputError, match="another process"):
+HEAD = '{"event": "asked", "number": 1, "values": {}, "elapsed": 0}\n'
+
+
+def test_a_line_that_another_was_written_into_is_named_and_can_be_deleted(tmp_path):
+    """As a full disk once left them; and with what is no end of a line for JSON."""
+    torn = HEAD.encode() + b'{"event": "asked", "num\r{"event": "ended", "number": 1}\n' + HEAD.encode()
+    (tmp_path / "j").write_bytes(torn)
+    with pytest.raises(InputError, match=r"line 2: is no line of a search.*delete it and those after it"):
         Journal(tmp_path / "j")
-    first.close()
-    Journal(tmp_path / "j").close()
+    assert (tmp_path / "j").read_bytes() == torn
+    (tmp_path / "j").write_text(HEAD)
+    assert len(Journal(tmp_path / "j").trials) == 1
+
+
+def fill(journal, count):
+    for number in range(1, count + 1):
+        trial = journal.asked(number, {"x": number}, 1.0)
+        trial.report(0, 0.5)
+        trial.status = DONE
+        journal.end(trial, 2.0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+@settings(deadline=None, max_examples=60)
+@given(room=st.integers(0, 500), count=st.integers(1, 4))
+def test_a_journal_on_a_full_disk_keeps_whole_lines_and_goes_on(room, count):
+    import resource
+
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder, "j"))
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))  # writes stop within a line
+        try:
+            refused = why_not(fill, journal, count)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert bool(refused) == (len(journal.ended) < count)
+        assert "go on with recbole-hlr tune --resume=" in refused or not refused
+        written = Path(folder, "j").read_text()
+        assert written == "" or written.endswith("\n")
+        journal.asked(len(journal.trials) + 1, {}, 3.0)
+        journal.close()
+        again = Journal(Path(folder, "j"))
+        assert [t.values for t in again.trials] == [t.values for t in journal.trials]
+        assert [t.number for t in again.ended] == [t.number for t in journal.ended]
+        again.close()
+
+
+ends = st.fixed_dictionaries(
+    {},
+    optional={
+        "event": st.sampled_from(["asked", "ended"]) | odd,
+        "number": st.integers(-1, 4) | odd,
+        "values": st.dictionaries(st.text(max_size=2), odd, max_size=2) | odd,
+        "status": st.sampled_from([DONE, STOPPED, FAILED, LOST, CUT, OPEN]) | odd,
+        "curve": st.lists(st.floats(), max_size=3) | odd,
+        "epochs": st.lists(st.integers(0, 3), max_size=3) | odd,
+        "reason": st.text(max_size=2) | odd,
+        "seconds": st.floats() | odd,
+        "elapsed": st.floats() | odd,
+        "more": odd,
+    },
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(ends.map(lambda line: json.dumps(line).encode()) | st.binary(max_size=20), max_size=4))
+def test_any_journal_is_read_or_refused_by_the_line(added):
+    """One that is read has trials that Optuna and the table can be told of."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "j")
+        good = {"event": "ended", "number": 1, "status": DONE, "curve": [0.1], "epochs": [0], "reason": ""}
+        good = json.dumps({**good, "seconds": 1.0, "elapsed": 1.0}) + "\n"
+        file.write_bytes((HEAD + good).encode() + b"".join(line + b"\n" for line in added))
+        try:
+            journal = Journal(file)
+        except InputError as error:
+            line = int(re.search(r", line (\d+): is no line of a search", str(error))[1])
+            file.write_bytes(b"\n".join([*file.read_bytes().split(b"\n")[: line - 1], b""]))
+            journal = Journal(file)
+        journal.close()
+        assert journal.trials[0].curve == [0.1]
+        assert best_of(journal.trials, True) is not None
+        table_of(journal.trials)
+        made = Suggestions(numeric(), "optuna", 1, 5, {})
+        for trial in journal.ended:
+            made.tell(trial)

@@ -36,6 +36,13 @@ class Broken(io.RawIOBase):
         raise OSError(self.number, os.strerror(self.number))
 
 
+@pytest.fixture(autouse=True)
+def unreported(monkeypatch):
+    """Keep what is logged out of pytest's report, which is sent as UTF-8 from process to process."""
+    for handler in logging.getLogger().handlers:
+        monkeypatch.setattr(handler, "emit", lambda record: None)
+
+
 def broken(number: int, terminal: bool = False, buffered: bool = False) -> io.TextIOWrapper:
     device = io.BufferedWriter(Broken(number, terminal))
     return io.TextIOWrapper(device, encoding="utf-8", write_through=not buffered, line_buffering=not buffered)

@@ -15,6 +15,8 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from recbole.model.general_recommender import BPR
 
 from recbole_hlr import InputError, run, tune
@@ -27,7 +29,7 @@ from recbole_hlr.search.options import NAMES
 from recbole_hlr.search.plan import Plan, check_space, make_plan, open_plan
 from recbole_hlr.search.space import KINDS, find_space
 from recbole_hlr.search.trial import Job
-from recbole_hlr.values import load_yaml
+from recbole_hlr.values import dump_yaml, load_yaml
 
 ROOT = Path(__file__).parents[1]
 RATES = {"learning_rate": {"choice": [1e-9, 0.05]}}
@@ -79,7 +81,7 @@ def test_the_validation_part_chooses_where_the_test_part_disagrees(ray_up, tmp_p
     assert other.test["ndcg@1"] > result.run.test["ndcg@1"]  # the plant: the loser is better on the test part
     assert other.best_valid_score < result.run.best_valid_score == result.best.score
     folder = Path(result.run_dir)
-    assert {file.name for file in folder.iterdir()} == OUTPUTS
+    assert {file.name for file in folder.glob("[!.]*")} == OUTPUTS
     assert [file.parent.name for file in folder.glob("trials/*/result.json")] == [f"{result.best.number:04d}"]
     assert [file.parent.name for file in folder.glob("trials/*/model.pth")] == [f"{result.best.number:04d}"]
     check_outputs(result, folder)
@@ -128,6 +130,175 @@ def searched(monkeypatch, plan: Plan, folder: Path, run_trials=lambda *_: None, 
     monkeypatch.setitem(sys.modules, "recbole_hlr.search.engine", SimpleNamespace(run_trials=run_trials))
     folder.mkdir(exist_ok=True)
     return whole.search(plan, folder)
+
+
+def without_ray(monkeypatch, run_trials) -> None:
+    """Let searches have their trials run by `run_trials`, which is given what the engine's is."""
+    monkeypatch.setattr(whole, "ray_cluster", contextlib.nullcontext)
+    monkeypatch.setitem(sys.modules, "recbole_hlr.search.engine", SimpleNamespace(run_trials=run_trials))
+
+
+def in_turn(objective, suggestions, journal, *_) -> None:
+    """Run what is left of two trials in this process."""
+    for number in range(len(journal.trials) + 1, 3):
+        trial = journal.asked(number, suggestions.ask(number), 0.0)
+        objective(number, trial.values, trial.report)
+        trial.status = DONE
+        journal.end(trial, 0.0)
+
+
+def test_the_winner_s_command_runs_as_printed_in_a_folder_of_any_name(tmp_path, monkeypatch):
+    without_ray(monkeypatch, in_turn)
+    parent = tmp_path / "it's a [b], c:\n# $d"
+    result = tune("CML", space=RATES, **{**planted(tmp_path), "checkpoint_dir": str(parent), "epochs": 1})
+    assert (
+        load_yaml(Path(result.run_dir, "best.yaml"))["learning_rate"] == result.best.values["learning_rate"]
+    )
+    program, *words = shlex.split(result.command)
+    assert program == "recbole-hlr"
+    assert main(words) == 0
+    (again,) = parent.glob("CML-planted-*")
+    assert json.loads((again / "result.json").read_text())["test"] == result.run.test
+
+
+def test_a_second_process_leaves_a_running_search_alone(tmp_path, monkeypatch):
+    """A new one and a resumed one, which has the lock before it reads or writes anything."""
+    tried = []
+
+    def run_trials(objective, suggestions, journal, *rest):
+        with open(journal.path, "ab") as file:
+            file.write(b"half")  # as the running process may just be writing
+        before = {path: path.read_bytes() for path in journal.path.parent.glob("[!.]*") if path.is_file()}
+        with pytest.raises(InputError, match=f"process {os.getpid()} is at work on this search"):
+            tune(resume=journal.path.parent, num_samples=77)
+        assert before == {path: path.read_bytes() for path in before}
+        os.truncate(journal.path, len(before[journal.path]) - 4)
+        tried.append(1)
+        in_turn(objective, suggestions, journal)
+
+    without_ray(monkeypatch, run_trials)
+    result = tune("CML", space=RATES, **{**planted(tmp_path), "epochs": 1})
+    unfinished = Path(result.run_dir, "trials", "0002", ".model.pth.7.tmp")
+    unfinished.touch()  # as a kill leaves it
+    tune(resume=result.run_dir, num_samples=5)
+    assert not unfinished.exists()
+    assert len(tried) == 2
+    assert load_yaml(Path(result.run_dir, "search.yaml"))["search"]["num_samples"] == 5
+
+
+def test_what_broke_a_search_off_is_told_and_the_table_written_where_it_can_be(tmp_path, monkeypatch):
+    given, broken = {**planted(tmp_path), "epochs": 1}, []
+
+    def run_trials(objective, suggestions, journal, *_):
+        in_turn(objective, suggestions, journal)
+        raise broken[-1]
+
+    def full(path, trials):
+        raise InputError("trials.csv: no space left")
+
+    without_ray(monkeypatch, run_trials)
+    broken.append(InputError("Ray broke off"))
+    with pytest.raises(InputError, match="Ray broke off"):
+        tune("CML", space=RATES, **given)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert pd.read_csv(folder / "trials.csv")["status"].tolist() == [DONE, DONE]
+    monkeypatch.setattr(whole.report, "write_table", full)
+    with pytest.raises(InputError, match="Ray broke off"):
+        tune(resume=folder)
+    broken.append(KeyboardInterrupt())
+    with pytest.raises(RunInterrupted):
+        tune(resume=folder)
+
+
+@pytest.mark.parametrize("kind", ["nothing", "run", "file"])
+def test_only_a_search_is_resumed(tmp_path, capsys, kind):
+    path = tmp_path / "there"
+    if kind == "run":
+        path.mkdir()
+        (path / "config.yaml").write_text("model: CML\n")
+    elif kind == "file":
+        path.write_text("x")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["tune", f"--resume={path}"]) == 2
+    error = capsys.readouterr().err
+    assert f"{path}: is no run directory of a search" in error
+    assert (f"train --resume={path}" in error) == (kind == "run")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4), st.dates(), st.just(10**20),
+    st.just([]), st.just({}), st.just({1: 2}), st.just(["x", {"y": []}]),
+)  # fmt: skip
+
+
+def damaged(draw, content):
+    """`content` with one of its parts, at any depth, replaced, renamed or left out."""
+    key = draw(st.sampled_from(sorted(content)))
+    if isinstance(content[key], dict) and content[key] and draw(st.integers(0, 5)):
+        return {**content, key: damaged(draw, content[key])}
+    rest = {k: v for k, v in content.items() if k != key}
+    way = draw(st.sampled_from(["replaced", "renamed", "left out"]))
+    if way == "replaced":
+        return {**rest, key: draw(ODD)}
+    return {**rest, draw(st.sampled_from([1, "other"])): content[key]} if way == "renamed" else rest
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_damaged_search_yaml_is_opened_or_refused_in_one_sentence(tmp_path, data):
+    folder = tmp_path / "run"
+    if not folder.exists():
+        folder.mkdir()
+        (folder / "whole.yaml").write_text(plan_of(planted(tmp_path)).as_text())
+    text = (folder / "whole.yaml").read_text()
+    if data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(text)))
+        piece = data.draw(
+            st.sampled_from(["", "\0", "\x80", "\n", ": ", "- ", "{", "&a [*a]", '"', "\t", "!!x "])
+        )
+        text = text[:at] + piece + (text[at:] if data.draw(st.booleans()) else "")
+    else:
+        text = dump_yaml(damaged(data.draw, load_yaml(folder / "whole.yaml")))
+    (folder / "search.yaml").write_text(text, encoding="utf-8")
+    try:
+        open_plan(folder, {}, {}, "here")
+    except InputError as error:
+        sentence = str(error)
+    else:
+        return
+    assert "search.yaml" in sentence
+    assert "keyword argument" not in sentence
+
+
+def test_a_line_that_search_yaml_lost_is_not_replaced_by_a_default(tmp_path):
+    (tmp_path / "run").mkdir()
+    text = plan_of(planted(tmp_path)).as_text()
+    for line in ("  algorithm: random\n", "  margin: 2.5\n"):
+        assert line in text
+        (tmp_path / "run" / "search.yaml").write_text(text.replace(line, ""))
+        with pytest.raises(InputError, match=f"search.yaml: has no line {line.split(':')[0].strip()}"):
+            open_plan(tmp_path / "run", {}, {}, "here")
+
+
+@pytest.mark.parametrize("way", ["cut", "of another trial"])
+def test_a_trial_begins_again_where_its_checkpoint_is_not_its_own(tmp_path, way):
+    """The second is there where lines of the journal were lost and other values were suggested anew."""
+    job, test = whole.make_job(plan_of({**planted(tmp_path), "epochs": 2}), tmp_path / "run")
+    first, second = {"learning_rate": 0.05}, {"learning_rate": 0.01 if way != "cut" else 0.05}
+    told: list = []
+    job.train(1, first, lambda epoch, score: None)
+    file = tmp_path / "run" / "trials" / "0001" / "model.pth"
+    if way == "cut":
+        os.truncate(file, file.stat().st_size // 2)
+        with pytest.raises(InputError, match=r"model\.pth"):
+            job.evaluate(1, first, test)
+    job.train(1, second, lambda epoch, score: told.append((epoch, score)))
+    job.train(2, second, lambda epoch, score: told.append((epoch, score)))
+    assert told[:2] == told[2:]
+    assert [epoch for epoch, _ in told] == [0, 1, 0, 1]
+    job.train(1, second, lambda epoch, score: told.append((epoch, score)))  # its own is kept
+    assert "resumed after epoch 1" in (file.parent / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("way", ["given", "tried"])
@@ -338,14 +509,14 @@ def start(words: list[str], folder: Path, token: str) -> subprocess.Popen:
     )  # fmt: skip
 
 
-def alive(token: str) -> list[str]:
+def alive(token: str) -> dict[int, str]:
     """Command lines of the processes whose environment holds `token`."""
-    found = []
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 if token.encode() in (entry / "environ").read_bytes():
-                    found.append((entry / "cmdline").read_text().replace("\0", " "))
+                    found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
             except OSError:
                 continue
     return found
@@ -431,6 +602,28 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path, toy):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert str(run_dir / "best.yaml") in out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
+def test_a_killed_helper_of_ray_ends_the_search_with_how_to_resume(tmp_path, toy):
+    helper = "gcs_server"  # raylet is the other one
+    token = "e" * 64
+    process = start(words_of(toy, tmp_path), tmp_path, token)
+    assert wait_until(lambda: ended(tmp_path / "runs") >= 1 or process.poll() is not None, 200)
+    (pid,) = [pid for pid, command in alive(token).items() if f"/{helper} " in command]
+    os.kill(pid, signal.SIGKILL)
+    out, err = process.communicate(timeout=50)  # Ray itself would give up after 60 seconds
+    (run_dir,) = (tmp_path / "runs").glob("tune-*")
+    assert process.returncode == 2, err
+    assert err.strip().splitlines()[-1] == (
+        f"error: {run_dir}: Ray broke off (its process {helper} has died); "
+        f"go on with recbole-hlr tune --resume={run_dir}"
+    )
+    assert "Traceback" not in err
+    assert out == ""
+    assert pd.read_csv(run_dir / "trials.csv")["status"].tolist()[0] == "done"
+    assert not (run_dir / ".ray").exists()
 
 
 CLUSTER = """

@@ -10,9 +10,10 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 
-from recbole_hlr.search.journal import CUT, DONE, ENDED, FAILED, LOST, OPEN, STOPPED, Journal, Trial
+from recbole_hlr.search.journal import CUT, DONE, ENDED, LOST, OPEN, STOPPED, Journal, Trial
 from recbole_hlr.search.progress import Progress
 from recbole_hlr.search.suggest import Suggestions
+from recbole_hlr.search.watch import Watch
 
 SCORE = "score"  # of a report: the running best of the validation score
 RETRIES = 3  # of a trial whose process or machine dies
@@ -28,10 +29,12 @@ class Conductor(tune.Callback):
         longest: int,
         progress: Progress,
         ended: Callable[[Trial], None],
+        watch: Watch,
     ) -> None:
         self.suggestions, self.journal, self.longest = suggestions, journal, longest
-        self.progress, self.ended = progress, ended
+        self.progress, self.ended, self.watch = progress, ended, watch
         self.started = time.monotonic()
+        self.broken: Exception | None = None  # what ends the search
         self.running: dict[int, float] = {}  # trial's number → when it began
         for trial in journal.trials:
             suggestions.suggested(trial.values)
@@ -61,6 +64,10 @@ class Conductor(tune.Callback):
         values = self.suggestions.ask(number)
         return None if values is None else self.journal.asked(number, values, self.elapsed)
 
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Look after Ray, here and at the end of a step: within one it may ask its processes, and wait."""
+        self.watch.look(any(trial.status == "RUNNING" for trial in trials))
+
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note that a trial began, or began again on another machine."""
         self.running.setdefault(trial.config["number"], time.monotonic())
@@ -70,10 +77,8 @@ class Conductor(tune.Callback):
     ) -> None:
         """Add a reported epoch, or the trial's own end."""
         record = self.journal.trial(trial.config["number"])
-        if "failure" in result:
-            record.status, record.reason = FAILED, result["failure"]
-        elif "complete" in result:
-            record.status = DONE
+        if "end" in result:
+            record.status, record.reason = result["end"], result["reason"]
         else:
             record.report(result["epoch"], result[SCORE])
             self.progress.update(self.journal.trials, len(self.running))
@@ -91,12 +96,21 @@ class Conductor(tune.Callback):
         record.status, record.reason = LOST, reason_of_loss(trial.error_file)
         self.end(record)
 
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Raise what could not be raised while Ray was at work on a result."""
+        if self.broken is not None:
+            raise self.broken
+        self.on_step_begin(iteration, trials)
+
     def end(self, trial: Trial) -> None:
         """Write down how a trial ended, and let the algorithm know."""
         trial.seconds += time.monotonic() - self.running.pop(trial.number, time.monotonic())
-        self.journal.end(trial, self.elapsed)
-        self.suggestions.tell(trial)
-        self.ended(trial)
+        try:
+            self.journal.end(trial, self.elapsed)
+            self.suggestions.tell(trial)
+            self.ended(trial)
+        except Exception as error:  # Ray would take it for the trial's
+            self.broken = self.broken or error
         self.progress.ended(trial, self.journal.trials, len(self.running))
 
     def cut(self) -> None:

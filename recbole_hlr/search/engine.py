@@ -11,17 +11,22 @@ from types import SimpleNamespace
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RayError
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
+from recbole_hlr.errors import InputError
+from recbole_hlr.search.cluster import check_room
 from recbole_hlr.search.conductor import RETRIES, SCORE, Conductor, Source
-from recbole_hlr.search.journal import Journal, Trial
+from recbole_hlr.search.journal import DONE, FAILED, LOST, Journal, Trial, resume_of
 from recbole_hlr.search.options import SearchOptions
 from recbole_hlr.search.progress import Progress
 from recbole_hlr.search.suggest import Suggestions
+from recbole_hlr.search.watch import RayDied, Watch
 
 Report = Callable[[int, float], None]  # (epoch, best validation score up to it)
 Objective = Callable[[int, dict[str, Any], Report], None]  # (trial's number, its values, report)
 STEP = "step"
+STORAGE = ".ray"  # for Ray's own notes, beside the journal
 
 
 def run_trials(
@@ -39,38 +44,45 @@ def run_trials(
     `longest` is the most reports that a trial may make, `ended` is called with every ended trial.
     Ray must be up. Ray's own notes are kept beside the journal, and deleted; the journal has it all.
     """
-    conductor = Conductor(suggestions, journal, longest, progress, ended)
-    storage = journal.path.parent.absolute() / ".ray"
     left = None if options.time_budget is None else options.time_budget - journal.seconds
     if left is not None and left <= 0:
         return
-    shutil.rmtree(storage, ignore_errors=True)  # of a search that was killed
-    resources = {"cpu": options.cpus_per_trial, "gpu": options.gpus_per_trial or 0}
-    tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(trainable, objective=objective), resources),
-        tune_config=tune.TuneConfig(
-            search_alg=Source(conductor),
-            scheduler=make_scheduler(options, larger_is_better, longest, journal),
-            num_samples=-1,
-            max_concurrent_trials=options.max_concurrent,
-            time_budget_s=left,
-            reuse_actors=True,  # a process takes seconds to import torch
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(storage),
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
-            callbacks=[conductor],
-        ),
-    )
+    share = options.cpus_per_trial, options.gpus_per_trial or 0
+    check_room(*share)
+    folder = journal.path.parent.absolute()
+    shutil.rmtree(folder / STORAGE, ignore_errors=True)  # of a search that was killed
     try:
+        conductor = Conductor(suggestions, journal, longest, progress, ended, Watch(*share))
+        tuner = tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(trainable, objective=objective),
+                dict(zip(("cpu", "gpu"), share, strict=True)),
+            ),
+            tune_config=tune.TuneConfig(
+                search_alg=Source(conductor),
+                scheduler=make_scheduler(options, larger_is_better, longest, journal),
+                num_samples=-1,
+                max_concurrent_trials=options.max_concurrent,
+                time_budget_s=left,
+                reuse_actors=True,  # a process takes seconds to import torch
+            ),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=str(folder / STORAGE),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                callbacks=[conductor],
+            ),
+        )
         with contextlib.redirect_stdout(io.StringIO()):  # Ray's own account of a lost process: pages of it
             tuner.fit()
         conductor.cut()
+    except (RayDied, RayError, OSError) as error:  # OSError: Ray's own files, on a full disk
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder}: Ray broke off ({reason}); go on with {resume_of(folder)}") from error
     finally:
         progress.close()
-        shutil.rmtree(storage, ignore_errors=True)
+        shutil.rmtree(folder / STORAGE, ignore_errors=True)
 
 
 def trainable(config: dict[str, Any], objective: Objective) -> None:
@@ -79,16 +91,26 @@ def trainable(config: dict[str, Any], objective: Objective) -> None:
 
     def report(epoch: int, score: float) -> None:
         nonlocal steps
+        if not math.isfinite(score):
+            raise ValueError(f"epoch {epoch}: the validation score is {score}")
         steps += 1
         tune.report({SCORE: score, STEP: steps, "epoch": epoch})
 
-    end: dict[str, Any] = {SCORE: math.nan, STEP: 0}
+    status, reason = DONE, ""
     try:
         objective(config["number"], config["values"], report)
     except Exception as error:
-        tune.report({**end, "failure": f"{type(error).__name__}: {' '.join(str(error).split())}"})
-    else:
-        tune.report({**end, "complete": True})
+        status, reason = end_of(error), f"{type(error).__name__}: {' '.join(str(error).split())}"
+    tune.report({SCORE: math.nan, STEP: 0, "end": status, "reason": reason})
+
+
+def end_of(error: BaseException | None) -> str:
+    """Return how a trial ends by an error: lost by one of the machine's, such as a full disk, else failed."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return LOST
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return FAILED
 
 
 def make_scheduler(

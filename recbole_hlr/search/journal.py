@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.search.numbers import is_integer, is_number
 
 OPEN, DONE, STOPPED, FAILED, LOST, CUT = "unfinished", "done", "stopped", "failed", "lost", "cut"
-# stopped: by the scheduler. lost: its process or machine died, more than once. cut: by the end of the
-# time budget. Lost, cut and unfinished trials go on when the search is resumed.
+# stopped: by the scheduler. lost: its process or machine died, more than once, or its disk was full. cut:
+# by the end of the time budget. Lost, cut and unfinished trials go on when the search is resumed.
 ENDED = (DONE, STOPPED, FAILED)
+
+
+def resume_of(folder: Path) -> str:
+    """Return the command that goes on with the search of a run directory."""
+    return f"recbole-hlr tune --resume={shlex.quote(str(folder))}"
+
+
+# What a line holds, and when it is right.
+ASKED: dict[str, Callable[[Any], bool]] = {
+    "event": lambda v: v == "asked",
+    "number": is_integer,
+    "values": lambda v: isinstance(v, dict),
+    "elapsed": lambda v: is_number(v) and v >= 0,
+}
+END: dict[str, Callable[[Any], bool]] = {
+    "event": lambda v: v == "ended",
+    "number": is_integer,
+    "status": lambda v: v in (*ENDED, LOST, CUT),
+    "curve": lambda v: isinstance(v, list) and all(map(is_number, v)),
+    "epochs": lambda v: isinstance(v, list) and all(map(is_integer, v)) and v == sorted(set(v)),
+    "reason": lambda v: isinstance(v, str),
+    "seconds": lambda v: is_number(v) and v >= 0,
+    "elapsed": ASKED["elapsed"],
+}
 
 
 @dataclass
@@ -56,17 +84,22 @@ def best_of(trials: list[Trial], larger_is_better: bool) -> Trial | None:
 
 
 class Journal:
-    """The trials of a search and the file that brings them back after any kind of end."""
+    """The trials of a search and the file that brings them back after any kind of end.
+
+    One process at a time may have it open: the search's folder is `locked` before.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.trials: list[Trial] = []
         self.ended: list[Trial] = []  # in the order in which they ended
         self.seconds = 0.0  # of search before this process
-        whole = self._read() if path.exists() else 0
-        self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644)
-        self._lock()
-        os.ftruncate(self._file, whole)  # half a line, where a process was killed while it wrote
+        try:
+            whole = self._read() if path.exists() else 0
+            self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644)
+            os.ftruncate(self._file, whole)  # half a line, where a process was killed while it wrote
+        except OSError as error:
+            raise self._failed(error) from error
 
     def trial(self, number: int) -> Trial:
         """Return a trial by its number."""
@@ -74,10 +107,9 @@ class Journal:
 
     def asked(self, number: int, values: dict[str, Any], seconds: float) -> Trial:
         """Record that trial `number` was suggested."""
-        trial = Trial(number, values)
-        self.trials.append(trial)
         self._write({"event": "asked", "number": number, "values": values, "elapsed": seconds})
-        return trial
+        self.trials.append(Trial(number, values))
+        return self.trials[-1]
 
     def end(self, trial: Trial, seconds: float) -> None:
         """Record how a trial ended."""
@@ -87,46 +119,71 @@ class Journal:
             self.ended.append(trial)
 
     def close(self) -> None:
-        """Close the file and let another process continue the search."""
+        """Close the file."""
         os.close(self._file)
 
     def _write(self, line: dict[str, Any]) -> None:
-        os.write(self._file, (json.dumps(line) + "\n").encode())
-        os.fsync(self._file)
+        """Append a line that is whole, or nothing: a full disk takes only a part of it."""
+        left = (json.dumps(line, allow_nan=False) + "\n").encode()
+        before = os.fstat(self._file).st_size
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+            os.fsync(self._file)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, before)
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> InputError:
+        return InputError(
+            f"{self.path}: {error.strerror}; when that is mended, go on with {resume_of(self.path.parent)}"
+        )
 
     def _read(self) -> int:
         """Bring the trials back; return how many bytes of the file are whole lines."""
-        whole = 0
-        for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), start=1):
-            if not line.endswith(b"\n"):
-                break
+        content = self.path.read_bytes()
+        *lines, half = content.split(b"\n")
+        for number, line in enumerate(lines, start=1):
             try:
-                self._replay(json.loads(line))
-            except (ValueError, KeyError, IndexError, TypeError) as error:
-                raise InputError(f"{self.path}, line {number}: is no line of a search ({error})") from None
-            whole += len(line)
-        return whole
+                self._replay(json.loads(line, parse_constant=_refuse))
+            except (ValueError, RecursionError) as error:
+                raise InputError(
+                    f"{self.path}, line {number}: is no line of a search ({error}); delete it and those "
+                    "after it to go on from the line before"
+                ) from None
+        return len(content) - len(half)
 
-    def _replay(self, line: dict[str, Any]) -> None:
+    def _replay(self, line: Any) -> None:
+        """Take up a line; `ValueError` for one that cannot stand here."""
+        if not isinstance(line, dict):
+            raise ValueError("no mapping")
+        checks = ASKED if line.get("event") == "asked" else END
+        wrong = [key for key in checks if key not in line or not checks[key](line[key])]
+        wrong += [str(key) for key in line if key not in checks]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is missing or wrong")
         self.seconds = line.pop("elapsed")
         if line.pop("event") == "asked":
-            self.trials.append(Trial(line["number"], line["values"]))
-            return
-        trial = self.trial(line["number"])
-        for key, value in line.items():
-            setattr(trial, key, value)
+            self._take_asked(**line)
+        else:
+            self._take_end(**line)
+
+    def _take_asked(self, number: int, values: dict[str, Any]) -> None:
+        if number != len(self.trials) + 1:
+            raise ValueError(f"trial {number} follows trial {len(self.trials)}")
+        self.trials.append(Trial(number, values))
+
+    def _take_end(self, number: int, **state: Any) -> None:
+        if not 1 <= number <= len(self.trials) or self.trial(number).status in ENDED:
+            raise ValueError(f"trial {number} did not run")
+        if len(state["curve"]) != len(state["epochs"]):
+            raise ValueError("curve and epochs are not of one length")
+        trial = self.trial(number)
+        vars(trial).update(state)
         if trial.status in ENDED:
             self.ended.append(trial)
 
-    def _lock(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows has no such lock
-            return
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._file)
-            raise InputError(f"{self.path.parent}: another process is running this search") from None
-        except OSError:  # a file system without locks
-            pass
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")

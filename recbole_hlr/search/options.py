@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.options import refuse
+from recbole_hlr.options import nearest, refuse
+from recbole_hlr.search.numbers import is_integer, is_number
 from recbole_hlr.search.suggest import ALGORITHMS
 
 SCHEDULERS = ("asha", "none")
@@ -24,19 +25,15 @@ CHANGEABLE = (
     "ray_address",
 )
 DEFAULT_SAMPLES = 32
-
-
-def _number(least: float, above: bool = False) -> Callable[[Any], bool]:
-    def check(value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return False
-        return value > least if above else value >= least
-
-    return check
+SMALLEST_SHARE = 0.0001  # of a processor or GPU, as Ray counts them
 
 
 def _integer(least: int) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return lambda value: is_integer(value) and value >= least
+
+
+def _is_share(value: Any) -> bool:
+    return is_number(value) and value >= SMALLEST_SHARE
 
 
 @dataclass
@@ -54,10 +51,6 @@ class SearchOptions:
     time_budget: float | None = None  # seconds, resumed parts included
     ray_address: str | None = None  # of a running cluster, or auto
 
-    def __post_init__(self) -> None:
-        if self.time_budget is not None:
-            self.time_budget = seconds_of(self.time_budget)
-
 
 NAMES = tuple(field.name for field in fields(SearchOptions))
 CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -65,24 +58,34 @@ CHECKS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "num_samples": ("an integer >= 1", lambda v: v is None or _integer(1)(v)),
     "scheduler": (f"one of {', '.join(SCHEDULERS)}", lambda v: v in SCHEDULERS),
     "grace_period": ("an integer >= 1", _integer(1)),
-    "reduction_factor": ("an integer >= 2", _integer(2)),
+    "reduction_factor": ("an integer from 2 to 1000", lambda v: _integer(2)(v) and v <= 1000),
     "max_concurrent": ("an integer >= 1", lambda v: v is None or _integer(1)(v)),
-    "cpus_per_trial": ("a number > 0", _number(0, above=True)),
-    "gpus_per_trial": ("a number >= 0, below 1 or whole", lambda v: v is None or _is_gpus(v)),
+    "cpus_per_trial": (f"a number >= {SMALLEST_SHARE}", _is_share),
+    "gpus_per_trial": (
+        f"0, a number from {SMALLEST_SHARE} to 1, or a whole one",
+        lambda v: v is None or _is_gpus(v),
+    ),
     "ray_address": ("auto or HOST:PORT", lambda v: v is None or (isinstance(v, str) and v != "")),
 }
 
 
 def _is_gpus(value: Any) -> bool:
-    return _number(0)(value) and (value <= 1 or float(value).is_integer())
+    if not is_number(value) or (0 < value < SMALLEST_SHARE):
+        return False
+    return 0 <= value <= 1 or (value > 1 and float(value).is_integer())
 
 
 def make_options(given: dict[str, Any], source: str) -> SearchOptions:
     """Return checked options of a search; `InputError` names the first wrong one."""
     values = {**{f.name: f.default for f in fields(SearchOptions)}, **given}
+    unknown = [str(key) for key in values if key not in NAMES]
+    if unknown:
+        raise InputError(f"{unknown[0]} ({source}): is no option of a search{nearest(unknown[0], NAMES)}")
     for key, (allowed, check) in CHECKS.items():
         if not check(values[key]):
             raise refuse(key, values[key], source, allowed)
+    if values["time_budget"] is not None:
+        values["time_budget"] = seconds_of(values["time_budget"], source)
     return SearchOptions(**values)
 
 
@@ -102,13 +105,13 @@ def as_content(options: SearchOptions) -> dict[str, Any]:
     return asdict(options)
 
 
-def seconds_of(text: Any) -> float:
-    """Return the seconds of a time: a number of them, or 90s, 30m, 2h, 1h30m."""
+def seconds_of(text: Any, source: str) -> float:
+    """Return the seconds of a time budget: a number of them, or 90s, 30m, 2h, 1h30m."""
     try:
         number = isinstance(text, int | float) and not isinstance(text, bool)
         seconds = float(text) if number else pd.Timedelta(str(text)).total_seconds()
-    except ValueError:
+    except (ValueError, OverflowError):
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise InputError(f"time_budget={text}: must be a time > 0, such as 90s, 30m or 2h")
+        raise refuse("time_budget", text, source, "a time > 0, such as 90s, 30m or 2h")
     return seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from recbole_hlr.search import options as search_options
 from recbole_hlr.search import space
 from recbole_hlr.search.options import DEFAULT_SAMPLES, NAMES, SearchOptions
 from recbole_hlr.search.space import TRAINING_KEYS, Space
-from recbole_hlr.search.suggest import Suggestions, default_algorithm
+from recbole_hlr.search.suggest import LARGEST_GRID, Suggestions, default_algorithm
 from recbole_hlr.values import COMMAND_LINE, dump_yaml, load_yaml
 
 log = logging.getLogger("recbole_hlr")
@@ -85,24 +85,56 @@ def make_plan(
     return plan
 
 
+def find_search(path: str | Path) -> Path:
+    """Return the run directory of a search; `InputError` where it is none."""
+    folder = Path(path)
+    if is_file(folder / SEARCH_FILE):
+        return folder
+    hint = f"; it is a run's, for train --resume={folder}" if is_file(folder / "config.yaml") else ""
+    raise InputError(f"{folder}: is no run directory of a search (it has no {SEARCH_FILE}){hint}")
+
+
 def open_plan(folder: Path, rest: dict[str, Any], given: dict[str, Any], source: str) -> Plan:
     """Return the plan of a search that is resumed; `InputError` for what would make it another one."""
-    if not is_file(folder / SEARCH_FILE):
-        raise InputError(f"{folder}: is no run directory of a search (it has no {SEARCH_FILE})")
-    stored = load_yaml(folder / SEARCH_FILE)
-    try:
-        base = stored["options"]
-        for key, value in rest.items():
-            if not isinstance(value, type) and usual(key, value) != base.get(key):
-                raise InputError(f"{key}={value} ({source}): cannot change in a resumed search")
-        options = search_options.change_options(stored["search"], given, source)
-        tried = space.make_space(stored["space"], str(folder / SEARCH_FILE))
-        own = stored["given"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / SEARCH_FILE}: is damaged ({error} is missing or wrong)") from None
+    file = str(folder / SEARCH_FILE)
+    stored = read_search(file)
+    base = stored["options"]
+    for key, value in rest.items():
+        if not isinstance(value, type) and usual(key, value) != base.get(key):
+            raise InputError(f"{key}={value} ({source}): cannot change in a resumed search")
+    search_options.make_options(stored["search"], file)
+    options = search_options.change_options(stored["search"], given, source)
+    tried = space.make_space(stored["space"], file)
     model = rest.get("model", base["model"])
-    config = HLRConfig(model, base["dataset"], options={k: v for k, v in base.items() if k != "model"})
-    return Plan(model, config, own, tried, options)
+    try:
+        config = HLRConfig(model, base["dataset"], options={k: v for k, v in base.items() if k != "model"})
+        check_space(tried, config)
+    except InputError as error:
+        raise InputError(f"{file}: {str(error).replace(f' ({KEYWORDS})', '')}") from None
+    refuse_missing(config.requested, base, file)
+    return Plan(model, config, stored["given"], tried, options)
+
+
+def read_search(file: str) -> dict[str, Any]:
+    """Return the content of a `search.yaml`; `InputError` where it does not have a search's form."""
+    stored = load_yaml(file)
+    refuse_missing(("search", "space", "given", "options"), stored, file)
+    for part, lines in stored.items():
+        if not isinstance(lines, dict) or not all(isinstance(key, str) for key in lines):
+            raise InputError(f"{file}: {part} must hold `key: value` lines, as a search writes them")
+    refuse_missing(NAMES, stored["search"], file)
+    refuse_missing(("model", "dataset"), stored["options"], file)
+    for key in ("model", "dataset"):
+        if not isinstance(stored["options"][key], str):
+            raise InputError(f"{key}={stored['options'][key]} ({file}): must be a name")
+    return stored
+
+
+def refuse_missing(keys: Iterable[str], content: Mapping[str, Any], file: str) -> None:
+    """Raise `InputError` where one of `keys` is missing: a default in its place would be another search."""
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise InputError(f"{file}: has no line {missing[0]}, which every search writes; restore it")
 
 
 def usual(key: str, value: Any) -> Any:
@@ -155,7 +187,7 @@ def suggestions_of(plan: Plan) -> Suggestions:
     defaults = {key: value for key, value in taken.items() if value is not space.ABSENT}
     algorithm, samples = plan.options.algorithm, plan.options.num_samples
     if samples is None:
-        samples = 1_000_000 if algorithm == "grid" else DEFAULT_SAMPLES
+        samples = LARGEST_GRID + 1 if algorithm == "grid" else DEFAULT_SAMPLES
     return Suggestions(
         plan.space,
         algorithm or "random",

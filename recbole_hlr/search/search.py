@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,18 @@ from recbole_hlr.device import refuse_missing_gpu
 from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.evaluator import refuse_empty_cohorts
 from recbole_hlr.exclusive import alone
-from recbole_hlr.files import write_text
+from recbole_hlr.files import locked, write_text
 from recbole_hlr.pretrained import warn_if_seen
 from recbole_hlr.result import RunResult
 from recbole_hlr.rundir import RunDir
 from recbole_hlr.search import report, space
 from recbole_hlr.search.cluster import ray_cluster
-from recbole_hlr.search.journal import DONE, Journal, Trial, best_of
+from recbole_hlr.search.journal import DONE, FAILED, Journal, Trial, best_of, resume_of
 from recbole_hlr.search.options import NAMES
-from recbole_hlr.search.plan import SEARCH_FILE, Plan, make_plan, open_plan, suggestions_of
+from recbole_hlr.search.plan import SEARCH_FILE, Plan, find_search, make_plan, open_plan, suggestions_of
 from recbole_hlr.search.progress import Progress
 from recbole_hlr.search.trial import Job
-from recbole_hlr.values import COMMAND_LINE, dump_yaml, parse_arguments
+from recbole_hlr.values import COMMAND_LINE, config_files_word, dump_yaml, parse_arguments
 
 log = logging.getLogger("recbole_hlr")
 
@@ -75,12 +76,19 @@ def tune(
             refuse_missing_gpu(plan.config, plan.given)
         parent, name = plan.config["checkpoint_dir"], f"tune-{plan.config.model}-{plan.config.dataset}"
         folder = RunDir.create(parent, name, plan.as_text(), SEARCH_FILE).path
-    else:
-        folder = Path(resume)
-        rest = {**options, **command, **({"space": lines} if lines else {})}
-        named = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
-        plan = open_plan(folder, {**named, **rest}, given, source)
+        with locked(folder, "search"):
+            return resumable(plan, folder)
+    folder = find_search(resume)
+    rest = {**options, **command, **({"space": lines} if lines else {})}
+    names = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
+    with locked(folder, "search"):
+        plan = open_plan(folder, {**names, **rest}, given, source)
         write_text(folder / SEARCH_FILE, plan.as_text())
+        return resumable(plan, folder)
+
+
+def resumable(plan: Plan, folder: Path) -> SearchResult:
+    """Run a search; `RunInterrupted` names its folder after Ctrl-C."""
     set_console_level(plan.config["state"].upper())
     try:
         return search(plan, folder)
@@ -91,36 +99,51 @@ def tune(
 
 
 def search(plan: Plan, folder: Path) -> SearchResult:
-    """Run what is left of a search in its run directory; then test the winner and write the outputs."""
+    """Run what is left of a search in its run directory; then test the winner and write the outputs.
+
+    No other process may be at it: its folder is `locked`.
+    """
     config, options = plan.config, plan.options
     larger = config["valid_metric_bigger"]
-    log_dir = RunDir(folder)
-    with log_dir.logging():
+    for unfinished in folder.glob("trials/*/.*.tmp"):  # of trials that were killed while they wrote
+        unfinished.unlink(missing_ok=True)
+    with RunDir(folder).logging(), trials_of(folder) as journal:
         log.info("run directory: %s", folder)
-        journal = Journal(folder / "journal.jsonl")
-        try:
-            job, test = make_job(plan, folder)
-            if not journal.trials:
-                warn_of_starts(plan, job, test)
-            progress = Progress(config["valid_metric"].lower(), larger, config["show_progress"])
+        job, test = make_job(plan, folder)
+        if not journal.trials:
+            warn_of_starts(plan, job, test)
+        progress = Progress(config["valid_metric"].lower(), larger, config["show_progress"])
 
-            def keep_the_best(ended: Trial) -> None:
-                best = best_of(journal.ended, larger)  # a better one that still runs may yet fail
-                for trial in journal.ended:
-                    if trial is not best:
-                        job.forget(trial.number)
+        def keep_the_best(ended: Trial) -> None:
+            best = best_of(journal.ended, larger)  # a better one that still runs may yet fail
+            for trial in journal.ended:
+                if trial is not best:
+                    job.forget(trial.number)
 
-            with ray_cluster(options.ray_address):
-                from recbole_hlr.search.engine import run_trials  # Ray, whose settings are made by now
+        with ray_cluster(options.ray_address):
+            from recbole_hlr.search.engine import run_trials  # Ray, whose settings are made by now
 
-                run_trials(
-                    job.train, suggestions_of(plan), journal, options, larger,
-                    -(-config["epochs"] // config["eval_step"]), progress, keep_the_best,
-                )  # fmt: skip
-            return conclude(plan, folder, job, test, journal.trials)
-        finally:
-            report.write_table(folder / "trials.csv", journal.trials)
-            journal.close()
+            run_trials(
+                job.train, suggestions_of(plan), journal, options, larger,
+                -(-config["epochs"] // config["eval_step"]), progress, keep_the_best,
+            )  # fmt: skip
+        return conclude(plan, folder, job, test, journal.trials)
+
+
+@contextlib.contextmanager
+def trials_of(folder: Path) -> Iterator[Journal]:
+    """Open the journal of a search, and write `trials.csv` from it in the end, whatever that is."""
+    journal, table = Journal(folder / "journal.jsonl"), folder / "trials.csv"
+    try:
+        yield journal
+    except BaseException:
+        with contextlib.suppress(InputError):  # of a full disk, say; what broke off the search is told
+            report.write_table(table, journal.trials)
+        raise
+    else:
+        report.write_table(table, journal.trials)
+    finally:
+        journal.close()
 
 
 def make_job(plan: Plan, folder: Path) -> tuple[Job, Any]:
@@ -160,23 +183,27 @@ def conclude(plan: Plan, folder: Path, job: Job, test: Any, trials: list[Trial])
     metric, larger = config["valid_metric"].lower(), config["valid_metric_bigger"]
     best = best_of(trials, larger)
     if best is None:
-        failed = [trial for trial in trials if trial.reason]
-        if failed:
-            raise InputError(f"no trial came to a score; trial {failed[0].number}: {failed[0].reason}")
-        raise InputError(f"no epoch was validated within the time budget; see tune --resume={folder}")
-    run = job.evaluate(best.number, best.values, test)
+        raise nothing_found(trials, folder)
     chosen = space.put(plan.given, best.values)
     if best.status != DONE:  # it would have gone on
         chosen["epochs"] = best.epochs[-1] + 1
-    command = (
-        f"recbole-hlr train --model={config.model} --dataset={config.dataset} "
-        f"--config_files={shlex.quote(str(folder / 'best.yaml'))}"
+    files = config_files_word([folder / "best.yaml"])
+    command = shlex.join(
+        ["recbole-hlr", "train", f"--model={config.model}", f"--dataset={config.dataset}", files]
     )
     heading = (
         f"# Trial {best.number} of {len(trials)}: validation {metric} {best.score:.4f} at epoch "
         f"{best.best_epoch}.\n# {command}\n"
     )
-    text = heading + dump_yaml(chosen)
-    write_text(folder / "best.yaml", text)
+    write_text(folder / "best.yaml", heading + dump_yaml(chosen))
+    run = job.evaluate(best.number, best.values, test)
     report.write_report(folder / "report.html", plan.space, trials, metric, larger, command)
     return SearchResult(metric, trials, best, run, str(folder), command)
+
+
+def nothing_found(trials: list[Trial], folder: Path) -> InputError:
+    """Return the error of a search without a winner: what went wrong, and whether a resume may help."""
+    failed = [trial for trial in trials if trial.reason]
+    reason = f"trial {failed[0].number}: {failed[0].reason}" if failed else "the time budget ended"
+    over = trials and all(trial.status == FAILED for trial in trials)
+    return InputError(f"no trial came to a score; {reason}" + ("" if over else f"; see {resume_of(folder)}"))

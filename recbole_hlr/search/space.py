@@ -21,12 +21,12 @@ from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file
 from recbole_hlr.options import nearest
 from recbole_hlr.resources import shipped
+from recbole_hlr.search.numbers import LISTS, RANGES, is_number, rule_of
 from recbole_hlr.values import load_yaml, parse_scalar
 
-LISTS = ("choice", "grid")
-RANGES = {"uniform": 2, "loguniform": 2, "quniform": 3, "randint": 2}  # with the numbers that each takes
 KINDS = (*LISTS, *RANGES)
 DEFAULT_SPACE = "wide"
+LARGEST_EXPONENT = 700  # of hyper.test's loguniform: exp(710) is more than a float holds
 # Besides the keys of the model's own file. All others name the data, the evaluation or the machine,
 # which one search shares among its trials.
 TRAINING_KEYS = frozenset(
@@ -72,25 +72,36 @@ class Dimension:
         if self.kind in LISTS:
             found = [i for i, known in enumerate(self.numbers) if is_same(known, value)]
             return found[0] if found else None
-        listed, distribution = self.all_values(), self.distribution()
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return None
-        if listed is not None:
-            return next((known for known in listed if math.isclose(known, value)), None)
-        assert isinstance(distribution, FloatDistribution)
-        return float(value) if distribution.low <= value <= distribution.high else None
-
-    def all_values(self) -> list[Any] | None:
-        """Return every value, or None where they cannot be listed."""
         distribution = self.distribution()
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        low, high, step = distribution.low, distribution.high, distribution.step or 0
+        if not is_number(value) or not low - step <= value <= high + step:
+            return None
+        if not step:
+            return float(value)
+        index = round((value - low) / step)
+        return (
+            low + index * step if index < self.count() and math.isclose(low + index * step, value) else None
+        )
+
+    def count(self) -> float:
+        """Return the number of values; infinity where they cannot be listed."""
+        if self.kind in LISTS:
+            return len(self.numbers)
+        distribution = self.distribution()
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        if not distribution.step:
+            return math.inf
+        return round((distribution.high - distribution.low) / distribution.step) + 1
+
+    def all_values(self) -> list[Any]:
+        """Return every value of a dimension with a finite `count`."""
         if self.kind in LISTS:
             return list(self.numbers)
-        if isinstance(distribution, IntDistribution):
-            return list(range(distribution.low, distribution.high + 1, distribution.step))
-        if isinstance(distribution, FloatDistribution) and distribution.step:
-            count = round((distribution.high - distribution.low) / distribution.step) + 1
-            return [distribution.low + i * distribution.step for i in range(count)]
-        return None
+        distribution = self.distribution()
+        assert isinstance(distribution, FloatDistribution | IntDistribution)
+        assert distribution.step
+        return [distribution.low + index * distribution.step for index in range(int(self.count()))]
 
     def probes(self) -> list[Any]:
         """Return the values that must be allowed for all values to be: the listed ones, or the ends."""
@@ -130,10 +141,7 @@ def find_space(name: str | Path | None, model: str) -> Space:
 
 def read_space(content: Mapping[str, Any], source: str, name: str = "") -> Space:
     """Return the space that a YAML file's `content` is, or has under `name`."""
-    named = content and not any(
-        not isinstance(value, dict) or set(value) & set(KINDS) for value in content.values()
-    )
-    if named:
+    if holds_names(content):
         if name not in content:
             raise InputError(
                 f"space={name} ({source}): must be one of {', '.join(content)}"
@@ -145,10 +153,19 @@ def read_space(content: Mapping[str, Any], source: str, name: str = "") -> Space
     return make_space(content, source)
 
 
+def holds_names(content: Mapping[str, Any]) -> bool:
+    """Say whether a file has spaces by name: mappings of lines, one of them at least with a known kind."""
+    inner = [value for value in content.values() if isinstance(value, dict) and not set(value) & set(KINDS)]
+    lines = [line for value in inner for line in value.values() if isinstance(line, dict)]
+    return len(inner) == len(content) and any(set(line) & set(KINDS) for line in lines)
+
+
 def make_space(content: Mapping[str, Any], source: str) -> Space:
     """Return the space of lines `key: {kind: [...]}`; `InputError` names the first wrong one."""
     space = []
     for key, line in content.items():
+        if not isinstance(key, str):
+            raise InputError(f"{key}: {line} ({source}): must begin with an option's name")
         if not isinstance(line, dict) or len(line) != 1 or next(iter(line)) not in KINDS:
             known = isinstance(line, dict) and set(line) & set(KINDS)
             hint = nearest(str(next(iter(line), "")), KINDS) if isinstance(line, dict) and not known else ""
@@ -157,32 +174,13 @@ def make_space(content: Mapping[str, Any], source: str) -> Space:
                 f"with kind one of {', '.join(KINDS)}{hint}"
             )
         kind, numbers = next(iter(line.items()))
-        check_numbers(key, kind, numbers, source)
+        rule = rule_of(kind, numbers)
+        if rule:
+            raise InputError(f"{key}: {{{kind}: {numbers}}} ({source}): must {rule}")
         space.append(Dimension(key, kind, tuple(numbers)))
     if not space:
         raise InputError(f"{source}: the space is empty; must have lines key: {{choice: [...]}}")
     return tuple(space)
-
-
-def check_numbers(key: str, kind: str, numbers: Any, source: str) -> None:
-    """Raise `InputError` where what follows a kind is not what it takes."""
-    where = f"{key}: {{{kind}: {numbers}}} ({source})"
-    if not isinstance(numbers, list) or not numbers:
-        raise InputError(f"{where}: must be a list that is not empty")
-    if kind in LISTS:
-        return
-    if len(numbers) != RANGES[kind]:
-        raise InputError(f"{where}: must have {RANGES[kind]} numbers")
-    if any(isinstance(n, bool) or not isinstance(n, int | float) or not math.isfinite(n) for n in numbers):
-        raise InputError(f"{where}: must hold numbers")
-    if kind == "randint" and not all(isinstance(n, int) for n in numbers):
-        raise InputError(f"{where}: must hold integers")
-    if numbers[0] >= numbers[1]:
-        raise InputError(f"{where}: must have its first number below the second")
-    if kind == "loguniform" and numbers[0] <= 0:
-        raise InputError(f"{where}: must have both numbers > 0")
-    if kind == "quniform" and not 0 < numbers[2] <= numbers[1] - numbers[0]:
-        raise InputError(f"{where}: must have a step > 0 and at most the width")
 
 
 def read_lines(file: str) -> Space:
@@ -193,7 +191,7 @@ def read_lines(file: str) -> Space:
     """
     try:
         lines = Path(file).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a NUL in the name
         raise InputError(f"space={file}: cannot be read as a text file ({error})") from None
     content: dict[str, Any] = {}
     for number, line in enumerate(lines, start=1):
@@ -210,7 +208,12 @@ def read_lines(file: str) -> Space:
             raise InputError(f"{file}, line {number}: {key} is given twice")
         numbers = parse_scalar(text if kind == "choice" else f"[{text}]")
         if kind == "loguniform" and isinstance(numbers, list):
-            numbers = [math.exp(n) if isinstance(n, int | float) and n < 700 else n for n in numbers]
+            if not all(is_number(n) and abs(n) <= LARGEST_EXPONENT for n in numbers):
+                raise InputError(
+                    f"{file}, line {number}: loguniform {text}: must have natural logarithms, numbers "
+                    f"from -{LARGEST_EXPONENT} to {LARGEST_EXPONENT}"
+                )
+            numbers = [math.exp(n) for n in numbers]
         content[key] = {kind: numbers}
     if all("choice" in line for line in content.values()):
         content = {key: {"grid": line["choice"]} for key, line in content.items()}

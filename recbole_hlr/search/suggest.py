@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from recbole_hlr.search.journal import DONE, STOPPED, Trial
 from recbole_hlr.search.space import Space, is_same
 
 ALGORITHMS = ("random", "grid", "optuna")
+LARGEST_GRID = 1_000_000  # combinations, which are listed and shuffled
 TRIES = 1000  # random draws after which a space is taken to be used up
 TPE_TRIES = 20  # draws after which TPE, which likes to come back to the best values, gives way to chance
 
@@ -104,15 +106,19 @@ class Suggestions:
 
     def _combinations(self) -> list[dict[str, Any]]:
         """Return every combination but the defaults, in a random order: any first part is a fair sample."""
-        listed = []
         for dimension in self.space:
-            values = dimension.all_values()
-            if values is None:
+            if math.isinf(dimension.count()):
                 raise InputError(
                     f"{dimension.key}: {dimension.kind}: has no list of values, which algorithm=grid needs; "
                     "write choice or grid, or use --algorithm=random"
                 )
-            listed.append(values)
+        count = math.prod(int(dimension.count()) for dimension in self.space)
+        if count > LARGEST_GRID:
+            raise InputError(
+                f"space: has {count} combinations, and algorithm=grid takes at most {LARGEST_GRID}; "
+                "use --algorithm=random"
+            )
+        listed = [dimension.all_values() for dimension in self.space]
         keys = [dimension.key for dimension in self.space]
         grid = [dict(zip(keys, values, strict=True)) for values in itertools.product(*listed)]
         grid = [values for values in grid if not all(is_same(values[k], self.defaults.get(k)) for k in keys)]

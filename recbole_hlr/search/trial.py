@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from recbole_hlr import compat
+from recbole_hlr import checkpoint, compat
 from recbole_hlr.data.build import SplitData
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment import Experiment, assemble, finish, saver, take_up
@@ -21,7 +21,7 @@ from recbole_hlr.files import write_text
 from recbole_hlr.result import RunResult
 from recbole_hlr.resumable import RunTrainer
 from recbole_hlr.rundir import RunDir
-from recbole_hlr.search.space import put
+from recbole_hlr.search.space import is_same, put, take
 
 log = logging.getLogger("recbole_hlr")
 
@@ -43,13 +43,18 @@ class Job:
     directory: str  # relative paths in options start here
 
     def prepared(
-        self, number: int, values: dict[str, Any], data: SplitData, **options: Any
+        self, number: int, values: dict[str, Any], data: SplitData, as_it_is: bool = False, **options: Any
     ) -> tuple[Experiment, RunDir]:
-        """Return trial `number` as it was left, with its folder."""
+        """Return trial `number` as it was left, with its folder.
+
+        It begins again where its checkpoint is damaged, unless it is to be taken `as_it_is`.
+        """
         given = {**put(self.options, values), "checkpoint_dir": self.folder, **options}
         names = {key: given.pop(key) for key in ("model", "dataset")}
         experiment = assemble(self.model, names["dataset"], (), (), given, data)
         run_dir = RunDir(Path(self.folder) / f"{number:04d}")
+        if not as_it_is and run_dir.checkpoint.exists():
+            discard_unless_own(run_dir.checkpoint, experiment.config.requested, list(values))
         stored = take_up(experiment, run_dir)
         if not run_dir.checkpoint.exists():
             run_dir.path.mkdir(parents=True, exist_ok=True)
@@ -99,7 +104,7 @@ class Job:
         started = time.perf_counter()
         data = self.data._replace(parts=[*self.data.parts[:2], test])
         here = {} if torch.cuda.is_available() else {"use_gpu": False}  # the trial's machine had its own
-        experiment, run_dir = self.prepared(number, values, data, **here)
+        experiment, run_dir = self.prepared(number, values, data, as_it_is=True, **here)
         if not experiment.trainer.epoch_records:
             raise InputError(f"{run_dir.checkpoint}: is missing; the winner cannot be tested without it")
         experiment.trainer.stopped = True  # its training does not go on
@@ -109,3 +114,19 @@ class Job:
     def forget(self, number: int) -> None:
         """Delete a trial's checkpoint; its metrics, options and log stay."""
         RunDir(Path(self.folder) / f"{number:04d}").checkpoint.unlink(missing_ok=True)
+
+
+def discard_unless_own(file: Path, options: dict[str, Any], tried: list[str]) -> None:
+    """Delete a checkpoint that is damaged, or of other values of the options `tried`.
+
+    Those of another trial are there where lines of the journal were lost.
+    """
+    try:
+        stored = checkpoint.load(file)["config"]
+    except InputError as error:
+        log.warning("%s; the trial begins again", error)
+    else:
+        if all(is_same(take(stored, key), take(options, key)) for key in tried):
+            return
+        log.warning("%s: is of a trial with other values, and is left out", file)
+    file.unlink()
