@@ -11,7 +11,7 @@ from typing import Any
 
 from recbole_hlr import checkpoint
 from recbole_hlr.config import KEYWORDS, LOSS, HLRConfig
-from recbole_hlr.console import shows_progress
+from recbole_hlr.console import interactive_logging, shows_progress
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.device import describe_device
 from recbole_hlr.errors import InputError
@@ -74,6 +74,7 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     options["user_metrics"] = stored["user_metrics"] = False  # nothing is written
     given = HLRConfig(None, None, [folder.config], options, command)
     refuse_changes(stored, names, given, EVALUATE_KEYS, "an evaluation")
+    interactive_logging()
     experiment = assemble(
         stored["model"], stored["dataset"], [folder.config], command, options, taken_up=True
     )

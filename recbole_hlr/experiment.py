@@ -85,6 +85,7 @@ def prepare(
     Fit one experiment at a time in a process: all draw from its global random numbers.
     Raises `InputError` for wrong input.
     """
+    interactive_logging()
     experiment = assemble(model, dataset, config_files, arguments, options, data)
     start_from_pretrained(experiment)
     return experiment
@@ -104,7 +105,6 @@ def assemble(
 
     A run that is `taken_up` may have asked, in its config.yaml, for a GPU that another machine had.
     """
-    interactive_logging()
     config = HLRConfig(model, dataset, config_files, options, arguments)
     here = {**config.variable_config_dict, **config.cmd_config_dict}
     refuse_missing_gpu(config, here if taken_up else config.external_config_dict)
@@ -278,6 +278,7 @@ def _run(
     options: dict[str, Any],
 ) -> RunResult:
     started = time.perf_counter()
+    interactive_logging()  # before the collector below, which is a handler too
     early = Collector()
     with attached(early):
         experiment = assemble(model, dataset, config_files, arguments, options, taken_up=run_dir is not None)
