@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import secrets
 import socket
@@ -111,6 +112,16 @@ def no_folders(config: Any) -> Iterator[None]:
             yield
         finally:
             trainer.get_tensorboard, config["checkpoint_dir"] = writer, folder
+
+
+def fork_workers(loader: Any) -> None:
+    """Let the processes of `worker` be forked where another way of starting them is the default.
+
+    RecBole 1.2's loaders hold a `torch.Generator`, which torch 2 does not bring to a process that is
+    spawned.
+    """
+    if getattr(loader, "num_workers", 0) and "fork" in multiprocessing.get_all_start_methods():
+        loader.multiprocessing_context = "fork"
 
 
 def quiet_host() -> None:

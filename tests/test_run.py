@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import multiprocessing
 import os
 import threading
 from pathlib import Path
@@ -473,3 +474,14 @@ def test_any_write_that_finds_the_disk_full_is_told(toy, monkeypatch):
     monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", full)
     with pytest.raises(InputError, match="model=CML on toy: Disk quota exceeded; free some space"):
         run("CML", **toy, tensorboard=True)
+
+
+def test_worker_processes_give_the_same_result_however_python_starts_processes(toy):
+    expected = run("CML", **toy).test
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        assert run("CML", **toy, worker=1).test == expected
+        run("BPR", **toy, worker=1)
+    finally:
+        multiprocessing.set_start_method(before, force=True)

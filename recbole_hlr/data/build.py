@@ -182,7 +182,10 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
         sampler = create_samplers(config, dataset, parts)[0] if draws else None
         train = get_dataloader(config, "train")(config, parts[0], sampler, shuffle=config["shuffle"])
         config["train_batch_size"] = positives
-    return train, evaluation_loader(config, parts[:2], trained), evaluation_loader(config, parts, trained)
+    loaders = train, evaluation_loader(config, parts[:2], trained), evaluation_loader(config, parts, trained)
+    for loader in loaders:
+        compat.fork_workers(loader)
+    return loaders
 
 
 def evaluation_loader(config: HLRConfig, parts: list[Any], trained: History) -> Any:
