@@ -462,8 +462,14 @@ def test_what_is_damaged_is_run_again_from_its_checkpoint(words, quick, tmp_path
     tables = [(tmp_path / name).read_text() for name in ("results.csv", "significance.csv")]
     command = Cell("toy", "CML", 1, tmp_path).record()["command"]
     (run_dir,) = (tmp_path / "toy/CML/1").glob("CML-*")
+    result = (run_dir / "result.json").read_text()
     for file, content in (
         (run_dir / "result.json", '{"test": {}}'),
+        (
+            run_dir / "result.json",
+            re.sub(r'"averagepopularity@\d+": [\d.]+', '"averagepopularity": NaN', result),
+        ),
+        (run_dir / "result.json", re.sub(r'("test":[^}]*"ndcg@\d+": )[\d.]+', r"\g<1>0.9", result)),
         (run_dir / "users.parquet", "PAR1"),
         (run_dir / "metrics.jsonl", "nonsense\n"),
         (run_dir.parent / "cell.json", "[]"),
@@ -722,7 +728,7 @@ def test_cells_run_on_a_ray_cluster(words, tmp_path):
             lambda task, outcome: outcomes.update({task.cell.model: outcome}),
         )
     assert outcomes["EASE"].reason is None
-    assert "inter_matrix_type" in outcomes["Broken"].reason
+    assert re.match(r"\w+Error: ", outcomes["Broken"].reason)
     assert list(tmp_path.glob("toy/EASE/1/*/users.parquet"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,7 +46,7 @@ RESULT: Shape = {  # what a table needs of `result.json`, and of a line of `metr
     "best_epoch": is_count,
     "epochs": is_count,
     "parameters": is_count,
-    "test": lambda value: are_metrics(value) and bool(value),
+    "test": lambda value: are_metrics(value) and bool(value) and all(map(math.isfinite, value.values())),
     "seconds": lambda value: are_metrics(value) and "evaluate" in value,
 }
 EPOCH: Shape = {"epoch": is_count, "train_seconds": is_number}
@@ -76,8 +77,15 @@ class Finished:
             if "valid_score" in epoch:
                 refuse_other_shape(run_dir.metrics, epoch, VALIDATED)
             epochs.append(epoch)
-        if not set(result["test"]) & set(read_users(run_dir)):
+        users, test = read_users(run_dir), result["test"]
+        shared = [name for name in test if name in users]
+        if not shared:
             raise Damaged(f"{run_dir.result}: has no metric that {run_dir.users.name} has")
+        for name in shared:
+            if not math.isclose(test[name], users[name].mean(), rel_tol=1e-5, abs_tol=1e-9):
+                raise Damaged(
+                    f"{run_dir.result}: {name}={test[name]} is not the mean of {run_dir.users.name}"
+                )
         return cls(cell, run_dir, SimpleNamespace(**result), epochs)
 
     @cached_property
