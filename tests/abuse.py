@@ -1,9 +1,10 @@
 """Abuse at random: `python tests/abuse.py --minutes 5 --seed 1` prints cases and failures, exit code 1 if any failed.
 
-What is tried: odd option values, odd data files, damaged run directories, damaged benchmarks, kills and
-interrupts, full disks, broken streams. Every case ends right (exit code 0 and finite figures, the same
-as those of an undamaged run) or in one sentence (exit code 2). A case depends on the seed and its number
-alone: `--case 17` repeats the 17th.
+What is tried: odd values of options (of `train`, `evaluate` and `benchmark`, by the command line and from
+Python), odd data files, damaged runs, benchmarks and searches, kills and interrupts, full disks, broken
+streams. Every case ends right (exit code 0 and finite figures, the same as those of an undamaged run) or
+in one sentence (exit code 2). A case depends on the seed, its number and `--kinds` alone: `--case 17`
+repeats the 17th.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import math
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -43,6 +45,9 @@ WITHOUT_VECTORS = ("EASE", "ItemKNN", "Pop")
 FIXED = {"model", "dataset", "data_path", "checkpoint_dir", "epochs", "show_progress", "resume", "state"}
 
 
+LATE = ("epoch ", "model=")  # how the sentence begins that a run may end in after its directory was made
+
+
 class Wrong(Exception):
     """A case that did not end as it must."""
 
@@ -61,6 +66,25 @@ def odd_value(rng: random.Random) -> Any:
         lambda: {rng.choice(["name", "split", "mode", "a", "inter"]): odd_value(rng)},
     ]
     return rng.choice(simple)()
+
+
+def odd_like(rng: random.Random, value: Any) -> Any:
+    """Return a value of the kind of `value`, or near it: many of these are allowed."""
+    if isinstance(value, bool) or value is None:
+        return rng.choice([not value, "on", "off", 0, 1, "no"])
+    if isinstance(value, int | float):
+        return rng.choice([0, -value, 2 * value, value + 1, value + 0.5, value / 1e6, str(value), [value]])
+    if isinstance(value, str):
+        return rng.choice([value.upper(), value[:-1], f" {value}", [value], {value: value}])
+    if isinstance(value, dict):
+        return {key: rng.choice([one, odd_like(rng, one), odd_value(rng)]) for key, one in value.items()}
+    return rng.choice([value * 2, value[:1], [odd_like(rng, one) for one in value], {"a": value}])
+
+
+def odd_options(rng: random.Random, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return one to three options with odd values."""
+    keys = rng.sample(sorted(set(defaults) - FIXED), rng.choice([1, 1, 2, 3]))
+    return {key: odd_like(rng, defaults[key]) if rng.random() < 0.5 else odd_value(rng) for key in keys}
 
 
 # --- what the cases share --------------------------------------------------------------------------------
@@ -107,18 +131,35 @@ def judge(code: int, errors: str) -> bool:
     if code == 0:
         return True
     said = [line for line in errors.splitlines() if line.startswith("error: ")]
-    if code != 2 or len(said) != 1:
+    if code != 2 or len(said) != 1 or not errors.endswith(f"{said[0]}\n"):
         raise Wrong(f"exit code {code}, must be 0, or 2 after one sentence:\n{errors[-3000:]}")
     return False
+
+
+def attempt(work: Callable[[], Any]) -> Any:
+    """Return what a call from Python returns, None where it refuses in one sentence."""
+    from recbole_hlr import InputError
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return work()
+    except InputError as error:
+        if "\n" in str(error).strip():
+            raise Wrong(f"more than a sentence: {error}") from None
+        return None
+
+
+def finite(found: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Return metrics; raise `Wrong` where one is not finite."""
+    if not all(math.isfinite(value) for part in found.values() for value in part.values()):
+        raise Wrong(f"figures that are no numbers: {found}")
+    return found
 
 
 def figures(run_dir: Path) -> dict[str, Any]:
     """Return the metrics of a finished run; raise `Wrong` where one is not finite."""
     result = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))
-    found = {part: result[part] for part in ("valid", "test")}
-    if not all(math.isfinite(value) for part in found.values() for value in part.values()):
-        raise Wrong(f"figures that are no numbers: {found}")
-    return found
+    return finite({part: result[part] for part in ("valid", "test")})
 
 
 def only_run(folder: Path) -> Path:
@@ -146,18 +187,66 @@ def good_run(shared: Path, model: str) -> Path:
 
 
 def options_case(rng: random.Random, folder: Path, shared: Path) -> str:
-    """Train with odd values of one to three options."""
+    """Train with odd values of one to three options, by the command line or from Python."""
+    from recbole_hlr import run
     from recbole_hlr.config import HLRConfig
 
     model = rng.choice(MODELS)
     write_data(folder / "data")
     base = small(model, data_path=str(folder / "data"), checkpoint_dir=str(folder / "runs"), epochs=1)
-    known = sorted(set(HLRConfig(options=base).requested) - FIXED)
-    odd = {rng.choice(known): odd_value(rng) for _ in range(rng.choice([1, 1, 2, 3]))}
-    done = judge(*call(["train", *words(**{**base, **odd})]))
+    odd = odd_options(rng, HLRConfig(options=base).requested)
+    if rng.random() < 0.5:
+        code, errors = call(["train", *words(**{**base, **odd})])
+        done, what = judge(code, errors), f"{model} {words(**odd)}"
+        begun = list(folder.glob("runs/[!.]*"))
+        if begun and not done and not errors.rpartition("error: ")[2].startswith(LATE):
+            raise Wrong(f"{what}: refused after the run directory was made:\n{errors[-1000:]}")
+    else:
+        done, what = attempt(lambda: run(**{**base, **odd})) is not None, f"{model} {odd} from Python"
     if done:
         figures(only_run(folder / "runs"))
-    return f"{model} {odd}: {'ran' if done else 'refused'}"
+    return f"{what}: {'ran' if done else 'refused'}"
+
+
+def evaluate_case(rng: random.Random, folder: Path, shared: Path) -> str:
+    """Evaluate a run with odd values of options."""
+    from recbole_hlr import evaluate
+    from recbole_hlr.evaluation import EVALUATE_KEYS
+    from recbole_hlr.values import load_yaml
+
+    good = good_run(shared, rng.choice(["CML", "MF-ALS", "BPR"]))
+    stored = load_yaml(good / "config.yaml")
+    among = stored if rng.random() < 0.2 else {key: stored.get(key) for key in EVALUATE_KEYS}
+    odd = odd_options(rng, among)
+    if rng.random() < 0.5:
+        what, done = words(**odd), judge(*call(["evaluate", str(good), *words(**odd)]))
+    else:
+        result = attempt(lambda: evaluate(good, **odd))
+        what, done = f"{odd} from Python", result is not None
+        if result is not None:
+            finite({"valid": result.valid, "test": result.test})
+    return f"{what}: {'evaluated' if done else 'refused'}"
+
+
+def benchmark_case(rng: random.Random, folder: Path, shared: Path) -> str:
+    """Run a benchmark with odd values of its own options; seldom is there anything to do."""
+    from recbole_hlr.benchmark.request import OWN
+
+    write_data(shared / "data")
+    given = {
+        **SMALL,
+        "models": "Pop",
+        "datasets": "toy",
+        "seeds": 1,
+        "epochs": 1,
+        "data_path": shared / "data",
+    }
+    key = rng.choice([*OWN, "topk", "seed"])
+    odd = {key: odd_like(rng, given.get(key)) if rng.random() < 0.4 else odd_value(rng)}
+    if odd == {"seeds": 1000}:
+        return "1000 runs: left out"
+    done = judge(*call(["benchmark", *words(**{**given, "out": folder / "bench", **odd})]))
+    return f"{words(**odd)}: {'ran' if done else 'refused'}"
 
 
 def insert(rng: random.Random, lines: list[bytes]) -> list[bytes]:
@@ -184,7 +273,7 @@ def replace_header(rng: random.Random, lines: list[bytes]) -> list[bytes]:
 
 CHANGES: dict[str, Callable[[random.Random, list[bytes]], list[bytes]]] = {
     "bytes": lambda rng, lines: invert(rng, b"\n".join(lines)).split(b"\n"),
-    "cut": lambda rng, lines: [*lines[: rng.randrange(1, len(lines))], b"u1\ti"],
+    "cut": lambda rng, lines: [*lines[: rng.randrange(len(lines)) + 1], b"u1\ti"],
     "few": lambda rng, lines: lines[: rng.randrange(1, 5)],
     "ends": lambda rng, lines: rng.choice([b"\r\n", b"\r", b"\n\n"]).join(lines).split(b"\n"),
     "repeated": lambda rng, lines: lines + lines[1:] * rng.randrange(1, 3),
@@ -200,6 +289,14 @@ def invert(rng: random.Random, content: bytes) -> bytes:
     return content[:at] + bytes(255 - byte for byte in content[at : at + count]) + content[at + count :]
 
 
+def account_adds_up(file: Path, run_dir: Path) -> None:
+    """Raise `Wrong` where a run does not account for every row of its file."""
+    account = json.loads((run_dir / "result.json").read_text(encoding="utf-8"))["interactions"]
+    rows = sum(bool(line.strip(b" ")) for line in re.split(rb"[\r\n]+", file.read_bytes())) - 1
+    if account["read"] != rows or account["kept"] != rows - sum(account["left_out"].values()):
+        raise Wrong(f"{rows} rows, but the account is {account}")
+
+
 def data_case(rng: random.Random, folder: Path, shared: Path) -> str:
     """Train on a file with odd bytes, lines or columns."""
     file = write_data(folder / "data", seed=rng.randrange(100))
@@ -211,7 +308,9 @@ def data_case(rng: random.Random, folder: Path, shared: Path) -> str:
     given = small(model, epochs=1, data_path=folder / "data", checkpoint_dir=folder / "runs")
     done = judge(*call(["train", *words(**given)]))
     if done:
-        figures(only_run(folder / "runs"))
+        run_dir = only_run(folder / "runs")
+        figures(run_dir)
+        account_adds_up(file, run_dir)
     return f"{model} on a file with {', '.join(changes)}: {'ran' if done else 'refused'}"
 
 
@@ -236,8 +335,8 @@ def damage(rng: random.Random, file: Path) -> str:
 
 
 def damaged_run_case(rng: random.Random, folder: Path, shared: Path) -> str:
-    """Damage a file of a finished run; evaluate, load or resume it."""
-    from recbole_hlr import InputError, load
+    """Damage a file of a finished run; evaluate, load or resume it. What is taken must come out as before."""
+    from recbole_hlr import evaluate, load
 
     model = rng.choice(["CML", "HLR", "MF-ALS", "BPR"])
     good = good_run(shared, model)
@@ -245,29 +344,60 @@ def damaged_run_case(rng: random.Random, folder: Path, shared: Path) -> str:
     shutil.copytree(good, run_dir)
     name = rng.choice(["model.pth", "model.pth", "config.yaml", "metrics.jsonl", "result.json", "log.txt"])
     how = damage(rng, run_dir / name)
-    verb = rng.choice(["evaluate", "resume", "load"])
-    if verb == "evaluate":
-        before = figures(good)
-        code, errors = call(["evaluate", str(run_dir), "--show_progress=False"])
-        done = judge(code, errors)
+    verb = rng.choice(["evaluate", "evaluate by command", "resume", "load"])
+    before: Any = figures(good)
+    if verb == "evaluate by command":
+        done, after = judge(*call(["evaluate", str(run_dir), "--show_progress=False"])), before
+    elif verb == "evaluate":
+        result = attempt(lambda: evaluate(run_dir))
+        done, after = result is not None, result and {"valid": result.valid, "test": result.test}
     elif verb == "resume":
-        before = figures(good)
         done = judge(*call(["train", f"--resume={run_dir}", "--show_progress=False"]))
-        if done and name in ("model.pth", "config.yaml") and figures(run_dir) != before:
-            raise Wrong(f"{model}: {name} ({how}): resumed to {figures(run_dir)}, was {before}")
+        after = figures(run_dir) if done else None
     else:
-        want = "nothing" if model == "BPR" else load(good).recommend(["u1", "u2"], k=3)
-        try:
-            got = load(run_dir).recommend(["u1", "u2"], k=3)
-        except InputError as error:
-            done = False
-            if "\n" in str(error):
-                raise Wrong(f"more than a sentence: {error}") from None
-        else:
-            done = True
-            if not got.equals(want):
-                raise Wrong(f"{model}: {name} ({how}): other recommendations") from None
+        before = None if model == "BPR" else load(good).recommend(["u1", "u2"], k=3).to_csv()
+        found = attempt(lambda: load(run_dir).recommend(["u1", "u2"], k=3))
+        done, after = found is not None, None if found is None else found.to_csv()
+    if done and after != before:
+        raise Wrong(f"{model} {name} {how}, {verb}: came to {after}, was {before}")
     return f"{model} {name} {how}, {verb}: {'as before' if done else 'refused'}"
+
+
+def good_search(shared: Path) -> Path:
+    """Return a finished search of two trials, made at the first call."""
+    parent = shared / "searches"
+    if not parent.exists():
+        parent.mkdir()
+        write_data(shared / "data")
+        given = small("CML", data_path=shared / "data", checkpoint_dir=parent, epochs=1)
+        given.update(space='{"learning_rate": {"choice": [0.1, 0.01]}}', num_samples=2)
+        process = start(["tune", *words(**given)], shared)
+        errors = process.communicate(timeout=PATIENCE)[1].decode(errors="replace")
+        if process.returncode:
+            shutil.rmtree(parent)
+            raise Wrong(errors)
+    return only_run(parent)
+
+
+def damaged_search_case(rng: random.Random, folder: Path, shared: Path) -> str:
+    """Damage a file of a search; go on with it. A search that ends must name the same winner."""
+    good = good_search(shared)
+    search = folder / "search"
+    shutil.copytree(good, search)
+    files = [
+        search / "journal.jsonl",
+        search / "search.yaml",
+        *search.rglob("model.pth"),
+        search / "trials.csv",
+    ]
+    file = rng.choice(files)
+    how = damage(rng, file)
+    process = start(["tune", f"--resume={search}"], folder)
+    errors = process.communicate(timeout=PATIENCE)[1].decode(errors="replace")
+    done = judge(process.returncode, errors)
+    if done and (search / "best.yaml").read_text() != (good / "best.yaml").read_text():
+        raise Wrong(f"{file.name} {how}: another winner")
+    return f"{file.relative_to(search)} {how}: {'the same winner' if done else 'refused'}"
 
 
 def damaged_benchmark_case(rng: random.Random, folder: Path, shared: Path) -> str:
@@ -298,6 +428,8 @@ def start(
     def before() -> None:
         import resource
 
+        most = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))  # Ray maps more than it uses
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
@@ -349,7 +481,7 @@ def go_on(folder: Path, shared: Path, model: str, what: str) -> str:
         raise Wrong(f"{model} {what}: cannot be resumed")
     if figures(runs[0]) != long_run(shared, model):
         raise Wrong(f"{model} {what}: other figures than an unbroken run's")
-    left = [path.name for path in runs[0].iterdir() if path.suffix == ".tmp"]
+    left = [path.name for path in (*runs[0].glob(".*.tmp"), *folder.glob("tmp/recbole_hlr*"))]
     if left:
         raise Wrong(f"{model} {what}: {left} was left behind")
     return f"{model} {what}: resumed to the same"
@@ -371,10 +503,11 @@ def kill_case(rng: random.Random, folder: Path, shared: Path) -> str:
     time.sleep(wait if rng.random() < 0.5 else wait / 20)
     process.send_signal(getattr(signal, name))
     errors = process.communicate(timeout=PATIENCE)[1].decode(errors="replace")
-    if name == "SIGINT" and process.returncode not in (0, 130):
+    allowed = {"SIGKILL": (0, -signal.SIGKILL), "SIGINT": (0, 130), "SIGTERM": (0, -signal.SIGTERM)}[name]
+    if process.returncode not in allowed or "Traceback" in errors:
         raise Wrong(f"{model} {name}: exit code {process.returncode}\n{errors[-3000:]}")
-    if "Traceback" in errors:
-        raise Wrong(f"{model} {name}: a traceback\n{errors[-3000:]}")
+    if process.returncode == 130 and "--resume=" not in errors:
+        raise Wrong(f"{model} {name}: no word of how to go on\n{errors[-3000:]}")
     return go_on(folder, shared, model, name)
 
 
@@ -403,17 +536,20 @@ def stream_case(rng: random.Random, folder: Path, shared: Path) -> str:
     with target:
         process = start(train_words(folder, shared, model), folder, **{stream: target})
         errors = (process.communicate(timeout=PATIENCE)[1] or b"").decode(errors="replace")
-    if "Traceback" in errors or process.returncode < 0:
+    if "Traceback" in errors or process.returncode != 0:
         raise Wrong(f"{model} {how}: exit code {process.returncode}\n{errors[-3000:]}")
     figures(only_run(folder / "runs"))
-    return f"{model} {how}: exit code {process.returncode}, the run is whole"
+    return f"{model} {how}: the run is whole"
 
 
 KINDS: dict[str, tuple[int, Callable[[random.Random, Path, Path], str]]] = {  # how often, of all
     "options": (40, options_case),
+    "evaluate": (8, evaluate_case),
+    "benchmark": (2, benchmark_case),
     "data": (20, data_case),
     "damaged run": (20, damaged_run_case),
     "damaged benchmark": (8, damaged_benchmark_case),
+    "damaged search": (1, damaged_search_case),
     "kill": (6, kill_case),
     "full disk": (4, disk_case),
     "streams": (2, stream_case),
@@ -428,12 +564,16 @@ def run_case(seed: int, number: int, shared: Path, kinds: list[str]) -> tuple[st
     rng = random.Random(f"{seed} {number}")
     kind = rng.choices(kinds, [KINDS[name][0] for name in kinds])[0]
     with tempfile.TemporaryDirectory(prefix="abuse-", ignore_cleanup_errors=True) as name:
+        before = os.getcwd()
+        os.chdir(name)  # an odd value may be where to write
         try:
             return kind, KINDS[kind][1](rng, Path(name), shared), True
         except Wrong as error:
             return kind, str(error), False
         except Exception:
             return kind, traceback.format_exc(), False
+        finally:
+            os.chdir(before)
 
 
 def work(pipe: Connection, seed: int, shared: Path, kinds: list[str]) -> None:
@@ -441,7 +581,7 @@ def work(pipe: Connection, seed: int, shared: Path, kinds: list[str]) -> None:
     import resource
     import warnings
 
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     warnings.simplefilter("ignore")
     with contextlib.suppress(EOFError):
         while True:
