@@ -459,7 +459,7 @@ def test_a_search_on_which_every_trial_fails_ends_in_one_sentence(ray_up, toy):
     with pytest.raises(InputError, match=r"no trial came to a score; trial 1: .*loss"):
         tune(
             "CML",
-            space={"margin": {"choice": [1e38]}},
+            space={"margin": {"choice": [1e37]}},
             num_samples=1,
             max_norm=None,
             learning_rate=1e30,
