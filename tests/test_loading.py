@@ -211,6 +211,16 @@ def test_repeated_pairs_of_parts_are_refused(tmp_path, value):
     )
 
 
+@pytest.mark.parametrize("way", [{"split": {"LS": "valid_and_test"}}, {"order": "TO"}, {"group_by": "none"}])
+def test_a_way_to_split_given_parts_is_refused(tmp_path, way):
+    named = {"benchmark_filename": ["train", "valid", "test"]}
+    (key,) = way
+    refused(parts(tmp_path), f"eval_args with {key}: .*must be left out with bench", **named, eval_args=way)
+    kept = HLRConfig("CML", options=options(tmp_path, **named, eval_args={"mode": "uni5"})).requested
+    again = HLRConfig("CML", options={**options(tmp_path, **named), "eval_args": kept["eval_args"]})
+    assert again.requested["eval_args"] == kept["eval_args"]
+
+
 @pytest.mark.parametrize("option", ["user_inter_num_interval", "item_inter_num_interval"])
 def test_counts_over_parts_are_refused_or_not_recorded(tmp_path, option):
     named = {"benchmark_filename": ["train", "valid", "test"]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from recbole_hlr.files import is_file
 IN_WHEEL = "ml-100k"  # RecBole 1.2 has a copy of its own, and reads this name from there alone
 EVERY_COUNT = "[0,inf)"  # RecBole's default interval of counts, which leaves nothing out
 WHOLE_DATA = ("rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
+SPLITTING = ("split", "order", "group_by")  # of eval_args
 FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "TIME_FIELD")
 
 
@@ -28,12 +29,14 @@ def has_own_copy(data_path: str, name: str, parts: list[str] | None) -> bool:
     return parts is not None or any(map(is_file, files))  # RecBole's copy is in one part
 
 
-def settle(values: dict[str, Any], given: Container[str], sources: Mapping[str, str]) -> None:
+def settle(
+    values: dict[str, Any], given: Mapping[str, Any], defaults: Mapping[str, Any], sources: Mapping[str, str]
+) -> None:
     """Set what data options come to, so that none is recorded that does nothing.
 
     `rm_dup_inter: false` is null. With `benchmark_filename` a filter of the whole data set, which would
     change the given parts, is none: `InputError` where it was `given`, not by a shipped file. Nor is a
-    shipped `val_interval` of columns that are not loaded.
+    shipped `val_interval` of columns that are not loaded. A way to split other than the default's is refused.
     """
     refuse_equal_fields(values, sources)
     if values["val_interval"]:  # a list is one of tokens, which are texts in a file
@@ -44,6 +47,13 @@ def settle(values: dict[str, Any], given: Container[str], sources: Mapping[str, 
     values["rm_dup_inter"] = values["rm_dup_inter"] or None
     if values["benchmark_filename"] is None:
         return
+    asked, usual = given.get("eval_args") or {}, defaults["eval_args"]
+    for key in SPLITTING:
+        if key in asked and asked[key] != usual.get(key):
+            raise InputError(
+                f"eval_args with {key}: {asked[key]} ({sources['eval_args']}): must be left out with "
+                "benchmark_filename, whose files are the parts"
+            )
     for key in WHOLE_DATA:
         if key in given and values[key] not in (None, EVERY_COUNT):
             raise InputError(
