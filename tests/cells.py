@@ -12,17 +12,21 @@ METRICS = ["recall@5", "ndcg@5"]
 
 
 def make_cell(out: Path, dataset: str, model: str, seed: int, lift: float = 0.0, **changes) -> Cell:
-    """A cell of 40 users whose values are random, `lift` higher than those of other models of this seed."""
+    """A cell of 40 users whose values are random, `lift` higher than those of other models of this seed.
+
+    `change_users` changes the table of users before its means are taken, `changes` are of the result.
+    """
     rng = np.random.default_rng(seed)
     users = pd.DataFrame({"user": [f"u{number}" for number in range(40)], "history": rng.integers(3, 50, 40)})
     for metric in METRICS:
         users[metric] = rng.random(40) + lift + 0.01 * np.random.default_rng(len(model)).random(40)
+    users = changes.pop("change_users", lambda users: users)(users)
     users.attrs["split"] = changes.pop("split", f"{dataset} {seed}")
     cell = Cell(dataset, model, seed, out)
     cell.write(dataset=dataset, model=model, seed=seed, command=f"recbole-hlr train --model={model}")
     run_dir = cell.folder / "a-run"
     run_dir.mkdir()
-    test = {metric: float(users[metric].mean()) for metric in METRICS}
+    test = {metric: float(users[metric].mean()) for metric in METRICS if metric in users}
     result = {
         "model": model,
         "dataset": dataset,
