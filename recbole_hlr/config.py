@@ -149,7 +149,7 @@ class HLRConfig(Config):
             if isinstance(values[key], bool):  # YAML 1.1 reads on and off as booleans
                 values[key] = "on" if values[key] else "off"
         self._check_values(values)
-        settle(values, self.external_config_dict, self.sources)
+        settle(values, self.external_config_dict, self.internal_config_dict, self.sources)
         if self.ours and not self.metric:
             values.update(train_neg_sample_args=None, lr_scheduler=None)  # nothing is drawn, no step taken
         self.requested = {k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS}

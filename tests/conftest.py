@@ -11,7 +11,9 @@ import torch
 from recbole_hlr import compat
 from recbole_hlr.search.cluster import environment, ray_cluster
 
-with environment({**compat.RAY_ENVIRONMENT, **compat.ray_local()}):  # a search refuses a Ray that listens to all
+with environment(
+    {**compat.RAY_ENVIRONMENT, **compat.ray_local()}
+):  # a search refuses a Ray that listens to all
     import ray  # noqa: F401
 compat.quiet_host()
 # A shell starts `command &` with Ctrl-C ignored, and the processes that the tests stop would inherit that.

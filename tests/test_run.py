@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from recbole_hlr import MODELS, InputError, evaluate, exclusive, load, prepare, 
 from recbole_hlr.cli import main
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.data.triplets import TripletLoader
-from recbole_hlr.rundir import LogFile
+from recbole_hlr.rundir import LONG_AGO, LogFile, RunDir
 from recbole_hlr.values import load_yaml
 
 FILES = {".lock", "config.yaml", "metrics.jsonl", "result.json", "model.pth", "log.txt"}
@@ -473,3 +474,11 @@ def test_any_write_that_finds_the_disk_full_is_told(toy, monkeypatch):
     monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", full)
     with pytest.raises(InputError, match="model=CML on toy: Disk quota exceeded; free some space"):
         run("CML", **toy, tensorboard=True)
+
+
+def test_folders_of_runs_that_were_killed_while_they_were_made_are_removed(tmp_path):
+    for name, age in ((".new-killed", 2 * LONG_AGO), (".new-at-work", 0)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    RunDir.create(tmp_path, "CML-toy", "model: CML\n")
+    assert [path.name for path in tmp_path.glob(".*")] == [".new-at-work"]
