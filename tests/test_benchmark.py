@@ -722,7 +722,7 @@ def test_cells_run_on_a_ray_cluster(words, tmp_path):
             lambda task, outcome: outcomes.update({task.cell.model: outcome}),
         )
     assert outcomes["EASE"].reason is None
-    assert "inter_matrix_type" in outcomes["Broken"].reason
+    assert re.match(r"\w+Error: ", outcomes["Broken"].reason)
     assert list(tmp_path.glob("toy/EASE/1/*/users.parquet"))
 
 
