@@ -62,8 +62,9 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     command, options = parse_arguments(arguments), plain(options)
     folder = open_run(run_dir, command.get("config_files"))
     content = checkpoint.load(folder.checkpoint)
-    stored = HLRConfig(None, None, [folder.config]).requested
-    refuse_edited(folder, stored, content["config"])
+    config = HLRConfig(None, None, [folder.config])
+    refuse_edited(folder, config, content["config"])
+    stored = config.requested
     names = {key: command.pop(key, options.pop(key, None)) for key in ("model", "dataset")}
     for values, source in ((options, KEYWORDS), (command, COMMAND_LINE)):
         merge_mode(values, stored["eval_args"], source)

@@ -15,7 +15,7 @@ from recbole.utils import get_trainer, init_seed
 
 from recbole_hlr import checkpoint, compat
 from recbole_hlr.allocator import keep_freed_memory
-from recbole_hlr.config import LOSS, HLRConfig
+from recbole_hlr.config import KEYWORDS, LOSS, HLRConfig
 from recbole_hlr.console import interactive_logging, set_console_level, shows_progress
 from recbole_hlr.data.build import SplitData, build_loaders, interactions, load_split
 from recbole_hlr.data.history import History
@@ -28,6 +28,7 @@ from recbole_hlr.evaluator import refuse_empty_cohorts
 from recbole_hlr.exclusive import alone
 from recbole_hlr.files import locked, uninterrupted, write_text
 from recbole_hlr.host_options import check_sizes
+from recbole_hlr.options import refuse
 from recbole_hlr.pretrained import start_from
 from recbole_hlr.protocol import PAPER, describe_settings
 from recbole_hlr.registry import find_model
@@ -109,6 +110,8 @@ def assemble(
     here = {**config.variable_config_dict, **config.cmd_config_dict}
     refuse_missing_gpu(config, here if taken_up else config.external_config_dict)
     set_console_level(config["state"].upper())
+    if data is not None and not isinstance(data, SplitData):
+        raise refuse("data", type(data).__name__, KEYWORDS, "what load_split returns")
     with shortage_told(config):
         data = data or load_split(config)
     refuse_empty_cohorts(config, data.parts[2])
@@ -152,7 +155,7 @@ def take_up(experiment: Experiment, run_dir: RunDir | None) -> dict[str, Any]:
     data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
     if run_dir is not None and run_dir.checkpoint.exists():
         state = checkpoint.load(run_dir.checkpoint)
-        refuse_edited(run_dir, experiment.config.requested, state["config"])
+        refuse_edited(run_dir, experiment.config, state["config"])
         refuse_other_data(state["data"], data, run_dir.path)
         experiment.trainer.load_state(state, experiment.train_data)
     else:
@@ -231,25 +234,34 @@ def open_run(path: str | Path, config_files: Any) -> RunDir:
     return run_dir
 
 
-def refuse_edited(run_dir: RunDir, options: dict[str, Any], trained: dict[str, Any]) -> None:
+def refuse_edited(run_dir: RunDir, config: HLRConfig, trained: dict[str, Any]) -> None:
     """Raise `InputError` where a run's config.yaml is not what its checkpoint was `trained` with.
 
-    What it does not have is at its default, as in `options`; a version may have more of them. What may
-    change in a resumed run may be edited, too, but is not to be missing.
+    What it does not have is at its default, as in `config`; a version may have more of them, or write the
+    same otherwise. What may change in a resumed run may be edited, too, but is not to be missing.
     """
     written = load_yaml(run_dir.config)
-    now = {**options, **written}
-    compared = (written.keys() | (trained.keys() & now.keys())) - {"checkpoint_dir"}
-    edited = [
-        f"{key}={now[key]} ({trained.get(key)})"
-        for key in sorted(compared - (RESUME_KEYS & written.keys()))
-        if dump_yaml(now[key]) != dump_yaml(trained.get(key))
-    ]
+    edited = changed(written, config.requested, trained)
+    if edited:
+        same = {key: value for key, value in trained.items() if key not in ("model", "dataset")}
+        settled = HLRConfig(config.model_class, config.dataset, options=same).requested
+        edited = changed(written, config.requested, {**trained, **settled}) and edited
     if edited:
         raise InputError(
             f"{run_dir.config}: is not as the run left it; has {', '.join(edited)}, must have what the "
             "brackets say, by which model.pth was trained: put it back, or start another run"
         )
+
+
+def changed(written: dict[str, Any], options: dict[str, Any], trained: dict[str, Any]) -> list[str]:
+    """Return what differs between a run's `written` options, in full in `options`, and `trained` ones."""
+    now = {**options, **written}
+    compared = (written.keys() | (trained.keys() & now.keys())) - {"checkpoint_dir"}
+    return [
+        f"{key}={now[key]} ({trained.get(key)})"
+        for key in sorted(compared - (RESUME_KEYS & written.keys()))
+        if dump_yaml(now[key]) != dump_yaml(trained.get(key))
+    ]
 
 
 def refuse_changes(

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,9 @@ import pandas as pd
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file, unwritten, write_text, write_whole
 from recbole_hlr.values import load_yaml
+
+UNFINISHED = ".new-"  # begins the name of a folder that is being made
+LONG_AGO = 3600  # seconds after which it is taken for one that was killed
 
 
 class RunDir:
@@ -38,7 +42,8 @@ class RunDir:
         """Make a new folder `parent/name-time`, which appears with its `file` in it."""
         try:
             Path(parent).mkdir(parents=True, exist_ok=True)
-            hidden = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
+            remove_unfinished(Path(parent))
+            hidden = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=parent))
         except OSError as error:
             raise InputError(
                 f"checkpoint_dir={parent}: {error.strerror}; must be a folder that can be written"
@@ -120,6 +125,14 @@ def attached(handler: logging.Handler) -> Iterator[None]:
     finally:
         root.setLevel(level)
         root.removeHandler(handler)
+
+
+def remove_unfinished(parent: Path) -> None:
+    """Remove the folders of runs that were killed before they had their config.yaml, which takes moments."""
+    for hidden in parent.glob(f"{UNFINISHED}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - hidden.stat().st_mtime > LONG_AGO:
+                shutil.rmtree(hidden, ignore_errors=True)
 
 
 class LogFile(logging.FileHandler):

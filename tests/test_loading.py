@@ -211,16 +211,6 @@ def test_repeated_pairs_of_parts_are_refused(tmp_path, value):
     )
 
 
-@pytest.mark.parametrize("way", [{"split": {"LS": "valid_and_test"}}, {"order": "TO"}, {"group_by": "none"}])
-def test_a_way_to_split_given_parts_is_refused(tmp_path, way):
-    named = {"benchmark_filename": ["train", "valid", "test"]}
-    (key,) = way
-    refused(parts(tmp_path), f"eval_args with {key}: .*must be left out with bench", **named, eval_args=way)
-    kept = HLRConfig("CML", options=options(tmp_path, **named, eval_args={"mode": "uni5"})).requested
-    again = HLRConfig("CML", options={**options(tmp_path, **named), "eval_args": kept["eval_args"]})
-    assert again.requested["eval_args"] == kept["eval_args"]
-
-
 @pytest.mark.parametrize("option", ["user_inter_num_interval", "item_inter_num_interval"])
 def test_counts_over_parts_are_refused_or_not_recorded(tmp_path, option):
     named = {"benchmark_filename": ["train", "valid", "test"]}
@@ -229,6 +219,45 @@ def test_counts_over_parts_are_refused_or_not_recorded(tmp_path, option):
     )
     config = HLRConfig("CML", options=options(tmp_path, **named, **{option: "[0,inf)"}))
     assert config.requested[option] is config[option] is None
+
+
+@pytest.mark.parametrize("way", [{"split": {"RS": [5, 2, 3]}}, {"order": "TO"}, {"group_by": "none"}])
+def test_parts_that_are_given_are_not_said_to_be_split(tmp_path, way):
+    named = {"benchmark_filename": ["train", "valid", "test"]}
+    pattern = f"eval_args=.*{next(iter(way))}.*must be left out with benchmark_filename"
+    refused(parts(tmp_path), pattern, **named, eval_args=way)
+    config = HLRConfig("CML", options=options(tmp_path, **named, eval_args={"mode": "uni5"}))
+    assert config.requested["eval_args"] == {"mode": "uni5"}
+
+
+def test_a_label_that_is_not_loaded_is_told(tmp_path, caplog):
+    put(tmp_path, "small.inter", [f"u{n % 4}\ti{n}\t{n % 2}" for n in range(24)],
+        "user_id:token\titem_id:token\tlabel:float\n")  # fmt: skip
+    load(tmp_path, load_col={"inter": ["user_id", "item_id", "label"]})
+    assert "is not loaded" not in caplog.text
+    load(tmp_path, load_col={"inter": ["user_id", "item_id"]})
+    assert "column label (LABEL_FIELD) is not loaded" in caplog.text
+
+
+def test_split_data_serve_equal_options_and_refuse_other_uses_of_labels(tmp_path, monkeypatch):
+    put(tmp_path, "small.inter", [f"u{n % 4}\ti{n}\t{n % 3 % 2}" for n in range(48)],
+        "user_id:token\titem_id:token\tlabel:float\n")  # fmt: skip
+    given = options(tmp_path, load_col={"inter": ["user_id", "item_id", "label"]})
+    data = load_split(HLRConfig("BPR", options={**given, "eval_args": {"split": {"RS": [7, 2, 1]}}}))
+    monkeypatch.chdir(tmp_path.parent)
+    same = {**given, "eval_args": {"split": {"RS": [0.7, 0.2, 0.1]}}, "data_path": tmp_path.name}
+    prepare("CML", data=data, **same)
+    with pytest.raises(InputError, match=r"data=list .*must be what load_split returns"):
+        prepare("CML", data=data.parts, **same)
+    with pytest.raises(InputError, match="label 0 are not in it to train by"):
+        prepare("NeuMF", data=data, train_neg_sample_args=None, **same)
+    rated = {"mode": "labeled", "split": {"RS": [7, 2, 1]}}
+    with pytest.raises(InputError, match="label 0 are not in it to validate by"):
+        prepare("CML", data=data, **{**same, **RATE, "eval_args": rated})
+    with pytest.raises(InputError, match=r"topk=\[3, 500\].*must be at most"):
+        prepare("CML", data=data, **{**same, "topk": [3, 500]})
+    with pytest.raises(InputError, match="eval_args"):
+        prepare("CML", data=data, **{**same, "eval_args": {"split": {"RS": [8, 1, 1]}}})
 
 
 def test_filters_of_a_shipped_configuration_do_not_block_parts(tmp_path):
@@ -371,7 +400,9 @@ def test_a_copy_of_ml_100k_in_the_given_folder_is_taken(tmp_path):
     assert own["data_path"] == str(folder / "ml-100k")
     assert own.requested["data_path"] == str(folder)
     (folder / "ml-100k" / "ml-100k.inter").rename(folder / "ml-100k" / "u.data")
-    wheel = HLRConfig("CML", "ml-100k", options={"data_path": str(folder)})
+    with pytest.raises(InputError, match=r"there is no file .*ml-100k\.inter"):
+        prepare("Pop", "ml-100k", data_path=str(folder))
+    wheel = HLRConfig("CML", "ml-100k", options={"data_path": str(folder / "ml-100k")})
     assert is_file(Path(wheel["data_path"]) / "ml-100k.inter")
     assert wheel["data_path"] == HLRConfig("CML", "ml-100k")["data_path"]
 

@@ -190,7 +190,7 @@ def test_groups_are_the_same_users_for_all_models(tmp_path):
 
 def test_a_terminal_shows_plain_tables_and_the_file_has_markdown(tmp_path, capsys):
     make_benchmark(tmp_path)
-    Cell("shop", "a_b", 1, tmp_path).write(failure="no <memory>")
+    Cell("shop", "a_b", 1, tmp_path).write(command="recbole-hlr train", failure="no <memory>")
     assert main(["benchmark", f"--out={tmp_path}", "--report"]) == 0
     shown, text = capsys.readouterr().out, (tmp_path / "results.md").read_text()
     for mark in ("**", "<u>", "|", "#", "\\"):
@@ -269,6 +269,7 @@ def test_a_report_names_a_damaged_cell_and_goes_on_with_the_rest(tmp_path_factor
         ("cell.json", "", "cell.json: is not the JSON"),
         ("cell.json", "[]", "cell.json: must hold the cell's command"),
         ("cell.json", '{"command": 3}', "cell.json: must hold the cell's command"),
+        ("cell.json", "{}", "cell.json: must hold the cell's command"),
         ("a-run/result.json", "{}", "result.json: protocol is missing"),
         ("a-run/result.json", "[" * 99_999, "result.json: is not the JSON"),
         ("a-run/metrics.jsonl", '{"epoch": 0}\n', "metrics.jsonl: train_seconds is missing"),

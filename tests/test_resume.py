@@ -16,7 +16,7 @@ import torch
 from recbole_hlr import InputError, checkpoint, evaluate, run
 from recbole_hlr.cli import main
 from recbole_hlr.files import locked
-from recbole_hlr.values import load_yaml
+from recbole_hlr.values import dump_yaml, load_yaml
 
 HLR = ["--model=HLR", "--epochs=25", "--stopping_step=25", "--max_history=3"]
 VAE = [
@@ -255,6 +255,24 @@ def test_a_run_of_a_version_with_fewer_options_goes_on(toy):
     file.write_text(text.replace("matmul_precision: highest\n", ""))
     assert file.read_text() != text
     assert run(resume=first.run_dir).test == first.test
+
+
+def test_a_run_whose_options_were_written_otherwise_goes_on_again_and_again(tmp_path, toy):
+    """Versions before wrote how data are split beside parts that are given."""
+    lines = (tmp_path / "data" / "toy" / "toy.inter").read_text()
+    for part in ("train", "test"):
+        (tmp_path / "data" / "toy" / f"toy.{part}.inter").write_text(lines)
+    first = run("CML", **{**toy, "epochs": 1, "benchmark_filename": ["train", "test"]})
+    file, stored = Path(first.run_dir, "config.yaml"), Path(first.run_dir, "model.pth")
+    content, options = checkpoint.load(stored), load_yaml(file)
+    for written in (content["config"], options):
+        written["eval_args"] = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO", **written["eval_args"]}
+    del content["format"], content["digest"]
+    checkpoint.save(stored, content)
+    file.write_text(dump_yaml(options))
+    for _ in range(2):
+        assert run(resume=first.run_dir).test == first.test
+        assert evaluate(first.run_dir).test == first.test
 
 
 def test_a_run_that_is_at_work_is_not_resumed_by_another_process(toy):

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from recbole_hlr import MODELS, InputError, evaluate, exclusive, load, prepare, 
 from recbole_hlr.cli import main
 from recbole_hlr.config import HLRConfig
 from recbole_hlr.data.triplets import TripletLoader
-from recbole_hlr.rundir import LogFile
+from recbole_hlr.rundir import LONG_AGO, LogFile, RunDir
 from recbole_hlr.values import load_yaml
 
 FILES = {".lock", "config.yaml", "metrics.jsonl", "result.json", "model.pth", "log.txt"}
@@ -485,3 +486,11 @@ def test_worker_processes_give_the_same_result_however_python_starts_processes(t
         run("BPR", **toy, worker=1)
     finally:
         multiprocessing.set_start_method(before, force=True)
+
+
+def test_folders_of_runs_that_were_killed_while_they_were_made_are_removed(tmp_path):
+    for name, age in ((".new-killed", 2 * LONG_AGO), (".new-at-work", 0)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    RunDir.create(tmp_path, "CML-toy", "model: CML\n")
+    assert [path.name for path in tmp_path.glob(".*")] == [".new-at-work"]

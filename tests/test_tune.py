@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recbole.model.general_recommender import BPR
@@ -279,6 +280,30 @@ def test_a_line_that_search_yaml_lost_is_not_replaced_by_a_default(tmp_path):
         (tmp_path / "run" / "search.yaml").write_text(text.replace(line, ""))
         with pytest.raises(InputError, match=f"search.yaml: has no line {line.split(':')[0].strip()}"):
             open_plan(tmp_path / "run", {}, {}, "here")
+
+
+def test_a_search_of_an_older_version_takes_later_options_at_their_defaults(tmp_path):
+    (tmp_path / "run").mkdir()
+    content = yaml.safe_load(plan_of(planted(tmp_path)).as_text())
+    del content["made"], content["search"]["ray_address"], content["options"]["test_history"]
+    (tmp_path / "run" / "search.yaml").write_text(dump_yaml(content))
+    plan = open_plan(tmp_path / "run", {"data_path": str(tmp_path)}, {}, "here")
+    assert plan.options.ray_address is plan.data is None
+    assert plan.config["test_history"] == plan_of(planted(tmp_path / "new")).config["test_history"]
+
+
+def test_a_search_goes_on_with_its_own_data_alone(tmp_path):
+    plan, folder = plan_of(planted(tmp_path)), tmp_path / "run"
+    folder.mkdir()
+    whole.keep_or_refuse_data(plan, folder, *whole.make_job(plan, folder))
+    again = open_plan(folder, {}, {}, "here")
+    assert again.data == plan.data
+    whole.keep_or_refuse_data(again, folder, *whole.make_job(again, folder))
+    file = tmp_path / "planted" / "planted.test.inter"
+    *lines, last = file.read_text().splitlines()
+    file.write_text("\n".join([*lines, last.split("\t")[0] + "\ta9"]) + "\n")
+    with pytest.raises(InputError, match="is not the one that this search was started with"):
+        whole.keep_or_refuse_data(again, folder, *whole.make_job(again, folder))
 
 
 @pytest.mark.parametrize("way", ["cut", "of another trial"])

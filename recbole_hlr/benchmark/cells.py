@@ -58,8 +58,12 @@ class Cell:
     def record(self) -> dict[str, Any]:
         """Return what `write` wrote, {} where it did not yet; raises `Damaged`."""
         file = self.folder / "cell.json"
-        record = parse_json(file, read_text(file, missing="{}"))
-        if not isinstance(record, dict) or not all(isinstance(record.get(key), str | None) for key in TEXTS):
+        text = read_text(file, missing="")
+        if not text and not file.exists():
+            return {}
+        record = parse_json(file, text)
+        texts = isinstance(record, dict) and all(isinstance(record.get(key), str | None) for key in TEXTS)
+        if not texts or not record.get("command"):
             raise Damaged(f"{file}: must hold the cell's command, and why it failed if it did")
         return record
 

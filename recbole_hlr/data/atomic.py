@@ -61,6 +61,13 @@ class AtomicDataset(Dataset):
         super()._load_data(token, dataset_path)
         self.account.read = len(self.inter_feat)
         check_options(self)
+        label = self.config["LABEL_FIELD"]
+        if label in self.names["inter"] and label not in self.field2type and not self.config["threshold"]:
+            log.warning(
+                "%s: the column %s (LABEL_FIELD) is not loaded: rows of every label are taken for "
+                "interactions; load it with load_col for those of label 1 alone",
+                self.dataset_name, label,
+            )  # fmt: skip
 
     def _load_feat(self, filepath: str, source: Any) -> Any:
         suffix = getattr(source, "value", source)

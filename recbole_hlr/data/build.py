@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import traceback
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,7 +97,16 @@ def check_columns(config: HLRConfig, dataset: Dataset) -> None:
     ):
         if wanted and config[field] not in columns:
             raise not_loaded(dataset, name, config[field], field)
-    if "labeled" in evaluation["mode"].values() and config["eval_type"] == EvaluatorType.RANKING:
+    check_metrics(config, dataset)
+    pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]]
+    repeated = int(pairs.duplicated().sum())
+    if repeated and not config["benchmark_filename"]:
+        log.warning("%d interactions are given twice and may stand in two parts; see rm_dup_inter", repeated)
+
+
+def check_metrics(config: HLRConfig, dataset: Dataset) -> None:
+    """Raise `InputError` for metrics that do not suit the mode of evaluation, or the number of items."""
+    if "labeled" in config["eval_args"]["mode"].values() and config["eval_type"] == EvaluatorType.RANKING:
         raise InputError(
             "eval_args with mode: labeled: ranks nothing; needs metrics of ratings such as AUC, "
             f"not metrics={config['metrics']}"
@@ -106,31 +116,34 @@ def check_columns(config: HLRConfig, dataset: Dataset) -> None:
             f"topk={config['topk']} ({config.sources['topk']}): must be at most "
             f"{dataset.item_num - 1}, the number of items"
         )
-    pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]]
-    repeated = int(pairs.duplicated().sum())
-    if repeated and not config["benchmark_filename"]:
-        log.warning("%d interactions are given twice and may stand in two parts; see rm_dup_inter", repeated)
 
 
 class SplitData(NamedTuple):
     """A loaded data set and its training, validation and test part: what runs on the same data share.
 
-    `options` are those that they follow from, of `data_options`.
+    `options` are those that they follow from, of `data_options`, and `labels` says of which parts rows of
+    label 0 are one, as `uses_labels` does.
     """
 
     dataset: Any
     parts: list[Any]
     options: dict[str, Any]
+    labels: tuple[bool, bool, bool]
 
 
 def data_options(config: HLRConfig) -> dict[str, Any]:
     """Return the options that the data and their split follow from: the seed only where it decides."""
     keys = {"dataset", "encoding", "seed", *dataset_arguments}
     evaluation = {key: value for key, value in config["eval_args"].items() if key != "mode"}
+    if "RS" in evaluation["split"]:  # [8, 1, 1] is [0.8, 0.1, 0.1]
+        ratios = evaluation["split"]["RS"]
+        evaluation["split"] = {"RS": [round(ratio / sum(ratios), 12) for ratio in ratios]}
     if config["benchmark_filename"] or evaluation["order"] == "TO":
         keys.remove("seed")
     options = {key: config.requested.get(key) for key in sorted(keys)}
-    return {**options, "data_path": Path(config.requested["data_path"]), "eval_args": evaluation}
+    for key in ("load_col", "unload_col"):
+        options[key] = {k: v if v == "*" else sorted(v) for k, v in (options[key] or {}).items()}
+    return {**options, "data_path": os.path.realpath(config.requested["data_path"]), "eval_args": evaluation}
 
 
 def refuse_other_options(config: HLRConfig, data: SplitData) -> None:
@@ -139,6 +152,14 @@ def refuse_other_options(config: HLRConfig, data: SplitData) -> None:
         if data.options.get(key, value) != value:
             raise refuse(
                 key, value, config.sources.get(key, "default"), f"{data.options[key]}, as for the data given"
+            )
+    for part, now, then in zip(("train", "validate", "test"), uses_labels(config), data.labels, strict=True):
+        if now != then:
+            raise InputError(
+                f"data (keyword argument): rows of label 0 are {'' if then else 'not '}in it to {part} by, "
+                f"and with model={config.model}, train_neg_sample_args={config['train_neg_sample_args']} and "
+                f"mode={config['eval_args']['mode']} must {'not ' if then else ''}be; "
+                "call load_split with these options"
             )
 
 
@@ -153,7 +174,7 @@ def load_split(config: HLRConfig) -> SplitData:
     if len(parts[0]) == 0:
         option = "benchmark_filename" if config["benchmark_filename"] else "eval_args"
         raise InputError(f"dataset={config['dataset']}: the training part is empty; check {option}")
-    return SplitData(dataset, parts, data_options(config))
+    return SplitData(dataset, parts, data_options(config), uses_labels(config))
 
 
 def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
@@ -164,6 +185,7 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
     """
     refuse_other_options(config, data)
     dataset, parts = data.dataset, data.parts
+    check_metrics(config, dataset)
     refuse_saturated_users(config, parts)
     if "eval_batch_size" not in config.external_config_dict:
         users = users_per_block(config["eval_memory"], dataset.item_num)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.files import is_file
+from recbole_hlr.files import is_folder
 
 IN_WHEEL = "ml-100k"  # RecBole 1.2 has a copy of its own, and reads this name from there alone
 EVERY_COUNT = "[0,inf)"  # RecBole's default interval of counts, which leaves nothing out
 WHOLE_DATA = ("rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
-SPLITTING = ("split", "order", "group_by")  # of eval_args
+SPLITTING = ("split", "order", "group_by")  # the entries of eval_args that say how data are split
 FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "TIME_FIELD")
 
 
@@ -25,8 +25,7 @@ def has_own_copy(data_path: str, name: str, parts: list[str] | None) -> bool:
     """Say whether a data set is to be read from `data_path`, though RecBole has a copy of that name."""
     if name != IN_WHEEL:
         return False
-    files = interaction_files(Path(data_path, name), name, parts)
-    return parts is not None or any(map(is_file, files))  # RecBole's copy is in one part
+    return parts is not None or is_folder(Path(data_path, name))  # RecBole's copy is in one part
 
 
 def settle(
@@ -36,7 +35,7 @@ def settle(
 
     `rm_dup_inter: false` is null. With `benchmark_filename` a filter of the whole data set, which would
     change the given parts, is none: `InputError` where it was `given`, not by a shipped file. Nor is a
-    shipped `val_interval` of columns that are not loaded. A way to split other than the default's is refused.
+    shipped `val_interval` of columns that are not loaded, nor what `eval_args` says of splitting.
     """
     refuse_equal_fields(values, sources)
     if values["val_interval"]:  # a list is one of tokens, which are texts in a file
@@ -47,13 +46,6 @@ def settle(
     values["rm_dup_inter"] = values["rm_dup_inter"] or None
     if values["benchmark_filename"] is None:
         return
-    asked, usual = given.get("eval_args") or {}, defaults["eval_args"]
-    for key in SPLITTING:
-        if key in asked and asked[key] != usual.get(key):
-            raise InputError(
-                f"eval_args with {key}: {asked[key]} ({sources['eval_args']}): must be left out with "
-                "benchmark_filename, whose files are the parts"
-            )
     for key in WHOLE_DATA:
         if key in given and values[key] not in (None, EVERY_COUNT):
             raise InputError(
@@ -61,10 +53,25 @@ def settle(
                 "at the whole data set and would change the given parts; filter before the data are split"
             )
         values[key] = None
+    drop_splitting(values, given, defaults, sources)
     columns = (values["load_col"] or {}).get("inter", "*")
     if "val_interval" not in given and values["val_interval"] and columns != "*":
         there = {key: wanted for key, wanted in values["val_interval"].items() if key in columns}
         values["val_interval"] = there or None
+
+
+def drop_splitting(
+    values: dict[str, Any], given: Mapping[str, Any], defaults: Mapping[str, Any], sources: Mapping[str, str]
+) -> None:
+    """Leave in `eval_args` what holds for parts that are given; `InputError` for a way to split them."""
+    usual = defaults["eval_args"]
+    for key, value in given.get("eval_args", {}).items():
+        if key in SPLITTING and value != usual.get(key):
+            raise InputError(
+                f"eval_args={{{key}: {value}}} ({sources['eval_args']}): must be left out with "
+                "benchmark_filename, for the parts are given and nothing is split"
+            )
+    values["eval_args"] = {key: value for key, value in values["eval_args"].items() if key not in SPLITTING}
 
 
 def refuse_equal_fields(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:

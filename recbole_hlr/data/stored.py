@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,19 @@ def refuse_other_data(stored: dict[str, Any], now: dict[str, Any], run_dir: Path
         raise InputError(
             f"{run_dir}: the data set {stored['dataset']} is not the one that this run was started with"
         )
+
+
+def digest(parts: Sequence[Any]) -> str:
+    """Return what tells data apart: of the tokens of users and items, and of all columns of all parts."""
+    found = hashlib.sha256()
+    for field in (parts[0].uid_field, parts[0].iid_field):
+        found.update("\n".join(map(str, parts[0].field2id_token[field])).encode("utf-8", "surrogatepass"))
+    for part in parts:
+        for name in sorted(part.inter_feat.columns):
+            column = part.inter_feat[name].contiguous()
+            found.update(f"{name} {tuple(column.shape)} {column.dtype}".encode())
+            found.update(column.numpy().tobytes())
+    return found.hexdigest()
 
 
 class StoredData:

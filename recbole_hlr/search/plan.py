@@ -21,6 +21,7 @@ from recbole_hlr.search.options import DEFAULT_SAMPLES, NAMES, SearchOptions
 from recbole_hlr.search.space import TRAINING_KEYS, Space
 from recbole_hlr.search.suggest import LARGEST_GRID, Suggestions, default_algorithm
 from recbole_hlr.values import COMMAND_LINE, dump_yaml, load_yaml
+from recbole_hlr.version import __version__
 
 log = logging.getLogger("recbole_hlr")
 SEARCH_FILE = "search.yaml"
@@ -35,11 +36,13 @@ class Plan:
     given: dict[str, Any]  # the user's own options, which best.yaml repeats
     space: Space
     options: SearchOptions
+    data: str | None = None  # the digest of the data, once they were loaded
 
     def as_text(self) -> str:
         """Return the text of `search.yaml`."""
         base = {**self.config.requested, "data_path": usual("data_path", self.config.requested["data_path"])}
         content = {
+            "made": {"version": __version__, "data": self.data},
             "search": search_options.as_content(self.options),
             "space": space.as_content(self.space),
             "given": self.given,
@@ -100,7 +103,7 @@ def open_plan(folder: Path, rest: dict[str, Any], given: dict[str, Any], source:
     stored = read_search(file)
     base = stored["options"]
     for key, value in rest.items():
-        if not isinstance(value, type) and usual(key, value) != base.get(key):
+        if not isinstance(value, type) and usual(key, value) != usual(key, base.get(key)):
             raise InputError(f"{key}={value} ({source}): cannot change in a resumed search")
     search_options.make_options(stored["search"], file)
     options = search_options.change_options(stored["search"], given, source)
@@ -111,23 +114,31 @@ def open_plan(folder: Path, rest: dict[str, Any], given: dict[str, Any], source:
         check_space(tried, config)
     except InputError as error:
         raise InputError(f"{file}: {str(error).replace(f' ({KEYWORDS})', '')}") from None
-    refuse_missing(config.requested, base, file)
-    return Plan(model, config, stored["given"], tried, options)
+    if not is_older(stored):
+        refuse_missing(config.requested, base, file)
+    return Plan(model, config, stored["given"], tried, options, stored["made"].get("data"))
 
 
 def read_search(file: str) -> dict[str, Any]:
     """Return the content of a `search.yaml`; `InputError` where it does not have a search's form."""
     stored = load_yaml(file)
+    stored.setdefault("made", {})  # 0.2 did not say by which version
     refuse_missing(("search", "space", "given", "options"), stored, file)
     for part, lines in stored.items():
         if not isinstance(lines, dict) or not all(isinstance(key, str) for key in lines):
             raise InputError(f"{file}: {part} must hold `key: value` lines, as a search writes them")
-    refuse_missing(NAMES, stored["search"], file)
+    if not is_older(stored):
+        refuse_missing(NAMES, stored["search"], file)
     refuse_missing(("model", "dataset"), stored["options"], file)
     for key in ("model", "dataset"):
         if not isinstance(stored["options"][key], str):
             raise InputError(f"{key}={stored['options'][key]} ({file}): must be a name")
     return stored
+
+
+def is_older(stored: Mapping[str, Any]) -> bool:
+    """Say whether another version made a search; options that it did not know are at their defaults."""
+    return stored["made"].get("version") != __version__
 
 
 def refuse_missing(keys: Iterable[str], content: Mapping[str, Any], file: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from recbole_hlr.config import KEYWORDS
 from recbole_hlr.console import interactive_logging, set_console_level
 from recbole_hlr.data.build import load_split
+from recbole_hlr.data.stored import digest
 from recbole_hlr.device import refuse_missing_gpu
 from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.evaluator import refuse_empty_cohorts
@@ -110,6 +111,7 @@ def search(plan: Plan, folder: Path) -> SearchResult:
     with RunDir(folder).logging(), trials_of(folder) as journal:
         log.info("run directory: %s", folder)
         job, test = make_job(plan, folder)
+        keep_or_refuse_data(plan, folder, job, test)
         if not journal.trials:
             warn_of_starts(plan, job, test)
         progress = Progress(config["valid_metric"].lower(), larger, config["show_progress"])
@@ -167,6 +169,19 @@ def make_job(plan: Plan, folder: Path) -> tuple[Job, Any]:
         directory=os.getcwd(),
     )
     return job, test
+
+
+def keep_or_refuse_data(plan: Plan, folder: Path, job: Job, test: Any) -> None:
+    """Write to `search.yaml` what the data are; `InputError` where a search had others before."""
+    now = digest([*job.data.parts[:2], test])
+    if plan.data not in (None, now):
+        raise InputError(
+            f"{folder}: the data set {plan.config.dataset} is not the one that this search was started with; "
+            "restore it, or start another search"
+        )
+    if plan.data is None:
+        plan.data = now
+        write_text(folder / SEARCH_FILE, plan.as_text())
 
 
 def warn_of_starts(plan: Plan, job: Job, test: Any) -> None:
