@@ -19,7 +19,7 @@ from torch import nn
 from recbole_hlr.contents import digest, what_is_wrong
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import uninterrupted, write_whole
-from recbole_hlr.matching import refuse_other_model
+from recbole_hlr.matching import refuse_other_kind, refuse_other_model
 from recbole_hlr.registry import is_ours
 
 FORMAT = 2
@@ -81,9 +81,11 @@ def load_model_state(model: nn.Module, state: dict[str, Any], counters: bool = T
     Raises `InputError` for the state of another model, or of one with other options.
     """
     refuse_other_model(model, state)
+    other = from_plain(state["other_parameter"])
+    refuse_other_kind(model, {**other, **state["counters"]})
     model.load_state_dict(state["state_dict"])
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    for key, value in from_plain(state["other_parameter"]).items():
+    for key, value in other.items():
         setattr(model, key, value.to(device) if isinstance(value, torch.Tensor) else value)
     if counters:
         for key, value in state["counters"].items():

@@ -35,13 +35,21 @@ def digest(value: Any, crc: int = 0) -> int:
 
 def what_is_wrong(content: dict[str, Any]) -> str | None:
     """Return which field of a checkpoint is missing or wrong and what it must be, or None."""
+    if not _is_stored_whole(content):
+        return "it must hold plain values and dense tensors alone"
     for key, (needed, check) in FIELDS.items():
         if key not in content:
             return f"it has no {key}"
         if not check(content[key]):
             return f"its {key} must be {needed}"
-    if not content["epoch"] == content["epochs"][-1]["epoch"] >= content["best_epoch"]:
+    epochs = content["epochs"]
+    if not content["epoch"] == epochs[-1]["epoch"] >= content["best_epoch"]:
         return "its epoch must be the last of its epochs, and its best_epoch one of them"
+    best = epochs[content["best_epoch"]]
+    noted = content["best_valid_result"], content["best_valid_score"]
+    found = best.get("valid"), best.get("valid_score")
+    if content["validated"] and repr(noted) != repr(found):  # NaN is no other than NaN
+        return "its best_valid_result and best_valid_score must be those of its best_epoch"
     return None
 
 
@@ -64,8 +72,22 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_stored_whole(value: Any, depth: int = 20) -> bool:
+    """Say whether `value` is what `checkpoint.to_plain` returns; at no depth may it contain itself."""
+    if isinstance(value, dict | list | tuple):
+        parts = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_stored_whole(part, depth - 1) for part in parts)
+    return value is None or isinstance(value, bool | int | float | str) or _is_tensor(value)
+
+
 def _is_tensor(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.layout == torch.strided
+    """Say whether `value` is a tensor whose numbers are there, one after the other."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not (value.is_quantized or value.is_nested or value.is_conj())
+    )
 
 
 def _or_none(check: Check) -> Check:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+import numbers
 from typing import Any
 
+import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor, nn
 
 from recbole_hlr.errors import InputError
@@ -29,6 +34,26 @@ def refuse_other_model(model: nn.Module, state: dict[str, Any]) -> None:
         raise InputError(f"the checkpoint does not fit the model, which has no {min(unknown)}")
 
 
+def refuse_other_kind(model: nn.Module, values: dict[str, Any]) -> None:
+    """Raise `InputError` where attributes are of another kind than the model's own, unless that is None."""
+    for key, value in values.items():
+        own = getattr(model, key, None)
+        if own is not None and kind_of(value) != kind_of(own):
+            raise InputError(
+                f"the checkpoint does not fit the model: {key} is {' of '.join(map(str, kind_of(value)))}, "
+                f"must be {' of '.join(map(str, kind_of(own)))}"
+            )
+
+
+def kind_of(value: Any) -> tuple[Any, ...]:
+    """Return what two values of an attribute have in common: for arrays and tensors the shape, too."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return ("a number",)
+    if isinstance(value, Tensor | np.ndarray) or sparse.issparse(value):
+        return tuple(value.shape), str(value.dtype).removeprefix("torch.")
+    return (type(value).__name__,)
+
+
 def shown(tensor: tuple[tuple[int, ...], torch.dtype]) -> str:
     """Return a shape and a kind for a message."""
     return f"{tensor[0]} of {str(tensor[1]).removeprefix('torch.')}"
@@ -47,13 +72,34 @@ def refuse_other_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, An
                     f"the checkpoint does not fit the optimizer: {key} is {theirs.get(key)}, here {value}"
                 )
     for number, entries in state["state"].items():
-        shape = tuple(weights[number].shape) if number in range(len(weights)) else None
-        for key, entry in entries.items():
-            if entry is not None and not (isinstance(entry, Tensor) and tuple(entry.shape) in ((), shape)):
+        if number not in range(len(weights)):
+            raise InputError(f"the checkpoint does not fit the optimizer: it has no parameter {number}")
+        for key, fits in needed(optimizer, given, number).items() if entries else ():
+            entry, shape = entries.get(key), tuple(weights[number].shape) if fits.dim() else ()
+            like = isinstance(entry, Tensor) and entry.is_floating_point() == fits.is_floating_point()
+            if not like or tuple(entry.shape) != shape or (not shape and not 0 <= entry < math.inf):
                 raise InputError(
                     f"the checkpoint does not fit the optimizer: {key} of parameter {number} is not of the "
-                    f"shape {shape}"
+                    f"shape {shape}, or is no count"
                 )
+
+
+def needed(optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]], number: int) -> dict[str, Tensor]:
+    """Return what an optimizer keeps of a parameter of one number: what torch's own keeps after a step.
+
+    Raises `InputError` where torch does not take the options of the parameter's group.
+    """
+    kind: Any = next(one for one in type(optimizer).__mro__ if one.__module__.startswith("torch.optim"))
+    sizes = [group for group in groups for _ in group["params"]]
+    taken = inspect.signature(kind).parameters.keys() - MACHINE
+    weight = nn.Parameter(torch.zeros(1))
+    weight.grad = torch.zeros(1)
+    try:
+        one = kind([weight], **{key: value for key, value in sizes[number].items() if key in taken})
+    except ValueError as error:
+        raise InputError(f"the checkpoint does not fit the optimizer: {error}") from error
+    one.step()
+    return {key: value for key, value in one.state[weight].items() if value is not None}
 
 
 def is_like(value: Any, own: Any) -> bool:
@@ -63,4 +109,4 @@ def is_like(value: Any, own: Any) -> bool:
         return same and all(map(is_like, value, own))
     if isinstance(own, int | float) and not isinstance(own, bool):
         return isinstance(value, int | float) and not isinstance(value, bool)
-    return bool(value == own)
+    return type(value) is type(own) and bool(value == own)

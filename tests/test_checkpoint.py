@@ -132,6 +132,8 @@ WRONG = [
     (("random", "torch"), torch.zeros(3, dtype=torch.uint8)),
     (("random", "numpy"), ["MT19937"]),
     (("loader",), [1]),
+    (("best_valid_score",), 2.0),
+    (("best_valid_result",), {}),
 ]
 
 
@@ -143,7 +145,7 @@ def test_contents_that_are_well_formed_and_wrong(tmp_path, run_dir, content, pat
     try:
         checkpoint.save(file, replaced(written, path, value))
         for read in (lambda: run(resume=run_dir), evaluate, load, read_pretrained):
-            with pytest.raises(InputError, match=r"model\.pth: is a damaged checkpoint: its \w+ must be"):
+            with pytest.raises(InputError, match=r"model\.pth: is a damaged checkpoint: its? .*must"):
                 read(run_dir) if read in (evaluate, load, read_pretrained) else read()
     finally:
         file.write_bytes(kept)
@@ -182,10 +184,16 @@ def test_the_state_of_another_model(run_dir, content, change, pattern):
         (("param_groups", 0, "betas"), (0.9,)),
         (("param_groups", 0, "lr"), None),
         (("param_groups", 0, "amsgrad"), True),
+        (("param_groups", 0, "differentiable"), 0.0),
         (("param_groups", 0, "params"), [0]),
         (("state", 0, "exp_avg"), torch.zeros(5)),
         (("state", 0, "exp_avg"), 3),
         (("state", 9), {"step": torch.zeros(2)}),
+        (("param_groups", 0, "betas"), (0.9, 1.5)),
+        (("param_groups", 0, "lr"), -1.0),
+        (("state", 0), {"step": torch.tensor(3.0)}),
+        (("state", 0, "step"), torch.tensor(-1.0)),
+        (("state", 0, "step"), torch.tensor(True)),
     ],
 )
 def test_the_state_of_another_optimizer(run_dir, content, path, value):
@@ -194,6 +202,26 @@ def test_the_state_of_another_optimizer(run_dir, content, path, value):
     state = {**content, "optimizer": replaced(content["optimizer"], path, value)}
     with pytest.raises(InputError, match="the checkpoint does not fit the optimizer"):
         experiment.trainer.load_state(state, experiment.train_data)
+
+
+@pytest.mark.parametrize("value", [{}, None, 3, torch.zeros(2), {"__array__": torch.zeros(18, 18).int()}])
+def test_attributes_of_another_kind(toy, value):
+    trainer = prepare("EASE", toy["dataset"], data_path=toy["data_path"]).trainer
+    state = checkpoint.model_state(trainer.model)
+    checkpoint.load_model_state(trainer.model, state)
+    state["other_parameter"]["item_similarity"] = value
+    with pytest.raises(InputError, match=r"does not fit the model: item_similarity is .*, must be "):
+        checkpoint.load_model_state(trainer.model, state)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("part", [torch.zeros(3).to_sparse(), torch.zeros(3, device="meta"), "itself"])
+def test_what_has_no_numbers_of_its_own(tmp_path, content, number, part):
+    changed = {**content, "format": number, "more": part}
+    changed["more"] = changed if part == "itself" else part
+    torch.save(changed, tmp_path / "model.pth")
+    with pytest.raises(InputError, match="must hold plain values"):
+        checkpoint.load(tmp_path / "model.pth")
 
 
 def test_a_checkpoint_of_version_0_2_is_read(tmp_path, content):

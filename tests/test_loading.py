@@ -407,6 +407,13 @@ def test_a_copy_of_ml_100k_in_the_given_folder_is_taken(tmp_path):
     assert wheel["data_path"] == HLRConfig("CML", "ml-100k")["data_path"]
 
 
+@pytest.mark.parametrize("text", ["", "\n", "\nuser_id:token\titem_id:token\nu\ta\n"])
+def test_files_without_a_header(tmp_path, text):
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small/small.inter").write_text(text)
+    refused(tmp_path, r"small\.inter, line 1: is empty; must be name:type of every column")
+
+
 IDS = {"inter": ["user_id", "item_id"], "user": ["user_id"], "item": ["item_id"]}
 
 

@@ -26,6 +26,10 @@ def check_header(filepath: str, header: str, config: Any, suffix: str) -> list[s
     separator, kinds = config["field_separator"], [kind.value for kind in FeatureType]
     if header.startswith("\ufeff"):
         raise InputError(f"{filepath}: begins with a byte order mark; set --encoding=utf-8-sig")
+    if not header:
+        raise InputError(
+            f"{filepath}, line 1: is empty; must be name:type of every column, separated by {separator!r}"
+        )
     columns = header.split(separator)
     for column in columns:
         if column.count(":") != 1 or column.split(":")[1] not in kinds:
