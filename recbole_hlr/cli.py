@@ -48,7 +48,11 @@ def train(arguments: list[str]) -> None:
     from recbole_hlr.experiment import run
 
     console_logging()
-    print(describe(run(arguments=arguments)))
+    result = run(arguments=arguments)
+    try:
+        print(describe(result))
+    except KeyboardInterrupt:  # of a run that is whole: resumed, it prints its result again
+        raise RunInterrupted(result.run_dir) from None
 
 
 def evaluate(arguments: list[str]) -> None:

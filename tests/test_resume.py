@@ -168,6 +168,17 @@ raise SystemExit(main(["--version"]))
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_ctrl_c_while_the_result_is_printed_says_how_to_see_it_again(toy, monkeypatch, capsys):
+    def interrupted(result):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recbole_hlr.cli.describe", interrupted)
+    assert main(["train", "--model=MF-ALS", *(f"--{key}={value}" for key, value in toy.items())]) == 130
+    (run_dir,) = Path(toy["checkpoint_dir"]).glob("[!.]*")
+    assert f"interrupted; continue with --resume={run_dir}\n" in capsys.readouterr().err
+    assert (run_dir / "result.json").is_file()
+
+
 def test_a_finished_run_resumed_gives_its_result_again(toy):
     first = run("HLR", **toy)
     again = run(resume=first.run_dir)
