@@ -55,7 +55,7 @@ def test_no_file_of_a_split(tmp_path, arguments, capsys):
             r"column 'item_id:tokens' must be name:type.*one of token, float",
         ),
         ("user_id:token,item_id:token\n", r"column 'user_id:token,item_id:token' must be"),
-        ("\n", r"column '' must be name:type"),
+        ("\n", r"line 1: is empty; must be name:type of every column"),
         ("user:token\titem:token\n", r"has no column user_id, item_id; it has user, item"),
     ],
 )
