@@ -19,7 +19,7 @@ from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file
 from recbole_hlr.host_options import check_conditions, check_host_options, check_negatives, without_default
 from recbole_hlr.metrics import chosen_by, has_user_values, metric_types, reported
-from recbole_hlr.options import SWITCHES, check_values, nearest, options_of, refuse, refuse_huge
+from recbole_hlr.options import check_values, nearest, options_of, refuse, refuse_huge, spell_switches
 from recbole_hlr.protocol import protocol_files
 from recbole_hlr.registry import find_model, is_metric, is_ours
 from recbole_hlr.resources import shipped
@@ -145,9 +145,7 @@ class HLRConfig(Config):
         for key in ("train_neg_sample_args", "eval_args"):  # what is not given stays at its default
             if isinstance(values.get(key), dict):
                 values[key] = {**(self.internal_config_dict.get(key) or {}), **values[key]}
-        for key in SWITCHES:
-            if isinstance(values[key], bool):  # YAML 1.1 reads on and off as booleans
-                values[key] = "on" if values[key] else "off"
+        spell_switches(values)
         self._check_values(values)
         settle(values, self.external_config_dict, self.internal_config_dict, self.sources)
         if self.ours and not self.metric:

@@ -107,6 +107,15 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
+@contextlib.contextmanager
+def writable(called: object) -> Iterator[None]:
+    """Raise `InputError` where a folder, `called` so in the sentence, can be neither made nor written."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{called}: {error.strerror}; must be a folder that can be written") from None
+
+
 def is_file(path: str | Path) -> bool:
     """Say whether a path that a user gave is a file; `InputError` where that cannot be found out."""
     return _kind(path) == stat.S_IFREG

@@ -315,6 +315,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+def spell_switches(values: dict[str, Any]) -> None:
+    """Put the switches into words: YAML 1.1 reads a bare on or off as a truth value."""
+    for key in SWITCHES:
+        if isinstance(values[key], bool):
+            values[key] = "on" if values[key] else "off"
+
+
 def refuse_huge(values: dict[str, Any], sources: dict[str, str]) -> None:
     """Raise `InputError` for an option that is or holds a number too large for float32 or int64."""
     allowed = f"finite, at most {LARGEST} in size, and integers below 2^63"

@@ -9,7 +9,7 @@ import torch
 from recbole.config.configurator import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
-from recbole_hlr.options import SWITCHES, check_values, refuse
+from recbole_hlr.options import check_values, refuse, spell_switches
 from recbole_hlr.resources import shipped
 from recbole_hlr.values import load_yaml, plain
 
@@ -50,9 +50,7 @@ def complete(config: Any, model_class: type) -> None:
     defaults = {**load_yaml(shipped("properties", "overall.yaml")), **of_model}
     for key, default in defaults.items():
         values.setdefault(key, default)
-    for key in SWITCHES:
-        if isinstance(values[key], bool):  # YAML 1.1 reads on and off as booleans
-            values[key] = "on" if values[key] else "off"
+    spell_switches(values)
     read = [key for key in defaults if key != "train_neg_sample_args" or of_model.get(key)]
     check_values({key: values[key] for key in read}, dict.fromkeys(read, SOURCE), True)
     refuse_run_only(values, defaults)

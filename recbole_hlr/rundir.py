@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.files import is_file, unwritten, write_text, write_whole
+from recbole_hlr.files import is_file, unwritten, writable, write_text, write_whole
 from recbole_hlr.values import load_yaml
 
 UNFINISHED = ".new-"  # begins the name of a folder that is being made
@@ -40,14 +40,10 @@ class RunDir:
     @classmethod
     def create(cls, parent: str | Path, name: str, config: str, file: str = "config.yaml") -> RunDir:
         """Make a new folder `parent/name-time`, which appears with its `file` in it."""
-        try:
+        with writable(f"checkpoint_dir={parent}"):
             Path(parent).mkdir(parents=True, exist_ok=True)
             remove_unfinished(Path(parent))
             hidden = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=parent))
-        except OSError as error:
-            raise InputError(
-                f"checkpoint_dir={parent}: {error.strerror}; must be a folder that can be written"
-            ) from None
         try:
             hidden.chmod(0o755)
             write_text(hidden / file, config)

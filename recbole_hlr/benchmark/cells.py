@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.files import write_text
+from recbole_hlr.files import writable, write_text
 from recbole_hlr.rundir import RunDir
 from recbole_hlr.values import load_yaml
 
@@ -76,12 +76,8 @@ class Cell:
 
     def write(self, **record: Any) -> None:
         """Write what is known of the cell beside its run: its command, why it failed."""
-        try:
+        with writable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{self.folder}: {error.strerror}; must be a folder that can be written"
-            ) from None
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         write_text(self.folder / "cell.json", text)
 

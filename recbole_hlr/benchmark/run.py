@@ -20,7 +20,7 @@ from recbole_hlr.benchmark.results import Report, make_report
 from recbole_hlr.benchmark.worker import Outcome
 from recbole_hlr.console import interactive_logging
 from recbole_hlr.errors import InputError
-from recbole_hlr.files import is_file, locked
+from recbole_hlr.files import is_file, locked, writable
 from recbole_hlr.protocol import one_protocol
 from recbole_hlr.values import dump_yaml, load_yaml
 
@@ -53,12 +53,8 @@ def benchmark(arguments: Sequence[str] = (), **given: Any) -> Benchmark:
             raise InputError(f"{key} (command line): is missing; give it as --{key}=NAME,NAME")
     if request.baseline and request.baseline not in request.models + remembered(request.out)["models"]:
         raise InputError(f"baseline={request.baseline}: must be one of {', '.join(request.models)}")
-    try:
+    with writable(f"out={request.out}"):
         request.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"out={request.out}: {error.strerror}; must be a folder that can be written"
-        ) from None
     with locked(request.out, "benchmark"):
         tasks = plan(request)
         refuse_two_tables(request, tasks)
