@@ -14,7 +14,8 @@ import json
 import time
 from typing import Any
 
-from recbole_hlr import compat, prepare
+from recbole_hlr import prepare
+from recbole_hlr.host import recbole as compat
 
 SOFT = {"negative_reduction": "soft", "margin": 2.5}
 SMALL = {"max_history": 20, "num_memories": 5}

@@ -17,7 +17,7 @@ from performance import large_catalogue, medians
 from recbole.data.interaction import Interaction
 from tabulate import tabulate
 
-from recbole_hlr.allocator import keep_freed_memory
+from recbole_hlr.host.memory import keep_freed_memory
 
 D, BATCH = 100, 1000
 RANKING = {"U": 1000, "I": 4000, "H": 20, "N": 10}

@@ -25,8 +25,8 @@ from recbole.data.interaction import Interaction
 from tabulate import tabulate
 from torch import Tensor
 
-from recbole_hlr import compat
-from recbole_hlr.experiment import prepare
+from recbole_hlr.experiment.run import prepare
+from recbole_hlr.host import recbole as compat
 
 H, N, BATCH, SEED = 50, 20, 1000, 1
 PAPER = {
@@ -274,7 +274,7 @@ MEMORY = """
 import os, sys, torch
 sys.path.insert(0, "{here}")
 from performance import large_catalogue, peak
-from recbole_hlr.allocator import keep_freed_memory
+from recbole_hlr.host.memory import keep_freed_memory
 model = large_catalogue("{name}", {items})
 keep_freed_memory()
 users = torch.arange(1, 65)
@@ -294,7 +294,7 @@ def large_catalogue(
     name: str, items: int, users: int = 300, max_history: int = H, num_memories: int = N
 ) -> Any:
     """Return a model of `name` for a catalogue of a size, untrained; users have 100 items on average."""
-    from recbole_hlr.config import HLRConfig
+    from recbole_hlr.config.config import HLRConfig
     from recbole_hlr.data.stored import StoredData
 
     rows, found = interactions(Size(users, items, 100 * users))

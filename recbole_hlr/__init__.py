@@ -9,28 +9,28 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from recbole_hlr import host_ways
+from recbole_hlr import quick_start as host_ways
 from recbole_hlr.version import __version__
 
 if TYPE_CHECKING:
     from recbole_hlr.errors import InputError
-    from recbole_hlr.evaluation import evaluate
-    from recbole_hlr.experiment import Experiment, prepare, run
-    from recbole_hlr.fitted import FittedRecommender, load
+    from recbole_hlr.experiment.evaluate import evaluate
+    from recbole_hlr.experiment.load import FittedRecommender, load
+    from recbole_hlr.experiment.result import RunResult
+    from recbole_hlr.experiment.run import Experiment, prepare, run
     from recbole_hlr.model import MODELS
-    from recbole_hlr.result import RunResult
     from recbole_hlr.search.search import SearchResult, tune
 
 _HOMES = {
     "MODELS": "model",
     "InputError": "errors",
-    "Experiment": "experiment",
-    "RunResult": "result",
-    "evaluate": "evaluation",
-    "prepare": "experiment",
-    "run": "experiment",
-    "FittedRecommender": "fitted",
-    "load": "fitted",
+    "Experiment": "experiment.run",
+    "RunResult": "experiment.result",
+    "evaluate": "experiment.evaluate",
+    "prepare": "experiment.run",
+    "run": "experiment.run",
+    "FittedRecommender": "experiment.load",
+    "load": "experiment.load",
     "SearchResult": "search.search",
     "tune": "search.search",
 }

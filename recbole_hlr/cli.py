@@ -14,7 +14,7 @@ from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.version import __version__
 
 if TYPE_CHECKING:
-    from recbole_hlr.result import RunResult
+    from recbole_hlr.experiment.result import RunResult
     from recbole_hlr.search.search import SearchResult
 
 USAGE = """usage: recbole-hlr train --model=HLR --dataset=ml-100k [--key=value ...]
@@ -45,7 +45,7 @@ The options of a model, with their types and ranges, stand in properties/model/.
 
 def train(arguments: list[str]) -> None:
     """Run one experiment and print its result."""
-    from recbole_hlr.experiment import run
+    from recbole_hlr.experiment.run import run
 
     console_logging()
     result = run(arguments=arguments)
@@ -57,8 +57,8 @@ def train(arguments: list[str]) -> None:
 
 def evaluate(arguments: list[str]) -> None:
     """Evaluate the checkpoint of a run and print its result."""
-    from recbole_hlr.evaluation import evaluate
-    from recbole_hlr.values import take_word
+    from recbole_hlr.experiment.evaluate import evaluate
+    from recbole_hlr.options.values import take_word
 
     run_dir, options = take_word(arguments, "RUN_DIR")
     console_logging()
@@ -99,7 +99,7 @@ def benchmark(arguments: list[str]) -> int:
 def models(arguments: list[str]) -> None:
     """Print the names of all models."""
     from recbole_hlr.model import MODELS
-    from recbole_hlr.registry import host_models
+    from recbole_hlr.model.registry import host_models
 
     if arguments:
         raise InputError(f"{arguments[0]} (command line): models takes no argument")
@@ -165,7 +165,7 @@ OWN_HELP = {"convert"}  # verbs that answer --help themselves
 def verb_of(word: str) -> Callable[[list[str]], int | None]:
     """Return what a verb does; `InputError` for an unknown one, and where no verb can be at work."""
     if word not in VERBS:
-        from recbole_hlr.options import nearest
+        from recbole_hlr.options.table import nearest
 
         known = ", ".join(VERBS)
         raise InputError(f"{word} (command line): must be one of {known}{nearest(word, VERBS)}")
@@ -173,7 +173,7 @@ def verb_of(word: str) -> Callable[[list[str]], int | None]:
         os.getcwd()
     except FileNotFoundError:
         raise InputError("working directory: has been deleted; must be one that is there") from None
-    from recbole_hlr import compat
+    from recbole_hlr.host import recbole as compat
 
     compat.quiet_host()
     return VERBS[word]

@@ -189,7 +189,7 @@ def good_run(shared: Path, model: str) -> Path:
 def options_case(rng: random.Random, folder: Path, shared: Path) -> str:
     """Train with odd values of one to three options, by the command line or from Python."""
     from recbole_hlr import run
-    from recbole_hlr.config import HLRConfig
+    from recbole_hlr.config.config import HLRConfig
 
     model = rng.choice(MODELS)
     write_data(folder / "data")
@@ -211,8 +211,8 @@ def options_case(rng: random.Random, folder: Path, shared: Path) -> str:
 def evaluate_case(rng: random.Random, folder: Path, shared: Path) -> str:
     """Evaluate a run with odd values of options."""
     from recbole_hlr import evaluate
-    from recbole_hlr.evaluation import EVALUATE_KEYS
-    from recbole_hlr.values import load_yaml
+    from recbole_hlr.experiment.evaluate import EVALUATE_KEYS
+    from recbole_hlr.options.values import load_yaml
 
     good = good_run(shared, rng.choice(["CML", "MF-ALS", "BPR"]))
     stored = load_yaml(good / "config.yaml")
@@ -381,7 +381,7 @@ def good_search(shared: Path) -> Path:
 
 def options_of(file: Path) -> dict[str, Any]:
     """Return the options in a YAML file; its comments name its folder."""
-    from recbole_hlr.values import load_yaml
+    from recbole_hlr.options.values import load_yaml
 
     return load_yaml(file)
 

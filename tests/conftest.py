@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_hlr import compat
-from recbole_hlr.search.cluster import environment, ray_cluster
+from recbole_hlr.host import recbole as compat
+from recbole_hlr.host.ray import environment, ray_cluster
 
 # A search refuses a Ray that listens to all.
 with environment({**compat.RAY_ENVIRONMENT, **compat.ray_local()}):

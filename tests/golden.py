@@ -27,12 +27,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_hlr.data.history import HistoryBatch
+from recbole_hlr.data.interactions import HistoryBatch
 from recbole_hlr.model import HLRPP, AdaCML
 from recbole_hlr.model.base import Pairs
-from recbole_hlr.model.loss import triplet_loss
 from recbole_hlr.model.mixture import BlockMixture, Ranking
-from recbole_hlr.trainer import MetricTrainer
+from recbole_hlr.objective.triplet import triplet_loss
+from recbole_hlr.train.metric import MetricTrainer
 from tests import reference
 from tests.toys import MODELS, Toy, options_for, translation_of, twin_of
 

@@ -11,7 +11,7 @@ import pytest
 
 from recbole_hlr import cli
 from recbole_hlr.data.account import Account
-from recbole_hlr.evaluator import UserEvaluator
+from recbole_hlr.metrics.evaluator import UserEvaluator
 from tests import abuse
 
 

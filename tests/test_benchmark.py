@@ -31,8 +31,8 @@ from recbole_hlr.benchmark.run import benchmark
 from recbole_hlr.benchmark.settings import Settings
 from recbole_hlr.benchmark.worker import run_cell
 from recbole_hlr.cli import main
-from recbole_hlr.rundir import RunDir
-from recbole_hlr.values import file_names, load_yaml, parse_arguments, parse_scalar
+from recbole_hlr.experiment.rundir import RunDir
+from recbole_hlr.options.values import file_names, load_yaml, parse_arguments, parse_scalar
 from tests.conftest import write_atomic
 
 FILES = {"results.md", "results.tex", "results.csv", "results.json", "results.html", "significance.csv"}
@@ -714,7 +714,7 @@ def test_ctrl_c_stops_at_once_and_says_how_to_go_on(words, tmp_path):
 
 @pytest.mark.slow
 def test_cells_run_on_a_ray_cluster(words, tmp_path):
-    cluster = pytest.importorskip("recbole_hlr.search.cluster", reason="needs the starter of Ray")
+    cluster = pytest.importorskip("recbole_hlr.host.ray", reason="needs the starter of Ray")
     with cluster.ray_cluster():
         tasks = plan(Request.of([*words, "--models=EASE,Broken", "--seeds=1", f"--out={tmp_path}"]))
         for task in tasks:

@@ -14,11 +14,11 @@ from recbole.data.dataloader import NegSampleEvalDataLoader
 from recbole.data.utils import create_samplers
 
 from recbole_hlr import evaluate, prepare, run
-from recbole_hlr.config import HLRConfig
+from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.data import candidates
-from recbole_hlr.data.build import load_split
 from recbole_hlr.data.candidates import draw_candidates
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
+from recbole_hlr.data.loaders import load_split
 from recbole_hlr.data.random import Stream, generator_for
 from tests.test_history import successive_draws
 

@@ -13,11 +13,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recbole_hlr import InputError, checkpoint, evaluate, load, prepare, run
+from recbole_hlr import InputError, evaluate, load, prepare, run
 from recbole_hlr.cli import main
-from recbole_hlr.contents import FIELDS, digest
-from recbole_hlr.pretrained import read_pretrained
-from recbole_hlr.values import load_yaml
+from recbole_hlr.experiment.pretrained import read_pretrained
+from recbole_hlr.options.values import load_yaml
+from recbole_hlr.train import checkpoint
+from recbole_hlr.train.contents import FIELDS, digest
 from tests.conftest import write_atomic
 
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

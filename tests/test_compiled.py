@@ -5,8 +5,8 @@ import logging
 import pytest
 import torch
 
-from recbole_hlr import compiled as module
-from recbole_hlr.compiled import Compiled, compiled
+from recbole_hlr.host import compile as module
+from recbole_hlr.host.compile import Compiled, compiled
 from tests.toys import (
     NAMES,
     USERS,

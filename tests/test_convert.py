@@ -25,13 +25,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_hlr.cli import main
-from recbole_hlr.config import HLRConfig
+from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.convert import conversion, convert, delimited, json_lines, source, summary
 from recbole_hlr.convert.check import MISSING
 from recbole_hlr.convert.command import SOURCES, arguments_parser
 from recbole_hlr.convert.formats import FORMATS
 from recbole_hlr.convert.summary import within
-from recbole_hlr.data.build import load_dataset
+from recbole_hlr.data.loaders import load_dataset
 from recbole_hlr.errors import InputError
 
 COLUMNS = {"user_id": "uid", "item_id": "sku"}

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from recbole_hlr.cli import main
-from recbole_hlr.config import HLRConfig
+from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.convert import convert
 from recbole_hlr.convert.command import arguments_parser
-from recbole_hlr.data.build import load_dataset
-from recbole_hlr.resources import shipped
-from recbole_hlr.values import load_yaml
+from recbole_hlr.data.loaders import load_dataset
+from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.values import load_yaml
 
 FILES = sorted(shipped("datasets").glob("*.yaml"))
 NAMES = [file.stem for file in FILES]

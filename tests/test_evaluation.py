@@ -11,11 +11,11 @@ import pytest
 import torch
 from recbole.evaluator import DataStruct, Evaluator
 
-import recbole_hlr.evaluator
+import recbole_hlr.metrics.evaluator
 from recbole_hlr import InputError, evaluate, prepare, run
 from recbole_hlr.cli import main
-from recbole_hlr.evaluator import cohort_rows
-from recbole_hlr.values import take_word
+from recbole_hlr.metrics.evaluator import cohort_rows
+from recbole_hlr.options.values import take_word
 
 MEANS = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "PaperMRR", "PaperMAP", "PaperHitRate"]
 OTHERS = ["PaperNDCG", "MedianPopularity", "CatalogueCoverage", "AveragePopularity", "GiniIndex", "GAUC"]
@@ -237,7 +237,7 @@ def test_sampled_candidates_of_the_test_part_are_those_of_the_run(toy):
 
 def test_a_run_that_was_interrupted_is_evaluated_as_far_as_it_came(toy, monkeypatch):
     from recbole_hlr.errors import RunInterrupted
-    from recbole_hlr.trainer import MetricTrainer
+    from recbole_hlr.train.metric import MetricTrainer
 
     validate = MetricTrainer.validate
 

@@ -9,8 +9,8 @@ import pytest
 from filelock import FileLock
 
 from recbole_hlr import InputError
+from recbole_hlr.experiment.rundir import LogFile, RunDir
 from recbole_hlr.files import locked, uninterrupted, write_text, write_whole
-from recbole_hlr.rundir import LogFile, RunDir
 
 
 def failing(error: Exception):

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_hlr import InputError, checkpoint, evaluate, prepare, run
+from recbole_hlr import InputError, evaluate, prepare, run
 from recbole_hlr.cli import main
+from recbole_hlr.train import checkpoint
 
 WRONG = [float("nan"), float("inf"), -float("inf")]
 MODES = ["full", "uni3", "pop3"]

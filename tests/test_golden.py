@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from recbole_hlr.lazy_adam import LazyAdam
+from recbole_hlr.train.lazy_adam import LazyAdam
 from tests import golden
 from tests.golden import WEIGHT_OF, Record, Released
 from tests.toys import assert_close, gradients, rows_of, scores_by_pairs, scores_of_all

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
 from recbole_hlr.data.random import Stream, generator_for, sequence_for
 from tests.toys import LENGTHS, NUM_ITEMS, NUM_USERS, Toy, ragged, rows_of
 

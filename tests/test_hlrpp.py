@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
 from recbole_hlr.data.random import Stream, generator_for
 from tests import toys
 from tests.toys import (

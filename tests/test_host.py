@@ -14,7 +14,8 @@ from recbole.data.utils import create_samplers
 from recbole.utils.utils import early_stopping
 from scipy.sparse import dok_matrix
 
-from recbole_hlr import InputError, compat, prepare, run
+from recbole_hlr import InputError, prepare, run
+from recbole_hlr.host import recbole as compat
 
 
 @pytest.mark.parametrize(

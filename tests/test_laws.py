@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_hlr.data.history import HistoryBatch
+from recbole_hlr.data.interactions import HistoryBatch
 from tests.toys import (
     CLIPPING,
     EMPTY,

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from recbole_hlr import prepare, run
 from recbole_hlr.errors import InputError
-from recbole_hlr.lazy_adam import LazyAdam
 from recbole_hlr.model.relation import clip_norms
+from recbole_hlr.train.lazy_adam import LazyAdam
 
 ROWS, SIZE = 40, 3
 
@@ -170,7 +170,7 @@ def test_only_large_tables_are_lazy_unless_asked(toy: dict[str, Any]) -> None:
 def test_a_table_is_large_by_the_rows_left_unread(
     toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recbole_hlr.trainer._PAYS", 1)
+    monkeypatch.setattr("recbole_hlr.train.metric._PAYS", 1)
     few = {**toy, "train_batch_size": 2}
     for negatives, lazy in ((1, (True, True)), (20, (True, False))):
         parts = prepare("CML", **few, train_neg_sample_args={"sample_num": negatives})

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_hlr.config import HLRConfig
-from recbole_hlr.data.build import build_loaders, interactions, load_split
+from recbole_hlr.config.config import HLRConfig
+from recbole_hlr.data.loaders import build_loaders, interactions, load_split
 from recbole_hlr.errors import InputError
-from recbole_hlr.evaluation import evaluate
-from recbole_hlr.experiment import prepare, run
+from recbole_hlr.experiment.evaluate import evaluate
+from recbole_hlr.experiment.run import prepare, run
 from recbole_hlr.files import is_file
-from recbole_hlr.options import DATA_OPTIONS
+from recbole_hlr.options.table import DATA_OPTIONS
 from recbole_hlr.search.search import tune
 
 HEADER = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from recbole_hlr.model.loss import triplet_loss
 from recbole_hlr.model.relation import attention_weights, clip_norms
+from recbole_hlr.objective.triplet import triplet_loss
 from tests import reference
 from tests.toys import assert_close
 

@@ -18,13 +18,13 @@ import torch
 from implicit.cpu.als import AlternatingLeastSquares
 
 from recbole_hlr import InputError, load, prepare, run
-from recbole_hlr.alternating import Alternation
-from recbole_hlr.config import HLRConfig
+from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.model import MFALS
-from recbole_hlr.options import MODEL_OPTIONS, RUN_OPTIONS
-from recbole_hlr.resources import shipped
-from recbole_hlr.values import load_yaml
+from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.table import MODEL_OPTIONS, RUN_OPTIONS
+from recbole_hlr.options.values import load_yaml
+from recbole_hlr.train.als import Alternation
 from tests.toys import (
     Toy,
     assert_close,
@@ -428,7 +428,7 @@ def test_without_implicit_it_says_so_before_a_run_begins(tmp_path, toy, monkeypa
                 raise ModuleNotFoundError("No module named 'implicit'", name=name)
 
     for name in [*sys.modules]:
-        if name.split(".")[0] == "implicit" or name == "recbole_hlr.alternating":
+        if name.split(".")[0] == "implicit" or name == "recbole_hlr.train.als":
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Absent, *sys.meta_path])
     with pytest.raises(InputError, match="model=MFALS: needs the package implicit, which is not installed"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
 from recbole_hlr.data.triplets import TripletLoader
 from tests import toys
 from tests.golden import optimizer_of

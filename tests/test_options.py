@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_hlr import InputError, prepare
-from recbole_hlr.config import HLRConfig
-from recbole_hlr.host_options import CHOICES, CONDITIONS, PATHS, RANGES, host_option
-from recbole_hlr.metrics import chosen_by
-from recbole_hlr.registry import host_models
-from recbole_hlr.schedule import check_schedule
-from recbole_hlr.values import load_yaml
+from recbole_hlr.config.config import HLRConfig
+from recbole_hlr.metrics.definitions import chosen_by
+from recbole_hlr.model.registry import host_models
+from recbole_hlr.options.host import CHOICES, CONDITIONS, PATHS, RANGES, host_option
+from recbole_hlr.options.values import load_yaml
+from recbole_hlr.train.schedule import check_schedule
 
 TOY = {"dataset": "toy", "data_path": "data"}
 HOST_FILES = Path(recbole.config.__file__).parents[1] / "properties" / "model"

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from recbole_hlr import InputError, load, prepare, run
-from recbole_hlr.checkpoint import load as load_checkpoint
-from recbole_hlr.pretrained import read_pretrained
+from recbole_hlr.experiment.pretrained import read_pretrained
+from recbole_hlr.train.checkpoint import load as load_checkpoint
 
 
 @pytest.fixture

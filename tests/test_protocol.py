@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from recbole_hlr import MODELS, InputError, load, prepare, run
-from recbole_hlr.config import HLRConfig
-from recbole_hlr.data.history import HistoryBatch
-from recbole_hlr.experiment import attending_for_test
+from recbole_hlr.config.config import HLRConfig
+from recbole_hlr.data.interactions import HistoryBatch
+from recbole_hlr.experiment.run import attending_for_test
 from recbole_hlr.model import MetricRecommender
-from recbole_hlr.protocol import SETTINGS_OF, one_protocol
-from recbole_hlr.resources import shipped
-from recbole_hlr.values import load_yaml
+from recbole_hlr.options.protocol import SETTINGS_OF, one_protocol
+from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.values import load_yaml
 from tests.golden import SHARED
 
 CLASSES = sorted({model.__name__ for model in MODELS.values()})

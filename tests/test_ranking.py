@@ -10,10 +10,10 @@ from recbole.data.utils import create_samplers
 from recbole.utils import FeatureSource
 
 from recbole_hlr import InputError, prepare
-from recbole_hlr.config import HLRConfig
+from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.data.atomic import AtomicDataset
-from recbole_hlr.data.build import load_split
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
+from recbole_hlr.data.loaders import load_split
 from tests.conftest import write_atomic
 
 

@@ -19,10 +19,11 @@ from recbole.trainer import Trainer
 from recbole.utils import get_model, get_trainer
 from recbole.utils.case_study import full_sort_scores, full_sort_topk
 
-from recbole_hlr import InputError, host_ways, prepare, run
+from recbole_hlr import InputError, prepare, run
+from recbole_hlr import quick_start as host_ways
 from recbole_hlr.model import MODELS
 from recbole_hlr.model.hlr import HLR
-from recbole_hlr.plain_config import StoredConfig
+from recbole_hlr.options.plain import StoredConfig
 from tests.conftest import write_atomic
 
 PAGE = Path(__file__).parents[1] / "docs" / "recbole.md"
@@ -72,10 +73,10 @@ from recbole.utils import get_model, get_trainer
 config = Config(model="LightGCN", dataset="ml-100k")
 from scipy.sparse import dok_matrix
 assert dok_matrix._update and get_model("HLR++").__name__ == "HLRPP"
-assert get_trainer(config["MODEL_TYPE"], "BPR")._save_checkpoint.__module__ == "recbole_hlr.host_ways"
+assert get_trainer(config["MODEL_TYPE"], "BPR")._save_checkpoint.__module__ == "recbole_hlr.quick_start"
 import torch
 assert "StoredConfig" in {{one.__name__ for one in torch.serialization.get_safe_globals()}}
-assert not {{"ray", "recbole_hlr.fitted"}} & set(sys.modules)
+assert not {{"ray", "recbole_hlr.experiment.load"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_hlr import InputError, load, run
-from recbole_hlr.fitted import LOAD_KEYS
+from recbole_hlr.experiment.load import LOAD_KEYS
 
 COLUMNS = {"user": "object", "rank": "int64", "item": "object", "score": "float64"}
 NUMBERS = range(1, 24)  # the users' ids

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_hlr import InputError, checkpoint, evaluate, run
+from recbole_hlr import InputError, evaluate, run
 from recbole_hlr.cli import main
 from recbole_hlr.files import locked
-from recbole_hlr.values import dump_yaml, load_yaml
+from recbole_hlr.options.values import dump_yaml, load_yaml
+from recbole_hlr.train import checkpoint
 
 HLR = ["--model=HLR", "--epochs=25", "--stopping_step=25", "--max_history=3"]
 VAE = [
@@ -136,7 +137,7 @@ torch.save = save
 
 
 def test_ctrl_c_leaves_a_resumable_run_and_says_how(tmp_path, arguments, capsys, monkeypatch):
-    from recbole_hlr.trainer import MetricTrainer
+    from recbole_hlr.train.metric import MetricTrainer
 
     validate = MetricTrainer.validate
 
@@ -298,7 +299,7 @@ def test_a_run_that_is_at_work_is_not_resumed_by_another_process(toy):
 
 
 def test_a_run_keeps_others_out_from_its_first_step_on(toy, monkeypatch):
-    from recbole_hlr.trainer import MetricTrainer
+    from recbole_hlr.train.metric import MetricTrainer
 
     validate, refused = MetricTrainer.validate, []
 

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_hlr import MODELS, InputError, evaluate, exclusive, load, prepare, run
+from recbole_hlr import MODELS, InputError, evaluate, load, prepare, run
 from recbole_hlr.cli import main
-from recbole_hlr.config import HLRConfig
+from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.data.triplets import TripletLoader
-from recbole_hlr.rundir import LONG_AGO, LogFile, RunDir
-from recbole_hlr.values import load_yaml
+from recbole_hlr.experiment.run import exclusive
+from recbole_hlr.experiment.rundir import LONG_AGO, LogFile, RunDir
+from recbole_hlr.options.values import load_yaml
 
 FILES = {".lock", "config.yaml", "metrics.jsonl", "result.json", "model.pth", "log.txt"}
 
@@ -318,7 +319,7 @@ def test_two_runs_in_two_threads(toy, monkeypatch):
     monkeypatch.setattr(exclusive, "PATIENCE", 0.05)
     alone, ended = run("CML", **toy).test, []
     inside, go_on = threading.Event(), threading.Event()
-    from recbole_hlr.trainer import MetricTrainer
+    from recbole_hlr.train.metric import MetricTrainer
 
     validate = MetricTrainer.validate
 

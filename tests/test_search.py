@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from recbole_hlr import InputError
+from recbole_hlr.host.ray import check_room, temporary_folder
 from recbole_hlr.search import options, space, watch
-from recbole_hlr.search.cluster import check_room, temporary_folder
 from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, best_of
 from recbole_hlr.search.progress import Progress
 from recbole_hlr.search.suggest import Suggestions
@@ -193,12 +193,12 @@ def test_trials_that_fit_on_no_machine_are_refused_at_once(ray_up, tmp_path, mon
     for given, match in (({"cpus_per_trial": 1000}, "cpus_per_trial=1000"), ({"gpus_per_trial": 99}, "=99")):
         with pytest.raises(InputError, match=f"{match}.* must fit on one machine, and {here}"):
             search(tmp_path, **given)
-    monkeypatch.setattr("recbole_hlr.compat.ray_may_grow", lambda: True)
+    monkeypatch.setattr("recbole_hlr.host.recbole.ray_may_grow", lambda: True)
     check_room(1000, 0)  # an autoscaler may yet find a machine
 
 
 def test_what_is_waited_for_is_said(monkeypatch, caplog):
-    monkeypatch.setattr("recbole_hlr.compat.ray_lines", dict)
+    monkeypatch.setattr("recbole_hlr.host.recbole.ray_lines", dict)
     monkeypatch.setattr(watch, "describe_room", lambda: "1 with 2 cpus and 0 gpus")
     watched = watch.Watch(1000, 1)
     with caplog.at_level("INFO", logger="recbole_hlr"):
@@ -318,7 +318,7 @@ def addresses(pids):
 
 def test_a_cluster_that_is_not_there_is_named(monkeypatch):
     code = (
-        "from recbole_hlr.search.cluster import ray_cluster\nfrom recbole_hlr import InputError\n"
+        "from recbole_hlr.host.ray import ray_cluster\nfrom recbole_hlr import InputError\n"
         "try:\n    with ray_cluster('127.0.0.1:1'): pass\nexcept InputError as error: print(error)"
     )
     env = {

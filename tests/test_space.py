@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_hlr import MODELS, InputError
-from recbole_hlr.config import HLRConfig
-from recbole_hlr.options import shown
-from recbole_hlr.resources import shipped
+from recbole_hlr.config.config import HLRConfig
+from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.table import shown
+from recbole_hlr.options.values import load_yaml, parse_arguments
 from recbole_hlr.search import options, space
 from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, Trial, best_of
 from recbole_hlr.search.plan import check_space, make_plan, suggestions_of, tunable
 from recbole_hlr.search.report import show, study_of, table_of, write_report
 from recbole_hlr.search.suggest import Suggestions, default_algorithm
-from recbole_hlr.values import load_yaml, parse_arguments
 
 CLASSES = sorted({model.__name__ for model in MODELS.values()})
 ALL = {

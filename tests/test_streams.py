@@ -16,7 +16,7 @@ import torch
 from recbole_hlr import InputError, cli, load
 from recbole_hlr.cli import VERBS, main
 from recbole_hlr.console import Unfailing, progress_bar
-from recbole_hlr.search.cluster import start
+from recbole_hlr.host.ray import start
 from recbole_hlr.version import __version__
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
 from recbole_hlr.data.triplets import TripletLoader
 from tests.toys import NAMES, NUM_ITEMS, NUM_USERS, Toy, options_for, ragged
 

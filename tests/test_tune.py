@@ -22,15 +22,15 @@ from recbole.model.general_recommender import BPR
 
 from recbole_hlr import InputError, run, tune
 from recbole_hlr.cli import main
-from recbole_hlr.config import HLRConfig
+from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.errors import RunInterrupted
+from recbole_hlr.options.values import dump_yaml, load_yaml
 from recbole_hlr.search import search as whole
+from recbole_hlr.search.job import Job
 from recbole_hlr.search.journal import CUT, DONE, Trial, best_of
 from recbole_hlr.search.options import NAMES
 from recbole_hlr.search.plan import Plan, check_space, make_plan, open_plan
 from recbole_hlr.search.space import KINDS, find_space
-from recbole_hlr.search.trial import Job
-from recbole_hlr.values import dump_yaml, load_yaml
 
 ROOT = Path(__file__).parents[1]
 RATES = {"learning_rate": {"choice": [1e-9, 0.05]}}

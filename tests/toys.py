@@ -17,11 +17,11 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_hlr.data.history import HistoryBatch
+from recbole_hlr.data.interactions import HistoryBatch
 from recbole_hlr.model import MODELS, MetricRecommender
 from recbole_hlr.model.relation import RelationMemory
-from recbole_hlr.resources import shipped
-from recbole_hlr.values import load_yaml
+from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.values import load_yaml
 from tests import reference
 
 torch.set_num_threads(1)

@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from recbole_hlr.benchmark.cells import Cell, Damaged, is_finished, parse_json, read_text
-from recbole_hlr.rundir import RunDir
-from recbole_hlr.values import load_yaml
+from recbole_hlr.experiment.rundir import RunDir
+from recbole_hlr.options.values import load_yaml
 
 Shape = dict[str, Callable[[Any], bool]]
 

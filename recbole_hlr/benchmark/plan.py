@@ -15,12 +15,12 @@ import yaml
 from recbole_hlr.benchmark.cells import Cell, Damaged
 from recbole_hlr.benchmark.finished import Finished
 from recbole_hlr.benchmark.request import Request
-from recbole_hlr.config import KEYWORDS, HLRConfig
+from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError
-from recbole_hlr.experiment import RESUME_KEYS
-from recbole_hlr.options import refuse
-from recbole_hlr.rundir import RunDir
-from recbole_hlr.values import (
+from recbole_hlr.experiment.run import RESUME_KEYS
+from recbole_hlr.experiment.rundir import RunDir
+from recbole_hlr.options.table import refuse
+from recbole_hlr.options.values import (
     ConfigLoader,
     as_list,
     config_files_word,

@@ -158,7 +158,7 @@ def threads_split(jobs: int) -> Iterator[None]:
 
 def run_on_ray(tasks: list[Task], address: str, jobs: int | None, started: Started, ended: Ended) -> None:
     """Run every task as a Ray task on the cluster at `address`, at most `jobs` at a time if given."""
-    from recbole_hlr.search.cluster import ray_cluster
+    from recbole_hlr.host.ray import ray_cluster
 
     with ray_cluster(address):
         import ray

@@ -13,7 +13,7 @@ from recbole_hlr.benchmark.finished import Finished
 from recbole_hlr.benchmark.plan import refuse_other_data
 from recbole_hlr.benchmark.summary import summarise
 from recbole_hlr.errors import InputError
-from recbole_hlr.protocol import one_protocol
+from recbole_hlr.options.protocol import one_protocol
 
 
 @dataclass

@@ -21,8 +21,8 @@ from recbole_hlr.benchmark.worker import Outcome
 from recbole_hlr.console import interactive_logging
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file, locked, writable
-from recbole_hlr.protocol import one_protocol
-from recbole_hlr.values import dump_yaml, load_yaml
+from recbole_hlr.options.protocol import one_protocol
+from recbole_hlr.options.values import dump_yaml, load_yaml
 
 log = logging.getLogger("recbole_hlr")
 PLAN = "benchmark.yaml"  # what was asked for so far, so that tables keep its order

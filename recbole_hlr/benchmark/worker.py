@@ -8,12 +8,12 @@ import platform
 import traceback
 from typing import NamedTuple
 
-from recbole_hlr import compat
 from recbole_hlr.benchmark.cells import is_finished
 from recbole_hlr.benchmark.plan import FREE, Task
 from recbole_hlr.errors import InputError
-from recbole_hlr.experiment import run
-from recbole_hlr.rundir import RunDir
+from recbole_hlr.experiment.run import run
+from recbole_hlr.experiment.rundir import RunDir
+from recbole_hlr.host import recbole as compat
 
 
 class Outcome(NamedTuple):

@@ -11,7 +11,7 @@ from recbole_hlr.convert.check import ITEM, PLAYS, RATING, TIME, USER
 from recbole_hlr.convert.conversion import Report, convert
 from recbole_hlr.convert.summary import Counts
 from recbole_hlr.errors import InputError
-from recbole_hlr.values import COMMAND_LINE
+from recbole_hlr.options.values import COMMAND_LINE
 
 SOURCES = {
     "movielens": "ratings.csv (20M and later), ratings.dat (1M, 10M) or u.data (100K), its folder or .zip",

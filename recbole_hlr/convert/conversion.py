@@ -21,8 +21,8 @@ from recbole_hlr.convert.summary import Counts, Tally, summarize
 from recbole_hlr.convert.titles import read_movies, write_movies
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import exists, is_file
-from recbole_hlr.resources import shipped
-from recbole_hlr.values import load_yaml
+from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.values import load_yaml
 
 KINDS = {USER: "token", ITEM: "token", RATING: "float", PLAYS: "float", TIME: "float"}
 NOTHING = Counts(0, 0, 0, 0.0)

@@ -14,7 +14,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 from torch import Tensor
 
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
 
 _BLOCK = 2**22  # users times items whose chances are drawn at once; what is drawn depends on it
 

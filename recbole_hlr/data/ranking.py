@@ -16,7 +16,7 @@ from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
 
 Batch = tuple[Interaction, tuple[Tensor, Tensor], Tensor, Tensor]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
 from recbole_hlr.errors import InputError
 
 

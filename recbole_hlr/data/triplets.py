@@ -13,7 +13,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
 from recbole_hlr.data.random import Stream, generator_for
 
 

@@ -29,12 +29,12 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from recbole_hlr.compiled import compiled
-from recbole_hlr.data.history import History, HistoryBatch
+from recbole_hlr.data.interactions import History, HistoryBatch
 from recbole_hlr.data.random import Stream, generator_for
-from recbole_hlr.model.loss import triplet_loss
+from recbole_hlr.host.compile import compiled
 from recbole_hlr.model.relation import clip_norms
-from recbole_hlr.plain_config import complete
+from recbole_hlr.objective.triplet import triplet_loss
+from recbole_hlr.options.plain import complete
 
 GIB = 2**30
 

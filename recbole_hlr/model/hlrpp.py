@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_hlr.data.history import History, HistoryBatch
+from recbole_hlr.data.interactions import History, HistoryBatch
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.model.base import Pairs
 from recbole_hlr.model.mixture import BlockMixture, Ranking, UserAttentionRecommender
 from recbole_hlr.model.relation import attend, attend_block
-from recbole_hlr.plain_config import complete
+from recbole_hlr.options.plain import complete
 
 
 @dataclasses.dataclass

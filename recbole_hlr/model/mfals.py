@@ -16,10 +16,10 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.errors import InputError
-from recbole_hlr.plain_config import complete
+from recbole_hlr.options.plain import complete
 
 _PAIRS = 2**16  # interactions whose scores are held at once
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from recbole_hlr.compiled import Compiled, compiled
+from recbole_hlr.host.compile import Compiled, compiled
 from recbole_hlr.model.base import MetricRecommender, Pairs, squared_distances
 from recbole_hlr.model.relation import RelationMemory, attend, attend_table, clip_norms
 

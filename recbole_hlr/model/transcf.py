@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from recbole_hlr.data.history import History, HistoryBatch
+from recbole_hlr.data.interactions import History, HistoryBatch
 from recbole_hlr.model.base import MetricRecommender, Pairs, squared_distances
 
 

@@ -15,7 +15,7 @@ from ray.exceptions import RayError
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.search.cluster import check_room
+from recbole_hlr.host.ray import check_room
 from recbole_hlr.search.conductor import RETRIES, SCORE, Conductor, Source
 from recbole_hlr.search.journal import DONE, FAILED, LOST, Journal, Trial, resume_of
 from recbole_hlr.search.options import SearchOptions

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.options import nearest, refuse
+from recbole_hlr.options.table import nearest, refuse
 from recbole_hlr.search.numbers import is_integer, is_number
 from recbole_hlr.search.suggest import ALGORITHMS
 

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_hlr.config import KEYWORDS, HLRConfig
+from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file
-from recbole_hlr.options import nearest
-from recbole_hlr.registry import find_model
-from recbole_hlr.resources import shipped
+from recbole_hlr.model.registry import find_model
+from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.table import nearest
+from recbole_hlr.options.values import COMMAND_LINE, dump_yaml, load_yaml
 from recbole_hlr.search import options as search_options
 from recbole_hlr.search import space
 from recbole_hlr.search.options import DEFAULT_SAMPLES, NAMES, SearchOptions
 from recbole_hlr.search.space import TRAINING_KEYS, Space
 from recbole_hlr.search.suggest import LARGEST_GRID, Suggestions, default_algorithm
-from recbole_hlr.values import COMMAND_LINE, dump_yaml, load_yaml
 from recbole_hlr.version import __version__
 
 log = logging.getLogger("recbole_hlr")

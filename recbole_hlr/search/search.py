@@ -11,26 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_hlr.config import KEYWORDS
+from recbole_hlr.config.config import KEYWORDS
 from recbole_hlr.console import interactive_logging, set_console_level
-from recbole_hlr.data.build import load_split
+from recbole_hlr.data.loaders import load_split
 from recbole_hlr.data.stored import digest
-from recbole_hlr.device import refuse_missing_gpu
 from recbole_hlr.errors import InputError, RunInterrupted
-from recbole_hlr.evaluator import refuse_empty_cohorts
-from recbole_hlr.exclusive import alone
+from recbole_hlr.experiment.exclusive import alone
+from recbole_hlr.experiment.pretrained import warn_if_seen
+from recbole_hlr.experiment.result import RunResult
+from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import locked, write_text
-from recbole_hlr.pretrained import warn_if_seen
-from recbole_hlr.result import RunResult
-from recbole_hlr.rundir import RunDir
+from recbole_hlr.host.device import refuse_missing_gpu
+from recbole_hlr.host.ray import ray_cluster
+from recbole_hlr.metrics.evaluator import refuse_empty_cohorts
+from recbole_hlr.options.values import COMMAND_LINE, config_files_word, dump_yaml, parse_arguments
 from recbole_hlr.search import report, space
-from recbole_hlr.search.cluster import ray_cluster
+from recbole_hlr.search.job import Job
 from recbole_hlr.search.journal import DONE, FAILED, Journal, Trial, best_of, resume_of
 from recbole_hlr.search.options import NAMES
 from recbole_hlr.search.plan import SEARCH_FILE, Plan, find_search, make_plan, open_plan, suggestions_of
 from recbole_hlr.search.progress import Progress
-from recbole_hlr.search.trial import Job
-from recbole_hlr.values import COMMAND_LINE, config_files_word, dump_yaml, parse_arguments
 
 log = logging.getLogger("recbole_hlr")
 

@@ -19,10 +19,10 @@ from optuna.distributions import (
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file
-from recbole_hlr.options import nearest
-from recbole_hlr.resources import shipped
+from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.table import nearest
+from recbole_hlr.options.values import load_yaml, parse_scalar
 from recbole_hlr.search.numbers import LISTS, RANGES, is_number, rule_of
-from recbole_hlr.values import load_yaml, parse_scalar
 
 KINDS = (*LISTS, *RANGES)
 DEFAULT_SPACE = "wide"

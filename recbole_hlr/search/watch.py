@@ -7,8 +7,8 @@ import socket
 import time
 from collections.abc import Callable
 
-from recbole_hlr import compat
-from recbole_hlr.search.cluster import describe_room, describe_share
+from recbole_hlr.host import recbole as compat
+from recbole_hlr.host.ray import describe_room, describe_share
 
 log = logging.getLogger("recbole_hlr")
 PATIENCE = 60  # seconds without a running trial after which it is said what is waited for

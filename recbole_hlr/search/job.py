@@ -13,15 +13,16 @@ from typing import Any
 
 import torch
 
-from recbole_hlr import checkpoint, compat
-from recbole_hlr.data.build import SplitData
+from recbole_hlr.data.loaders import SplitData
 from recbole_hlr.errors import InputError
-from recbole_hlr.experiment import Experiment, assemble, finish, saver, take_up
+from recbole_hlr.experiment.result import RunResult
+from recbole_hlr.experiment.run import Experiment, assemble, finish, saver, take_up
+from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import write_text
-from recbole_hlr.result import RunResult
-from recbole_hlr.resumable import RunTrainer
-from recbole_hlr.rundir import RunDir
+from recbole_hlr.host import recbole as compat
 from recbole_hlr.search.space import is_same, put, take
+from recbole_hlr.train import checkpoint
+from recbole_hlr.train.trainer import RunTrainer
 
 log = logging.getLogger("recbole_hlr")
 

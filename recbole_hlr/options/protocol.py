@@ -11,7 +11,7 @@ from typing import Any
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file
-from recbole_hlr.resources import shipped
+from recbole_hlr.options.shipped import shipped
 
 STANDARD, PAPER = "standard", "paper"
 PROTOCOLS = (STANDARD, PAPER)

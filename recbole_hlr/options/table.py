@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.protocol import PROTOCOLS
+from recbole_hlr.options.protocol import PROTOCOLS
 
 MOST = 2**31 - 1  # of an integer
 LARGEST = 1e37  # of a number: ten times it, as Adam's first step is of the learning rate, fits into float32

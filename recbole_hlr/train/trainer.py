@@ -15,12 +15,13 @@ from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 from torch import Tensor
 
-from recbole_hlr import checkpoint, compat
 from recbole_hlr.errors import InputError
-from recbole_hlr.evaluator import UserEvaluator, refuse_not_finite
-from recbole_hlr.matching import refuse_other_optimizer
-from recbole_hlr.schedule import build_schedule, step_schedule
-from recbole_hlr.shortage import extremes
+from recbole_hlr.host import recbole as compat
+from recbole_hlr.host.shortage import extremes
+from recbole_hlr.metrics.evaluator import UserEvaluator, refuse_not_finite
+from recbole_hlr.train import checkpoint
+from recbole_hlr.train.matching import refuse_other_optimizer
+from recbole_hlr.train.schedule import build_schedule, step_schedule
 
 log = logging.getLogger("recbole_hlr")
 

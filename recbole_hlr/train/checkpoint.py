@@ -16,11 +16,11 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from recbole_hlr.contents import digest, what_is_wrong
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import uninterrupted, write_whole
-from recbole_hlr.matching import refuse_other_kind, refuse_other_model
-from recbole_hlr.registry import is_ours
+from recbole_hlr.model.registry import is_ours
+from recbole_hlr.train.contents import digest, what_is_wrong
+from recbole_hlr.train.matching import refuse_other_kind, refuse_other_model
 
 FORMAT = 2
 FORMATS = (1, 2)  # that are read; 1, of version 0.2, has no digest

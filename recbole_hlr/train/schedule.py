@@ -11,8 +11,8 @@ import torch
 from torch.optim import lr_scheduler
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.options import LARGEST, MOST, nearest, shown
-from recbole_hlr.values import as_list
+from recbole_hlr.options.table import LARGEST, MOST, nearest, shown
+from recbole_hlr.options.values import as_list
 
 _SCHEDULES = {
     name: value

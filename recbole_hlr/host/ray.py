@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recbole_hlr import compat
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import locked
+from recbole_hlr.host import recbole as compat
 
 PREFIX = "hlr-"  # of the temporary folders with Ray's files
 

@@ -13,32 +13,33 @@ from typing import Any
 import torch
 from recbole.utils import get_trainer, init_seed
 
-from recbole_hlr import checkpoint, compat
-from recbole_hlr.allocator import keep_freed_memory
-from recbole_hlr.config import KEYWORDS, LOSS, HLRConfig
+from recbole_hlr.config.config import KEYWORDS, LOSS, HLRConfig
 from recbole_hlr.console import interactive_logging, set_console_level, shows_progress
-from recbole_hlr.data.build import SplitData, build_loaders, interactions, load_split
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
+from recbole_hlr.data.loaders import SplitData, build_loaders, interactions, load_split
 from recbole_hlr.data.random import Stream
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
-from recbole_hlr.device import describe_device, refuse_missing_gpu
 from recbole_hlr.errors import InputError, RunInterrupted
-from recbole_hlr.evaluator import refuse_empty_cohorts
-from recbole_hlr.exclusive import alone
+from recbole_hlr.experiment.exclusive import alone
+from recbole_hlr.experiment.pretrained import start_from
+from recbole_hlr.experiment.result import RunResult
+from recbole_hlr.experiment.rundir import Collector, RunDir, attached
 from recbole_hlr.files import locked, uninterrupted, write_text
-from recbole_hlr.host_options import check_sizes
-from recbole_hlr.options import refuse
-from recbole_hlr.pretrained import start_from
-from recbole_hlr.protocol import PAPER, describe_settings
-from recbole_hlr.registry import find_model
-from recbole_hlr.result import RunResult
-from recbole_hlr.resumable import RunTrainer
-from recbole_hlr.rundir import Collector, RunDir, attached
-from recbole_hlr.shortage import shortage_told
-from recbole_hlr.trainer import MetricTrainer
-from recbole_hlr.users import describe_users
-from recbole_hlr.values import dump_yaml, load_yaml, parse_arguments
+from recbole_hlr.host import recbole as compat
+from recbole_hlr.host.device import describe_device, refuse_missing_gpu
+from recbole_hlr.host.memory import keep_freed_memory
+from recbole_hlr.host.shortage import shortage_told
+from recbole_hlr.metrics.evaluator import refuse_empty_cohorts
+from recbole_hlr.metrics.per_user import describe_users
+from recbole_hlr.model.registry import find_model
+from recbole_hlr.options.host import check_sizes
+from recbole_hlr.options.protocol import PAPER, describe_settings
+from recbole_hlr.options.table import refuse
+from recbole_hlr.options.values import dump_yaml, load_yaml, parse_arguments
+from recbole_hlr.train import checkpoint
+from recbole_hlr.train.metric import MetricTrainer
+from recbole_hlr.train.trainer import RunTrainer
 from recbole_hlr.version import __version__
 
 log = logging.getLogger("recbole_hlr")
@@ -182,7 +183,7 @@ def trainer_class(config: HLRConfig) -> type[RunTrainer]:
     if config.metric:
         return MetricTrainer
     if config.ours:
-        from recbole_hlr.alternating import AlternatingTrainer
+        from recbole_hlr.train.als import AlternatingTrainer
 
         return AlternatingTrainer
     host = get_trainer(config["MODEL_TYPE"], config["model"])

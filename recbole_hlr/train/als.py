@@ -19,7 +19,7 @@ from torch import Tensor
 from recbole_hlr.console import progress_bar
 from recbole_hlr.errors import InputError
 from recbole_hlr.model.mfals import MFALS
-from recbole_hlr.resumable import RunTrainer
+from recbole_hlr.train.trainer import RunTrainer
 
 
 class Side:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from recbole.utils import InputType, ModelType
 
 from recbole_hlr.data.labels import learns_from_rows
-from recbole_hlr.options import Option, option_like, refuse
+from recbole_hlr.options.table import Option, option_like, refuse
 
 # Read without a default: an example of its kind, for all models or for one.
 WITHOUT_DEFAULT: dict[str, Any] = {"tail_ratio": 0.1, "DiffRec.norm": False, "LDiffRec.norm": False}

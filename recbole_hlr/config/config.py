@@ -13,18 +13,17 @@ import yaml
 from recbole.config import Config
 from recbole.utils import EvaluatorType, ModelType
 
-from recbole_hlr import compat
 from recbole_hlr.data.source import has_own_copy, settle
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file
-from recbole_hlr.host_options import check_conditions, check_host_options, check_negatives, without_default
-from recbole_hlr.metrics import chosen_by, has_user_values, metric_types, reported
-from recbole_hlr.options import check_values, nearest, options_of, refuse, refuse_huge, spell_switches
-from recbole_hlr.protocol import protocol_files
-from recbole_hlr.registry import find_model, is_metric, is_ours
-from recbole_hlr.resources import shipped
-from recbole_hlr.schedule import check_schedule, cycles_momentum
-from recbole_hlr.values import (
+from recbole_hlr.host import recbole as compat
+from recbole_hlr.metrics.definitions import chosen_by, has_user_values, metric_types, reported
+from recbole_hlr.model.registry import find_model, is_metric, is_ours
+from recbole_hlr.options.host import check_conditions, check_host_options, check_negatives, without_default
+from recbole_hlr.options.protocol import protocol_files
+from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.table import check_values, nearest, options_of, refuse, refuse_huge, spell_switches
+from recbole_hlr.options.values import (
     COMMAND_LINE,
     ConfigLoader,
     as_list,
@@ -34,6 +33,7 @@ from recbole_hlr.values import (
     parse_arguments,
     plain,
 )
+from recbole_hlr.train.schedule import check_schedule, cycles_momentum
 
 KEYWORDS = "keyword argument"  # where a value came from, in messages
 LOSS = "loss"  # valid_metric: the triplet loss on the validation interactions

@@ -14,16 +14,16 @@ import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
 
-from recbole_hlr import checkpoint
-from recbole_hlr.config import KEYWORDS, HLRConfig
-from recbole_hlr.data.build import users_per_block
+from recbole_hlr.config.config import KEYWORDS, HLRConfig
+from recbole_hlr.data.loaders import users_per_block
 from recbole_hlr.data.stored import StoredData
-from recbole_hlr.device import refuse_missing_gpu
 from recbole_hlr.errors import InputError
-from recbole_hlr.evaluator import refuse_not_finite
-from recbole_hlr.exclusive import alone
-from recbole_hlr.rundir import RunDir
-from recbole_hlr.values import plain
+from recbole_hlr.experiment.exclusive import alone
+from recbole_hlr.experiment.rundir import RunDir
+from recbole_hlr.host.device import refuse_missing_gpu
+from recbole_hlr.metrics.evaluator import refuse_not_finite
+from recbole_hlr.options.values import plain
+from recbole_hlr.train import checkpoint
 
 LOAD_KEYS = frozenset({"use_gpu", "gpu_id", "eval_memory", "compile"})  # how it is computed, not what
 

@@ -63,15 +63,15 @@ class Completer:
 
 def complete_config(module: ModuleType) -> None:
     """Give numpy the names that `Config` and the data sets use; let torch read what checkpoints hold."""
-    from recbole_hlr import compat
+    from recbole_hlr.host import recbole as compat
 
     compat.set_numpy_aliases()
-    importlib.import_module("recbole_hlr.plain_config")
+    importlib.import_module("recbole_hlr.options.plain")
 
 
 def complete_models(module: ModuleType) -> None:
     """Give scipy the method with which LightGCN and others fill their graphs."""
-    from recbole_hlr import compat
+    from recbole_hlr.host import recbole as compat
 
     compat.set_dok_update()
 
@@ -119,7 +119,7 @@ COMPLETIONS: dict[str, Callable[[ModuleType], None]] = {
 
 def alternating_trainer(config: Any, model: Any) -> Any:
     """Return what trains MF-ALS, as RecBole's `get_trainer` wants it."""
-    from recbole_hlr.alternating import AlternatingEpoch
+    from recbole_hlr.train.als import AlternatingEpoch
 
     return AlternatingEpoch(config, model)
 
@@ -132,7 +132,7 @@ def save_checkpoint(trainer: Any, epoch: int, verbose: bool = True, **kwargs: An
     """
     import torch
 
-    from recbole_hlr.plain_config import StoredConfig
+    from recbole_hlr.options.plain import StoredConfig
 
     config, model = trainer.config, trainer.model
     if not config["single_spec"] and config["local_rank"] != 0:

@@ -9,9 +9,9 @@ import torch
 from recbole.config.configurator import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
-from recbole_hlr.options import check_values, refuse, spell_switches
-from recbole_hlr.resources import shipped
-from recbole_hlr.values import load_yaml, plain
+from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.table import check_values, refuse, spell_switches
+from recbole_hlr.options.values import load_yaml, plain
 
 log = logging.getLogger("recbole_hlr")
 SOURCE = "recbole.config.Config"  # where a value came from, in messages

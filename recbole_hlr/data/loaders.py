@@ -14,12 +14,11 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import EvaluatorType, init_seed
 from recbole.utils.argument_list import dataset_arguments
 
-from recbole_hlr import compat
-from recbole_hlr.config import HLRConfig
+from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.data.atomic import AtomicDataset
 from recbole_hlr.data.candidates import CandidateLoader
 from recbole_hlr.data.columns import not_loaded
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
 from recbole_hlr.data.labels import draws_negatives, uses_labels, without_negatives
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.data.ranking import RankingLoader
@@ -27,7 +26,8 @@ from recbole_hlr.data.source import interaction_files
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file
-from recbole_hlr.options import refuse
+from recbole_hlr.host import recbole as compat
+from recbole_hlr.options.table import refuse
 
 log = logging.getLogger("recbole_hlr")
 EVALUATED = {1: ("valid", Stream.VALIDATION_CANDIDATES), 2: ("test", Stream.TEST_CANDIDATES)}  # parts before

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbole_hlr.device import describe_device
+from recbole_hlr.host.device import describe_device
 from recbole_hlr.version import __version__
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.errors import InputError
-from recbole_hlr.metrics import has_user_values
+from recbole_hlr.metrics.definitions import has_user_values
 
 EXACT = 17  # decimal places to which the host "rounds" a metric: none
 COHORT_USERS = 10_000  # most users of a cohort, as in the authors' settings

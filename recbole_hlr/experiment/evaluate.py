@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recbole_hlr import checkpoint
-from recbole_hlr.config import KEYWORDS, LOSS, HLRConfig
+from recbole_hlr.config.config import KEYWORDS, LOSS, HLRConfig
 from recbole_hlr.console import interactive_logging, shows_progress
 from recbole_hlr.data.stored import refuse_other_data, stored_data
-from recbole_hlr.device import describe_device
 from recbole_hlr.errors import InputError
-from recbole_hlr.exclusive import alone
-from recbole_hlr.experiment import (
+from recbole_hlr.experiment.exclusive import alone
+from recbole_hlr.experiment.result import RunResult
+from recbole_hlr.experiment.run import (
     Experiment,
     assemble,
     describe_data,
@@ -25,10 +24,11 @@ from recbole_hlr.experiment import (
     refuse_changes,
     refuse_edited,
 )
-from recbole_hlr.metrics import chosen_by
-from recbole_hlr.result import RunResult
-from recbole_hlr.shortage import shortage_told
-from recbole_hlr.values import COMMAND_LINE, parse_arguments, plain
+from recbole_hlr.host.device import describe_device
+from recbole_hlr.host.shortage import shortage_told
+from recbole_hlr.metrics.definitions import chosen_by
+from recbole_hlr.options.values import COMMAND_LINE, parse_arguments, plain
+from recbole_hlr.train import checkpoint
 
 log = logging.getLogger("recbole_hlr")
 EVALUATE_KEYS = frozenset(

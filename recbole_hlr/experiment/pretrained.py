@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_hlr import checkpoint
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
 from recbole_hlr.data.stored import StoredData
 from recbole_hlr.errors import InputError
+from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import is_file, is_folder
 from recbole_hlr.model import MetricRecommender
-from recbole_hlr.rundir import RunDir
+from recbole_hlr.train import checkpoint
 
 log = logging.getLogger("recbole_hlr")
 Tables = dict[str, tuple[Sequence[str], Tensor]]  # ids and vectors of "user" and of "item"

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_hlr.data.build import interactions
-from recbole_hlr.data.history import History
+from recbole_hlr.data.interactions import History
+from recbole_hlr.data.loaders import interactions
 
 
 def describe_users(table: pd.DataFrame, train: Any, valid: Any, test: Any) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""RecBole's configuration, with every option known, checked and traced to its source."""
