@@ -17,7 +17,7 @@ from recbole_hlr import MODELS, InputError, evaluate, load, prepare, run
 from recbole_hlr.cli import main
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.data.triplets import TripletLoader
-from recbole_hlr.experiment.run import exclusive
+from recbole_hlr.experiment import exclusive
 from recbole_hlr.experiment.rundir import LONG_AGO, LogFile, RunDir
 from recbole_hlr.options.values import load_yaml
 
