@@ -74,9 +74,12 @@ def times_called(function: Any, call: Callable[[], Any]) -> int:
 
 
 def imports_of(file: Path) -> set[str]:
-    """Return the package's modules that a file imports, those inside functions included."""
+    """Return the package's modules that a file imports, in functions too, those for types alone left out."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If)]
+    typing = {node for block in blocks if "TYPE_CHECKING" in ast.dump(block.test) for node in ast.walk(block)}
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in set(ast.walk(tree)) - typing:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("recbole_hlr"):
             found.add(node.module or "")
             found |= {f"{node.module}.{alias.name}" for alias in node.names}

@@ -165,7 +165,7 @@ OWN_HELP = {"convert"}  # verbs that answer --help themselves
 def verb_of(word: str) -> Callable[[list[str]], int | None]:
     """Return what a verb does; `InputError` for an unknown one, and where no verb can be at work."""
     if word not in VERBS:
-        from recbole_hlr.options.table import nearest
+        from recbole_hlr.errors import nearest
 
         known = ", ".join(VERBS)
         raise InputError(f"{word} (command line): must be one of {known}{nearest(word, VERBS)}")

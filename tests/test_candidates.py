@@ -17,7 +17,7 @@ from recbole_hlr import evaluate, prepare, run
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.data import candidates
 from recbole_hlr.data.candidates import draw_candidates
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.loaders import load_split
 from recbole_hlr.data.random import Stream, generator_for
 from tests.test_history import successive_draws
@@ -60,7 +60,7 @@ def test_as_many_distinct_unseen_items_as_are_asked_for_or_there_are(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "_BLOCK", block)
         found = draw_candidates(
-            History.from_pairs(users, items, USERS, ITEMS),
+            InteractionMatrix.from_pairs(users, items, USERS, ITEMS),
             torch.tensor(asked),
             None if weights is None else torch.tensor(weights),
             generator_for(seed, Stream.TEST_CANDIDATES),
@@ -76,7 +76,7 @@ def test_as_many_distinct_unseen_items_as_are_asked_for_or_there_are(
 def test_chances_are_those_of_successive_draws(weights) -> None:
     draws, seen = 4000, 5
     users = torch.arange(1, draws + 1)
-    history = History.from_pairs(users, torch.full((draws,), seen), draws + 1, 6)
+    history = InteractionMatrix.from_pairs(users, torch.full((draws,), seen), draws + 1, 6)
     asked = torch.full((draws + 1,), 2)
     asked[0] = 0
     weighted = None if weights is None else torch.tensor(weights)

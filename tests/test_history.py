@@ -10,18 +10,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for, sequence_for
 from tests.toys import LENGTHS, NUM_ITEMS, NUM_USERS, Toy, ragged, rows_of
 
 ALL_USERS = list(range(NUM_USERS))
 
 
-def history_of(data: Toy) -> History:
-    return History.from_pairs(*data.inter_feat.values(), data.user_num, data.item_num)
+def history_of(data: Toy) -> InteractionMatrix:
+    return InteractionMatrix.from_pairs(*data.inter_feat.values(), data.user_num, data.item_num)
 
 
-def of_one_user(items: list[int], num_items: int = 11) -> History:
+def of_one_user(items: list[int], num_items: int = 11) -> InteractionMatrix:
     """A history of user 1 alone."""
     return history_of(Toy([(1, i) for i in items], 2, num_items))
 

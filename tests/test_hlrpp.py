@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
 from tests import toys
 from tests.toys import (
@@ -122,7 +122,9 @@ def test_scoring_attends_to_the_audiences_of_the_histories_it_is_given() -> None
     data, other = ragged(), ragged(seed=1)
     model = build("HLR++", data, **options)
     pairs = other.inter_feat
-    model.attend_when_scoring(History.from_pairs(pairs["user_id"], pairs["item_id"], NUM_USERS, NUM_ITEMS))
+    model.attend_when_scoring(
+        InteractionMatrix.from_pairs(pairs["user_id"], pairs["item_id"], NUM_USERS, NUM_ITEMS)
+    )
     expected = build("HLR++", other, **options)
     assert_close(scores_of_all(model, USERS), scores_of_all(expected, USERS), 1e-13, "scores")
     unlike = scores_of_all(build("HLR++", data, **options), USERS) - scores_of_all(expected, USERS)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.triplets import TripletLoader
 from tests import toys
 from tests.golden import optimizer_of
@@ -183,7 +183,7 @@ def test_checkerboard_with_the_diagonal_withheld_is_learnt(name, options) -> Non
     data = checkerboard()
     withheld = torch.arange(1, data.item_num)  # of user u, item u: neither trained on nor a negative
     liked = (torch.cat([data.inter_feat[field], withheld]) for field in ("user_id", "item_id"))
-    never_negative = History.from_pairs(*liked, data.user_num, data.item_num)
+    never_negative = InteractionMatrix.from_pairs(*liked, data.user_num, data.item_num)
     model = build(name, data, margin=2.0, **options)
     assert first_unseen(model, data) != withheld.tolist(), f"{name} {options}: right before it is trained"
     loader = TripletLoader(toys.options_for(name), data, never_negative, batch_size=10)

@@ -19,7 +19,9 @@ from recbole_hlr.options.values import load_yaml
 from tests.golden import SHARED
 
 CLASSES = sorted({model.__name__ for model in MODELS.values()})
-WITH_HISTORY = sorted({model.__name__ for model in MODELS.values() if getattr(model, "uses_history", False)})
+WITH_HISTORY = sorted(
+    {model.__name__ for model in MODELS.values() if getattr(model, "attends_to_history", False)}
+)
 METRIC = sorted({model.__name__ for model in MODELS.values() if issubclass(model, MetricRecommender)})
 WITHOUT_LOSS = sorted({*CLASSES, "BPR"} - set(METRIC))
 PUBLISHED = ("ml-20m", "echonest", "yelp", "amazon-books")

@@ -12,7 +12,7 @@ from recbole.utils import FeatureSource
 from recbole_hlr import InputError, prepare
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.data.atomic import AtomicDataset
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.loaders import load_split
 from tests.conftest import write_atomic
 
@@ -115,15 +115,15 @@ def test_a_split_is_that_of_a_run_whatever_was_drawn_before(toy, seed) -> None:
 
 
 def test_an_item_seen_twice_is_ranked_where_it_is_tested() -> None:
-    seen = History.from_pairs(torch.tensor([1, 1, 2]), torch.tensor([3, 4, 3]), 3, 5)
-    tested = History.from_pairs(torch.tensor([1]), torch.tensor([4]), 3, 5)
+    seen = InteractionMatrix.from_pairs(torch.tensor([1, 1, 2]), torch.tensor([3, 4, 3]), 3, 5)
+    tested = InteractionMatrix.from_pairs(torch.tensor([1]), torch.tensor([4]), 3, 5)
     left = seen.without(tested)
     assert pairs_of(left.users(), left.items) == {(1, 3), (2, 3)}
     assert left.num_items == 5
 
 
 def test_flat_rows_are_the_rows_one_after_the_other() -> None:
-    history = History.from_pairs(torch.tensor([1, 1, 3, 3, 3]), torch.tensor([2, 4, 1, 2, 3]), 5, 6)
+    history = InteractionMatrix.from_pairs(torch.tensor([1, 1, 3, 3, 3]), torch.tensor([2, 4, 1, 2, 3]), 5, 6)
     items, starts = history.flat(torch.tensor([3, 0, 1, 3]))
     assert items.tolist() == [1, 2, 3, 2, 4, 1, 2, 3]
     assert starts.tolist() == [0, 3, 3, 5]

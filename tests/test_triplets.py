@@ -7,15 +7,15 @@ from collections import Counter
 import pytest
 import torch
 
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.triplets import TripletLoader
 from tests.toys import NAMES, NUM_ITEMS, NUM_USERS, Toy, options_for, ragged
 
 CML = NAMES["CML"]
 
 
-def history_of(data: Toy) -> History:
-    return History.from_pairs(*data.inter_feat.values(), data.user_num, data.item_num)
+def history_of(data: Toy) -> InteractionMatrix:
+    return InteractionMatrix.from_pairs(*data.inter_feat.values(), data.user_num, data.item_num)
 
 
 def loader_of(data: Toy, seen: Toy | None = None, num_negatives: int = 2, **options) -> TripletLoader:

@@ -169,7 +169,7 @@ def memories_of(model: torch.nn.Module) -> list[RelationMemory]:
 
 
 def with_history() -> list[str]:
-    return [name for name in NAMES.values() if build(name).uses_history]
+    return [name for name in NAMES.values() if build(name).attends_to_history]
 
 
 def with_memory() -> list[str]:

@@ -16,10 +16,9 @@ from recbole_hlr.benchmark.cells import Cell, Damaged
 from recbole_hlr.benchmark.finished import Finished
 from recbole_hlr.benchmark.request import Request
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
-from recbole_hlr.errors import InputError
+from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.experiment.run import RESUME_KEYS
 from recbole_hlr.experiment.rundir import RunDir
-from recbole_hlr.options.table import refuse
 from recbole_hlr.options.values import (
     ConfigLoader,
     as_list,
@@ -92,7 +91,7 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
         config = HLRConfig(model, dataset, request.config_files, {**options, "user_metrics": True})
         effective = yaml.load(str(config), Loader=ConfigLoader)
         if not config["benchmark_filename"] and not has_test_part(config["eval_args"]["split"]):
-            raise refuse("eval_args", config["eval_args"], config.sources["eval_args"], "with a test part")
+            raise invalid("eval_args", config["eval_args"], config.sources["eval_args"], "with a test part")
     except InputError as error:
         given = "command line or options file" if request.settings.path else "command line"
         failure = str(error).replace(f"({KEYWORDS})", f"({given})")
@@ -143,7 +142,7 @@ def of_seed(options: dict[str, Any], seed: int) -> dict[str, Any]:
     return {**options, START: start.replace("{seed}", str(seed))} if isinstance(start, str) else options
 
 
-def refuse_other_data(cells: Iterable[tuple[Cell, dict[str, Any]]]) -> None:
+def refuse_mixed_data(cells: Iterable[tuple[Cell, dict[str, Any]]]) -> None:
     """Raise `InputError` where two cells, with all their options, have different parts of a data set."""
     first: dict[str, tuple[Cell, dict[str, Any]]] = {}
     for cell, options in cells:

@@ -9,7 +9,7 @@ from recbole_hlr.benchmark.cells import Cell
 from recbole_hlr.console import progress_bar, say, shows_progress
 
 
-class Progress:
+class CellProgress:
     """A bar over all cells, and a line for each that ended; off a terminal, only what failed."""
 
     def __init__(self, total: int, finished: int) -> None:
@@ -19,7 +19,7 @@ class Progress:
         )
         self.running: dict[Cell, float] = {}
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> CellProgress:
         if self.terminal and self.bar.n:
             say(f"{self.bar.n} of {self.bar.total} cells are there already")
         return self

@@ -10,7 +10,7 @@ import pandas as pd
 
 from recbole_hlr.benchmark.cells import Damaged, stored_cells
 from recbole_hlr.benchmark.finished import Finished
-from recbole_hlr.benchmark.plan import refuse_other_data
+from recbole_hlr.benchmark.plan import refuse_mixed_data
 from recbole_hlr.benchmark.summary import summarise
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.protocol import one_protocol
@@ -59,7 +59,7 @@ def make_report(out: Path, models: list[str], datasets: list[str], baseline: str
         if finished:
             protocols += [one.result for one in finished]
             one_protocol(protocols)
-            refuse_other_data((one.cell, one.options) for one in finished)
+            refuse_mixed_data((one.cell, one.options) for one in finished)
             refuse_two_splits(finished)
             parts.append(summarise(dataset, finished, baseline))
     frames = {

@@ -12,9 +12,9 @@ from typing import Any
 from recbole_hlr.benchmark import tables
 from recbole_hlr.benchmark.cells import Cell, Damaged, stored_cells
 from recbole_hlr.benchmark.page import page
-from recbole_hlr.benchmark.plan import Task, begin, plan, refuse_other_data
+from recbole_hlr.benchmark.plan import Task, begin, plan, refuse_mixed_data
 from recbole_hlr.benchmark.pool import run_in_processes, run_on_ray
-from recbole_hlr.benchmark.progress import Progress
+from recbole_hlr.benchmark.progress import CellProgress
 from recbole_hlr.benchmark.request import Request
 from recbole_hlr.benchmark.results import Report, make_report
 from recbole_hlr.benchmark.worker import Outcome
@@ -75,7 +75,7 @@ def run_tasks(request: Request, tasks: list[Task]) -> dict[str, str]:
         log.warning("%s: %s concerns no cell of this benchmark", request.settings.path, section)
     open_tasks = [task for task in tasks if not task.finished]
     failures: dict[str, str] = {}
-    with Progress(len(tasks), len(tasks) - len(open_tasks)) as progress:
+    with CellProgress(len(tasks), len(tasks) - len(open_tasks)) as progress:
 
         def ended(task: Task, outcome: Outcome) -> None:
             if outcome.reason:
@@ -108,7 +108,7 @@ def refuse_two_tables(request: Request, tasks: list[Task]) -> None:
         *((task.cell, task.effective) for task in tasks if not task.failure),
     ]
     one_protocol(SimpleNamespace(**options) for _, options in cells)
-    refuse_other_data(cells)
+    refuse_mixed_data(cells)
 
 
 def stored_options(cell: Cell) -> dict[str, Any]:

@@ -13,16 +13,17 @@ import yaml
 from recbole.config import Config
 from recbole.utils import EvaluatorType, ModelType
 
+from recbole_hlr.data.labels import check_negatives
 from recbole_hlr.data.source import has_own_copy, settle
-from recbole_hlr.errors import InputError
+from recbole_hlr.errors import InputError, invalid, nearest
 from recbole_hlr.files import is_file
 from recbole_hlr.host import recbole as compat
-from recbole_hlr.metrics.definitions import chosen_by, has_user_values, metric_types, reported
+from recbole_hlr.metrics.definitions import LOSS, chosen_by, has_user_values, metric_types, reported
 from recbole_hlr.model.registry import find_model, is_metric, is_ours
-from recbole_hlr.options.host import check_conditions, check_host_options, check_negatives, without_default
+from recbole_hlr.options.host import check_conditions, check_host_options, without_default
 from recbole_hlr.options.protocol import protocol_files
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.table import check_values, nearest, options_of, refuse, refuse_huge, spell_switches
+from recbole_hlr.options.table import check_values, options_of, refuse_huge, spell_switches
 from recbole_hlr.options.values import (
     COMMAND_LINE,
     ConfigLoader,
@@ -33,10 +34,9 @@ from recbole_hlr.options.values import (
     parse_arguments,
     plain,
 )
-from recbole_hlr.train.schedule import check_schedule, cycles_momentum
+from recbole_hlr.train.schedule import check_schedule, has_plain_adam
 
 KEYWORDS = "keyword argument"  # where a value came from, in messages
-LOSS = "loss"  # valid_metric: the triplet loss on the validation interactions
 
 
 class HLRConfig(Config):
@@ -65,7 +65,7 @@ class HLRConfig(Config):
         given = self.external_config_dict.get("valid_metric_bigger")
         if given not in (None, self["valid_metric_bigger"]):
             allowed = f"{self['valid_metric_bigger']} with valid_metric={self['valid_metric']}"
-            raise refuse("valid_metric_bigger", given, self.sources["valid_metric_bigger"], allowed)
+            raise invalid("valid_metric_bigger", given, self.sources["valid_metric_bigger"], allowed)
 
     # --- host hooks (RecBole 1.2.0 and 1.2.1), in the order in which the host calls them -------------
 
@@ -100,7 +100,7 @@ class HLRConfig(Config):
                 raise InputError(f"--{name} ({COMMAND_LINE}): is missing; give it as --{name}=NAME")
         model_class = find_model(model) if not isinstance(model, type) else model
         if not isinstance(dataset, str) or dataset in (".", "..") or set(dataset) & set("/\\"):
-            raise refuse(
+            raise invalid(
                 "dataset", dataset, self.sources.get("dataset", KEYWORDS), "the name of a folder in data_path"
             )
         return model_class.__name__, model_class, dataset
@@ -168,7 +168,7 @@ class HLRConfig(Config):
         values.update(single_spec=True, local_rank=0, device=torch.device("cpu"))
         if values["use_gpu"] and gpu and torch.cuda.is_available():
             if int(gpu) >= torch.cuda.device_count():
-                raise refuse("gpu_id", gpu, self.sources["gpu_id"], f"below {torch.cuda.device_count()}")
+                raise invalid("gpu_id", gpu, self.sources["gpu_id"], f"below {torch.cuda.device_count()}")
             values["device"] = torch.device("cuda", int(gpu))
 
     # --- checks --------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class HLRConfig(Config):
                 "that cycles the momentum"
             )
         for key, allowed in wrong.items():
-            raise refuse(key, values[key], self.sources[key], allowed)
+            raise invalid(key, values[key], self.sources[key], allowed)
 
     def _check_metrics(self, values: dict[str, Any]) -> None:
         metrics = as_list(values["metrics"])
@@ -239,27 +239,21 @@ class HLRConfig(Config):
         for metric in metrics or [None]:
             if str(metric).lower() not in metric_types:
                 hint = nearest(str(metric), metric_types)
-                raise refuse("metrics", metric, self.sources["metrics"], f"one of {listed}{hint}")
+                raise invalid("metrics", metric, self.sources["metrics"], f"one of {listed}{hint}")
         rated = {metric_types[metric.lower()] == EvaluatorType.VALUE for metric in metrics}
         if len(rated) > 1:
-            raise refuse("metrics", metrics, self.sources["metrics"], "all of rankings, or all of ratings")
+            raise invalid("metrics", metrics, self.sources["metrics"], "all of rankings, or all of ratings")
         mode = values["eval_args"].get("mode", "full")
         if rated == {True} and "full" in (mode.values() if isinstance(mode, dict) else [mode]):
             allowed = (
                 "of rankings, or given with eval_args={mode: labeled} and labels (LABEL_FIELD, threshold)"
             )
-            raise refuse("metrics", metrics, self.sources["metrics"], allowed)
+            raise invalid("metrics", metrics, self.sources["metrics"], allowed)
         known = reported(metrics, values["topk"]) + ([LOSS] if self.metric else [])
         valid = values["valid_metric"]
         if not isinstance(valid, str) or valid.lower() not in known:
-            raise refuse("valid_metric", valid, self.sources["valid_metric"], "one of " + ", ".join(known))
+            raise invalid("valid_metric", valid, self.sources["valid_metric"], "one of " + ", ".join(known))
 
     def __str__(self) -> str:
         """Return the effective options as YAML: complete, and readable by `config_files`."""
         return dump_yaml(self.requested)
-
-
-def has_plain_adam(config: Any) -> bool:
-    """Say whether training takes Adam's own steps: no other gradients, none rescaled, constant betas."""
-    others = config["weight_decay"] or config["clip_grad_norm"] or config["enable_scaler"]
-    return config["learner"].lower() == "adam" and not others and not cycles_momentum(config["lr_scheduler"])

@@ -14,7 +14,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 from torch import Tensor
 
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 
 _BLOCK = 2**22  # users times items whose chances are drawn at once; what is drawn depends on it
 
@@ -30,7 +30,12 @@ class CandidateLoader(AbstractDataLoader):
     """
 
     def __init__(
-        self, config: Any, dataset: Any, seen: History, sampling: dict[str, Any], generator: torch.Generator
+        self,
+        config: Any,
+        dataset: Any,
+        seen: InteractionMatrix,
+        sampling: dict[str, Any],
+        generator: torch.Generator,
     ) -> None:
         dataset.sort(by=dataset.uid_field, ascending=True)
         self.label_field = config["LABEL_FIELD"]
@@ -70,8 +75,8 @@ class CandidateLoader(AbstractDataLoader):
 
 
 def draw_candidates(
-    seen: History, asked: Tensor, weights: Tensor | None, generator: torch.Generator
-) -> History:
+    seen: InteractionMatrix, asked: Tensor, weights: Tensor | None, generator: torch.Generator
+) -> InteractionMatrix:
     """Return at most `asked (U,)` items of every user, none of them `seen`, drawn without repetition.
 
     The order of an exponential race is that of successive draws in proportion to `weights (I,)`, or of
@@ -91,4 +96,6 @@ def draw_candidates(
         rows, places = ((places < asked[users, None]) & first.values.isfinite()).nonzero(as_tuple=True)
         found.append(users[rows] * seen.num_items + first.indices[rows, places])
     pairs = torch.cat(found)
-    return History.from_pairs(pairs // seen.num_items, pairs % seen.num_items, seen.num_users, seen.num_items)
+    return InteractionMatrix.from_pairs(
+        pairs // seen.num_items, pairs % seen.num_items, seen.num_users, seen.num_items
+    )

@@ -1,7 +1,7 @@
 """The training interactions of every user, as the relation models attend to them.
 
 Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Learning, RecSys 2021
-(doi 10.1145/3460231.3474230): I_u, the items of user u, is `History.items[indptr[u]:indptr[u + 1]]`.
+(doi 10.1145/3460231.3474230): I_u, the items of user u, is `items[indptr[u]:indptr[u + 1]]` of the matrix.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class HistoryBatch(NamedTuple):
     mask: Tensor
 
 
-class History:
+class InteractionMatrix:
     """Training interactions as compressed sparse rows, from which bounded histories are drawn.
 
     `indptr (U + 1,)` and `items (nnz,)` are int64; the items of a row are distinct and ascending.
@@ -37,7 +37,7 @@ class History:
         self.longest = int(self.lengths.max()) if len(self.lengths) else 0
 
     @classmethod
-    def from_pairs(cls, users: Tensor, items: Tensor, num_users: int, num_items: int) -> History:
+    def from_pairs(cls, users: Tensor, items: Tensor, num_users: int, num_items: int) -> InteractionMatrix:
         """Build from interaction pairs `users (nnz,)`, `items (nnz,)`; duplicates count once."""
         pairs = torch.unique(users.long() * num_items + items.long())  # (nnz,) sorted
         counts = torch.bincount(pairs // num_items, minlength=num_users)  # (U,)
@@ -46,7 +46,7 @@ class History:
         return cls(indptr, pairs % num_items, num_items)
 
     @classmethod
-    def of(cls, *parts: Any) -> History:
+    def of(cls, *parts: Any) -> InteractionMatrix:
         """Build from the interactions of one built data set, or of several parts of one."""
         fields = parts[0].uid_field, parts[0].iid_field
         users, items = (torch.cat([part.inter_feat[field] for part in parts]) for field in fields)
@@ -62,25 +62,25 @@ class History:
         rows = torch.arange(self.num_users, device=self.items.device)
         return torch.repeat_interleave(rows, self.lengths)
 
-    def to(self, device: torch.device) -> History:
+    def to(self, device: torch.device) -> InteractionMatrix:
         """Return the same history on another device."""
-        moved = History(self.indptr.to(device), self.items.to(device), self.num_items)
+        moved = InteractionMatrix(self.indptr.to(device), self.items.to(device), self.num_items)
         moved.order = self.order.to(device)
         return moved
 
-    def transposed(self, num_users: int) -> History:
+    def transposed(self, num_users: int) -> InteractionMatrix:
         """Return the same interactions by item: rows are items, and what they list are users."""
-        return History.from_pairs(self.items, self.users(), self.num_items, num_users)
+        return InteractionMatrix.from_pairs(self.items, self.users(), self.num_items, num_users)
 
     def keys(self) -> Tensor:
         """Return one number per interaction, `(nnz,)`, ascending: user * num_items + item."""
         return self.users() * self.num_items + self.items
 
-    def without(self, other: History) -> History:
+    def without(self, other: InteractionMatrix) -> InteractionMatrix:
         """Return the interactions that `other`, of the same users and items, does not have."""
         left = self.keys()  # (nnz,)
         left = left[~torch.isin(left, other.keys(), assume_unique=True)]
-        return History.from_pairs(
+        return InteractionMatrix.from_pairs(
             left // self.num_items, left % self.num_items, self.num_users, self.num_items
         )
 

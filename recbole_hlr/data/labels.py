@@ -9,7 +9,7 @@ from recbole.data.dataloader.user_dataloader import UserDataLoader
 from recbole.data.utils import get_dataloader
 from recbole.utils import InputType, ModelType
 
-from recbole_hlr.errors import InputError
+from recbole_hlr.errors import InputError, invalid
 
 COUNTS_NEGATIVES = "Pop"  # of the traditional models the one that reads the rows of its training loader
 
@@ -81,3 +81,16 @@ def without_negatives(config: Any, parts: list[Any]) -> list[Any]:
         parts[0].account.leave_out("negative", len(part.inter_feat) - len(rows))
         kept.append(part.copy(rows))
     return kept
+
+
+def check_negatives(config: Any) -> None:
+    """Raise `InputError` for a model of pairs that is given no negatives, or one that learns from none."""
+    negatives, model = config["train_neg_sample_args"], config["model"]
+    wrong = ""
+    if config["MODEL_TYPE"] == ModelType.TRADITIONAL or not learns_from_rows(config):
+        if negatives and negatives.get("dynamic"):
+            wrong = f"without dynamic, for {model} learns from no negatives"
+    elif not negatives and config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE:
+        wrong = f"a mapping such as {{distribution: uniform}}, for {model} learns from negatives"
+    if wrong:
+        raise invalid("train_neg_sample_args", negatives, config.sources["train_neg_sample_args"], wrong)

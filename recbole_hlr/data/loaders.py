@@ -6,7 +6,7 @@ import logging
 import os
 import traceback
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from recbole.data.dataset import Dataset
@@ -14,20 +14,21 @@ from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import EvaluatorType, init_seed
 from recbole.utils.argument_list import dataset_arguments
 
-from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.data.atomic import AtomicDataset
 from recbole_hlr.data.candidates import CandidateLoader
 from recbole_hlr.data.columns import not_loaded
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.labels import draws_negatives, uses_labels, without_negatives
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.data.ranking import RankingLoader
 from recbole_hlr.data.source import interaction_files
 from recbole_hlr.data.triplets import TripletLoader
-from recbole_hlr.errors import InputError
+from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.files import is_file
 from recbole_hlr.host import recbole as compat
-from recbole_hlr.options.table import refuse
+
+if TYPE_CHECKING:
+    from recbole_hlr.config.config import HLRConfig
 
 log = logging.getLogger("recbole_hlr")
 EVALUATED = {1: ("valid", Stream.VALIDATION_CANDIDATES), 2: ("test", Stream.TEST_CANDIDATES)}  # parts before
@@ -76,7 +77,7 @@ def refuse_saturated_users(config: HLRConfig, parts: list[Any]) -> None:
     """Raise `InputError` naming a user who has every item, where a run draws negatives."""
     if not draws_negatives(config):
         return
-    full = (History.of(*parts).lengths >= parts[0].item_num - 1).nonzero()
+    full = (InteractionMatrix.of(*parts).lengths >= parts[0].item_num - 1).nonzero()
     if len(full):
         name = parts[0].id2token(parts[0].uid_field, int(full[0]))
         raise InputError(
@@ -150,7 +151,7 @@ def refuse_other_options(config: HLRConfig, data: SplitData) -> None:
     """Raise `InputError` for an option that contradicts the data that it is given with."""
     for key, value in data_options(config).items():
         if data.options.get(key, value) != value:
-            raise refuse(
+            raise invalid(
                 key, value, config.sources.get(key, "default"), f"{data.options[key]}, as for the data given"
             )
     for part, now, then in zip(("train", "validate", "test"), uses_labels(config), data.labels, strict=True):
@@ -194,7 +195,7 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
     if not draws:
         config["train_neg_sample_args"] = None
         config._set_train_neg_sample_args()  # the host's way to say so
-    trained = History.of(parts[0])
+    trained = InteractionMatrix.of(parts[0])
     if uses_triplets(config):
         train = TripletLoader(config, parts[0], trained, config["train_batch_size"], config["shuffle"])
     else:
@@ -210,7 +211,7 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
     return loaders
 
 
-def evaluation_loader(config: HLRConfig, parts: list[Any], trained: History) -> Any:
+def evaluation_loader(config: HLRConfig, parts: list[Any], trained: InteractionMatrix) -> Any:
     """Return the loader of the last of `parts`, or None where it is empty; those before it are seen."""
     part, before = parts[-1], parts[:-1]
     phase, stream = EVALUATED[len(before)]
@@ -218,12 +219,14 @@ def evaluation_loader(config: HLRConfig, parts: list[Any], trained: History) -> 
     if len(part) == 0:
         return None
     if mode == "full":
-        seen = trained if len(before) == 1 else History.of(*before)
-        return RankingLoader(config, part, History.of(part), seen)
+        seen = trained if len(before) == 1 else InteractionMatrix.of(*before)
+        return RankingLoader(config, part, InteractionMatrix.of(part), seen)
     if mode == "labeled":
         return get_dataloader(config, phase)(config, part, None, shuffle=False)
     generator = generator_for(config["seed"], stream)
-    return CandidateLoader(config, part, History.of(*parts), config[f"{phase}_neg_sample_args"], generator)
+    return CandidateLoader(
+        config, part, InteractionMatrix.of(*parts), config[f"{phase}_neg_sample_args"], generator
+    )
 
 
 def users_per_block(eval_memory: float, items: int) -> int:

@@ -16,7 +16,7 @@ from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 
 Batch = tuple[Interaction, tuple[Tensor, Tensor], Tensor, Tensor]
 
@@ -28,7 +28,9 @@ class RankingLoader(FullSortEvalDataLoader):
     positives apart, nothing is ranked.
     """
 
-    def __init__(self, config: Any, dataset: Any, positives: History, seen: History) -> None:
+    def __init__(
+        self, config: Any, dataset: Any, positives: InteractionMatrix, seen: InteractionMatrix
+    ) -> None:
         self.logger = logging.getLogger()
         self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
         dataset.sort(by=self.uid_field, ascending=True)
@@ -67,7 +69,7 @@ class RankingLoader(FullSortEvalDataLoader):
 class Rows:
     """The lists of all users, indexed as the array of one tensor per user that RecBole keeps."""
 
-    def __init__(self, lists: History) -> None:
+    def __init__(self, lists: InteractionMatrix) -> None:
         self.lists = lists
 
     def __len__(self) -> int:
@@ -84,6 +86,6 @@ class Rows:
         return found
 
 
-def _indices(lists: History, users: Tensor) -> tuple[Tensor, Tensor]:
+def _indices(lists: InteractionMatrix, users: Tensor) -> tuple[Tensor, Tensor]:
     items, _ = lists.flat(users)
     return torch.repeat_interleave(torch.arange(len(users)), lists.lengths[users]), items

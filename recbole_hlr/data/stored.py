@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.errors import InputError
 
 
 def stored_data(train: Any, name: str) -> dict[str, Any]:
     """Return what a checkpoint keeps of the data set `name` and its training part `train`."""
-    history = History.of(train)
+    history = InteractionMatrix.of(train)
     return {
         "dataset": name,
         "user_field": train.uid_field,
@@ -59,7 +59,7 @@ class StoredData:
         self.user_tokens, self.item_tokens = data["user_tokens"], data["item_tokens"]
         self.uid_field, self.iid_field = data["user_field"], data["item_field"]
         self.user_num, self.item_num = len(self.user_tokens), len(self.item_tokens)
-        self.history = History(data["indptr"], data["items"], self.item_num)
+        self.history = InteractionMatrix(data["indptr"], data["items"], self.item_num)
         self.inter_feat = {self.uid_field: self.history.users(), self.iid_field: self.history.items}
 
     def num(self, field: str) -> int:

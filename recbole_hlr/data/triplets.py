@@ -13,7 +13,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
 
 
@@ -28,7 +28,7 @@ class TripletLoader:
         self,
         config: Any,
         dataset: Any,
-        seen: History,
+        seen: InteractionMatrix,
         batch_size: int,
         shuffle: bool = True,
         negatives: Stream = Stream.NEGATIVES,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recbole_hlr.config.config import KEYWORDS, LOSS, HLRConfig
+from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.console import interactive_logging, shows_progress
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.errors import InputError
@@ -26,7 +26,7 @@ from recbole_hlr.experiment.run import (
 )
 from recbole_hlr.host.device import describe_device
 from recbole_hlr.host.shortage import shortage_told
-from recbole_hlr.metrics.definitions import chosen_by
+from recbole_hlr.metrics.definitions import LOSS, chosen_by
 from recbole_hlr.options.values import COMMAND_LINE, parse_arguments, plain
 from recbole_hlr.train import checkpoint
 

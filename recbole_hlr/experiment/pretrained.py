@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.stored import StoredData
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment.rundir import RunDir
@@ -86,8 +86,10 @@ def _warn_if_seen(
     users = places["user"][trained.history.users() - 1]  # their padding has no row
     items = places["item"][trained.history.items - 1]
     known = (users > 0) & (items > 0)
-    theirs = History.from_pairs(users[known], items[known], held_out[0].user_num, held_out[0].item_num)
-    judged = History.of(*held_out).keys()
+    theirs = InteractionMatrix.from_pairs(
+        users[known], items[known], held_out[0].user_num, held_out[0].item_num
+    )
+    judged = InteractionMatrix.of(*held_out).keys()
     seen = int(torch.isin(judged, theirs.keys()).sum())
     if seen:
         log.warning(

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from recbole.utils import get_trainer, init_seed
 
-from recbole_hlr.config.config import KEYWORDS, LOSS, HLRConfig
+from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.console import interactive_logging, set_console_level, shows_progress
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.loaders import SplitData, build_loaders, interactions, load_split
 from recbole_hlr.data.random import Stream
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.data.triplets import TripletLoader
-from recbole_hlr.errors import InputError, RunInterrupted
+from recbole_hlr.errors import InputError, RunInterrupted, invalid
 from recbole_hlr.experiment.exclusive import alone
 from recbole_hlr.experiment.pretrained import start_from
 from recbole_hlr.experiment.result import RunResult
@@ -30,12 +30,12 @@ from recbole_hlr.host import recbole as compat
 from recbole_hlr.host.device import describe_device, refuse_missing_gpu
 from recbole_hlr.host.memory import keep_freed_memory
 from recbole_hlr.host.shortage import shortage_told
+from recbole_hlr.metrics.definitions import LOSS
 from recbole_hlr.metrics.evaluator import refuse_empty_cohorts
 from recbole_hlr.metrics.per_user import describe_users
 from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.host import check_sizes
 from recbole_hlr.options.protocol import PAPER, describe_settings
-from recbole_hlr.options.table import refuse
 from recbole_hlr.options.values import dump_yaml, load_yaml, parse_arguments
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.metric import MetricTrainer
@@ -112,7 +112,7 @@ def assemble(
     refuse_missing_gpu(config, here if taken_up else config.external_config_dict)
     set_console_level(config["state"].upper())
     if data is not None and not isinstance(data, SplitData):
-        raise refuse("data", type(data).__name__, KEYWORDS, "what load_split returns")
+        raise invalid("data", type(data).__name__, KEYWORDS, "what load_split returns")
     with shortage_told(config):
         data = data or load_split(config)
     refuse_empty_cohorts(config, data.parts[2])
@@ -135,7 +135,7 @@ def build(config: HLRConfig, data: SplitData) -> Experiment:
         keep_freed_memory()
     trainer.eval_collector.data_collect(train_data)  # what metrics ask of the training part
     if config["valid_metric"].lower() == LOSS and valid_data is not None:
-        seen = History.of(train_data.dataset, valid_data.dataset)
+        seen = InteractionMatrix.of(train_data.dataset, valid_data.dataset)
         trainer.valid_triplets = TripletLoader(
             config, valid_data.dataset, seen, config["train_batch_size"], False, Stream.VALIDATION_NEGATIVES
         )
@@ -403,10 +403,10 @@ def attending_for_test(experiment: Experiment) -> Iterator[None]:
     """Let a model with a history attend, while this lasts, to what `test_history` says."""
     model, train, valid = experiment.model, experiment.train_data, experiment.valid_data
     wider = experiment.config["test_history"] == "training_and_validation" and valid is not None
-    if not wider or not getattr(model, "uses_history", False):
+    if not wider or not getattr(model, "attends_to_history", False):
         yield
         return
-    model.attend_when_scoring(History.of(train.dataset, valid.dataset).to(model.device))
+    model.attend_when_scoring(InteractionMatrix.of(train.dataset, valid.dataset).to(model.device))
     try:
         yield
     finally:

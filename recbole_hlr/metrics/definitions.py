@@ -18,6 +18,8 @@ from recbole.utils import EvaluatorType
 
 from recbole_hlr.options.values import as_list
 
+LOSS = "loss"  # valid_metric: the triplet loss on the validation interactions
+
 
 class HitMetric(TopkMetric):
     """A metric of hits, reported under its class's name.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.loaders import interactions
 
 
@@ -18,7 +18,7 @@ def describe_users(table: pd.DataFrame, train: Any, valid: Any, test: Any) -> pd
     `history` counts a user's interactions in the loader `train`. Two runs on one data set have the same
     `attrs["split"]` if and only if the same interactions are in each of their parts.
     """
-    lengths = History.of(train.dataset).lengths.cpu().numpy()  # (U,)
+    lengths = InteractionMatrix.of(train.dataset).lengths.cpu().numpy()  # (U,)
     table.insert(1, "history", lengths[np.asarray(test.uid_list)])
     digest = hashlib.sha256()
     for part in (train, valid, test):

@@ -23,7 +23,7 @@ class AdaCML(MixtureRecommender):
     code adds 1 to the denominator of most rows in training. An empty history gives r = 0.
     """
 
-    uses_history = True
+    attends_to_history = True
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -29,7 +29,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from recbole_hlr.data.interactions import History, HistoryBatch
+from recbole_hlr.data.interactions import HistoryBatch, InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.host.compile import compiled
 from recbole_hlr.model.relation import clip_norms
@@ -68,7 +68,7 @@ class MetricRecommender(GeneralRecommender):
     """
 
     input_type = InputType.PAIRWISE
-    uses_history = False
+    attends_to_history = False
 
     def __init__(self, config: Any, dataset: Any) -> None:
         complete(config, type(self))
@@ -89,7 +89,7 @@ class MetricRecommender(GeneralRecommender):
         for table in (self.user_embedding, self.item_embedding):
             nn.init.normal_(table.weight, std=size**-0.5)
             table.weight.requires_grad_(not config["freeze_embeddings"])
-        if self.uses_history:
+        if self.attends_to_history:
             self._build_history(config, dataset)
         self.compilation = config["compile"]
         self.num_positives = len(dataset.inter_feat[self.USER_ID])
@@ -98,19 +98,19 @@ class MetricRecommender(GeneralRecommender):
         self.max_history = config["max_history"]
         self.eval_cap = self.max_history if config["eval_history"] == "capped" else None
         self.history_sampling = config["history_sampling"]
-        self.history = History.of(dataset).to(self.device)
+        self.history = InteractionMatrix.of(dataset).to(self.device)
         self.attend_when_scoring(self.history)
         self.start_epoch(0)
 
-    def attend_when_scoring(self, history: History) -> None:
+    def attend_when_scoring(self, history: InteractionMatrix) -> None:
         """Let scoring attend to `history`: the training interactions, if nothing else is said."""
-        self._eval_history = History(history.indptr, history.items, self.n_items)
+        self._eval_history = InteractionMatrix(history.indptr, history.items, self.n_items)
         self._eval_history.shuffle(generator_for(self.seed, Stream.SCORING_HISTORY), self.history_sampling)
 
     def start_epoch(self, epoch: int) -> None:
         """Draw the histories of `epoch` anew, from the seed and the epoch alone."""
         self._epoch, self._epoch_used = epoch, False
-        if self.uses_history:
+        if self.attends_to_history:
             self._generator = generator_for(self.seed, Stream.HISTORY, epoch)
             self.history.shuffle(self._generator, self.history_sampling)
 
@@ -226,7 +226,7 @@ class MetricRecommender(GeneralRecommender):
 
     def training_history(self, users: Tensor, positives: Tensor) -> HistoryBatch | None:
         """Return the histories of `users (B,)` without their `positives (B,)`, drawn for this epoch."""
-        if not self.uses_history:
+        if not self.attends_to_history:
             return None
         offsets = None
         if self.history_sampling == "uniform":
@@ -235,7 +235,7 @@ class MetricRecommender(GeneralRecommender):
 
     def evaluation_history(self, users: Tensor) -> HistoryBatch | None:
         """Return the histories of `users (B,)` that scoring attends to: fixed, given the seed."""
-        return self._eval_history.draw(users, self.eval_cap) if self.uses_history else None
+        return self._eval_history.draw(users, self.eval_cap) if self.attends_to_history else None
 
     @torch.no_grad()
     def predict(self, interaction: Interaction) -> Tensor:
@@ -291,7 +291,7 @@ class MetricRecommender(GeneralRecommender):
     @property
     def rows_read(self) -> tuple[int, int] | None:
         """Rows of the users' and of the items' table that a positive reads at most; None: whole tables."""
-        return 1, 1 + self.num_negatives + (self.max_history if self.uses_history else 0)
+        return 1, 1 + self.num_negatives + (self.max_history if self.attends_to_history else 0)
 
     @property
     def pair_flops(self) -> int:
@@ -303,7 +303,7 @@ class MetricRecommender(GeneralRecommender):
         """Floats that scoring one pair holds at once: what the memory budget is divided by."""
         return 4 * self.item_embedding.embedding_dim
 
-    def _scoring_width(self, history: History) -> int:
+    def _scoring_width(self, history: InteractionMatrix) -> int:
         longest = int(history.lengths.max())
         return longest if self.eval_cap is None else min(longest, self.eval_cap)
 

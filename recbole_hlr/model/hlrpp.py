@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_hlr.data.interactions import History, HistoryBatch
+from recbole_hlr.data.interactions import HistoryBatch, InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.model.base import Pairs
 from recbole_hlr.model.mixture import BlockMixture, Ranking, UserAttentionRecommender
@@ -55,7 +55,7 @@ class HLRPP(UserAttentionRecommender):
 
     # --- the audience of an item: its users ------------------------------------------------------
 
-    def attend_when_scoring(self, history: History) -> None:
+    def attend_when_scoring(self, history: InteractionMatrix) -> None:
         """Let scoring attend to `history`, and to the audiences that follow from it."""
         super().attend_when_scoring(history)
         if self.item_attention == "audience":
@@ -72,7 +72,7 @@ class HLRPP(UserAttentionRecommender):
             self.audience.shuffle(self._audience_generator, self.history_sampling)
 
     @cached_property
-    def audience(self) -> History:
+    def audience(self) -> InteractionMatrix:
         """The users of every item, in training."""
         return self.history.transposed(self.n_users)
 

@@ -16,7 +16,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from recbole_hlr.data.interactions import History
+from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.plain import complete
@@ -43,7 +43,7 @@ class MFALS(GeneralRecommender):
         self.regularization = config["regularization"]
         self.regularization_scaling = config["regularization_scaling"]
         self.cg_steps = config["cg_steps"]
-        self.history = History.of(dataset).to(self.device)
+        self.history = InteractionMatrix.of(dataset).to(self.device)
         audience = torch.bincount(self.history.items, minlength=self.n_items)  # (I,)
         self.user_regularization = self._regularization_of(self.history.lengths[1:], self.n_items - 1)
         self.item_regularization = self._regularization_of(audience[1:], self.n_users - 1)

@@ -62,7 +62,7 @@ class MixtureRecommender(MetricRecommender):
     @property
     def user_floats(self) -> int:
         """Floats that ranking holds for each of its users at once, their scores apart."""
-        return 3 * self._scoring_width(self._eval_history) if self.uses_history else 0
+        return 3 * self._scoring_width(self._eval_history) if self.attends_to_history else 0
 
     @abstractmethod
     def ranking_floats(self, ranking: Ranking) -> tuple[int, int, int]:
@@ -197,7 +197,7 @@ class MemoryRecommender(MixtureRecommender):
     def pair_floats(self) -> int:
         """Floats that scoring one pair holds at once."""
         size, slots = self.item_embedding.embedding_dim, self.num_memories
-        width = self._scoring_width(self._eval_history) if self.uses_history else 0
+        width = self._scoring_width(self._eval_history) if self.attends_to_history else 0
         return 4 * size + slots * size + width * (size + 4 * slots)
 
 
@@ -208,7 +208,7 @@ class UserAttentionRecommender(MemoryRecommender):
     With `attend_user` p_u joins the attended set, so that rel(q_v, p_u) is one of the relations.
     """
 
-    uses_history = True
+    attends_to_history = True
     direct_memory: RelationMemory | None  # that rel(q_v, p_u) is read from, where not `memory`
 
     def __init__(self, config: Any, dataset: Any) -> None:

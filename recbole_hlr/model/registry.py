@@ -9,10 +9,9 @@ from typing import Any
 
 from recbole.utils import ModelType
 
-from recbole_hlr.errors import InputError
+from recbole_hlr.errors import InputError, nearest
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.model import MODELS, MetricRecommender
-from recbole_hlr.options.table import nearest
 
 
 def host_models() -> dict[str, type]:

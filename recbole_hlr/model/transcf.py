@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from recbole_hlr.data.interactions import History, HistoryBatch
+from recbole_hlr.data.interactions import HistoryBatch, InteractionMatrix
 from recbole_hlr.model.base import MetricRecommender, Pairs, squared_distances
 
 
@@ -39,7 +39,7 @@ class TransCF(MetricRecommender):
         self.neighbour_weight = config["neighbour_weight"]
         self.distance_weight = config["distance_weight"]
         self.neighbour_refresh = config["neighbour_refresh"]
-        self.history = History.of(dataset).to(self.device)
+        self.history = InteractionMatrix.of(dataset).to(self.device)
         self.audience = self.history.transposed(self.n_users)
         self._means: tuple[Tensor, Tensor] | None = None  # (U, d), (I, d) of this epoch
 
@@ -95,7 +95,7 @@ class TransCF(MetricRecommender):
 
 
 @torch.no_grad()
-def means(lists: History, table: Tensor, rows: Tensor | None = None) -> Tensor:
+def means(lists: InteractionMatrix, table: Tensor, rows: Tensor | None = None) -> Tensor:
     """Return the mean of `table (T, d)` over the list of each row, `(..., d)` for `rows (...)`, or all rows.
 
     A product of a sparse matrix with the table: each distinct row is computed once.

@@ -11,10 +11,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from recbole.utils import InputType, ModelType
-
-from recbole_hlr.data.labels import learns_from_rows
-from recbole_hlr.options.table import Option, option_like, refuse
+from recbole_hlr.errors import invalid
+from recbole_hlr.options.table import Option, option_like
 
 # Read without a default: an example of its kind, for all models or for one.
 WITHOUT_DEFAULT: dict[str, Any] = {"tail_ratio": 0.1, "DiffRec.norm": False, "LDiffRec.norm": False}
@@ -191,7 +189,7 @@ def check_host_options(
     for key, default in {**defaults, **without_default(model)}.items():
         option = host_option(model, key, default)
         if option is not None and key in values and not option.check(values[key]):
-            raise refuse(key, values[key], sources[key], option.allowed)
+            raise invalid(key, values[key], sources[key], option.allowed)
 
 
 def check_conditions(
@@ -202,20 +200,7 @@ def check_conditions(
         if model in condition.models.split() and not condition.check(values):
             keys = condition.keys.split()
             key = next((key for key in keys if key in given), keys[0])
-            raise refuse(key, values[key], sources[key], condition.allowed)
-
-
-def check_negatives(config: Any) -> None:
-    """Raise `InputError` for a model of pairs that is given no negatives, or one that learns from none."""
-    negatives, model = config["train_neg_sample_args"], config["model"]
-    wrong = ""
-    if config["MODEL_TYPE"] == ModelType.TRADITIONAL or not learns_from_rows(config):
-        if negatives and negatives.get("dynamic"):
-            wrong = f"without dynamic, for {model} learns from no negatives"
-    elif not negatives and config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE:
-        wrong = f"a mapping such as {{distribution: uniform}}, for {model} learns from negatives"
-    if wrong:
-        raise refuse("train_neg_sample_args", negatives, config.sources["train_neg_sample_args"], wrong)
+            raise invalid(key, values[key], sources[key], condition.allowed)
 
 
 def check_sizes(config: Any, training: Any) -> None:
@@ -230,7 +215,7 @@ def check_sizes(config: Any, training: Any) -> None:
         wrong["train_batch_size"] = f"at most {training.inter_num // (batches - 1)} for DGCF"
     for key, allowed in wrong.items():
         allowed += f" with {users - 1} users and {items - 1} items"
-        raise refuse(key, config[key], config.sources[key], allowed)
+        raise invalid(key, config[key], config.sources[key], allowed)
 
 
 def host_option(model: str, key: str, default: Any) -> Option | None:

@@ -9,8 +9,9 @@ import torch
 from recbole.config.configurator import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
+from recbole_hlr.errors import invalid
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.table import check_values, refuse, spell_switches
+from recbole_hlr.options.table import check_values, spell_switches
 from recbole_hlr.options.values import load_yaml, plain
 
 log = logging.getLogger("recbole_hlr")
@@ -71,7 +72,7 @@ def refuse_run_only(values: dict[str, Any], defaults: dict[str, Any]) -> None:
     if str(values["valid_metric"]).lower() == "loss":
         wrong.append("valid_metric")
     for key in wrong:
-        raise refuse(key, values[key], SOURCE, "left out here: only recbole_hlr.run and prepare act on it")
+        raise invalid(key, values[key], SOURCE, "left out here: only recbole_hlr.run and prepare act on it")
 
 
 def model_defaults(model_class: type) -> dict[str, Any]:

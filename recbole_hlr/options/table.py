@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from recbole_hlr.errors import InputError
+from recbole_hlr.errors import invalid
 from recbole_hlr.options.protocol import PROTOCOLS
 
 MOST = 2**31 - 1  # of an integer
@@ -301,20 +300,6 @@ DATA_OPTIONS: dict[str, Option] = {
 }
 
 
-def refuse(key: str, value: Any, source: str, allowed: str) -> InputError:
-    """Return the error for a value that is not allowed: what, where, what is."""
-    return InputError(f"{key}={shown(value)} ({source}): must be {allowed}")
-
-
-def shown(value: Any) -> str:
-    """Return a value as a sentence can hold it: in one line, and not endless."""
-    try:
-        text = " ".join(str(value).split())
-    except ValueError:  # Python writes no integer of more than 4,300 digits
-        text = "(too many digits)"
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
 def spell_switches(values: dict[str, Any]) -> None:
     """Put the switches into words: YAML 1.1 reads a bare on or off as a truth value."""
     for key in SWITCHES:
@@ -328,7 +313,7 @@ def refuse_huge(values: dict[str, Any], sources: dict[str, str]) -> None:
     for key, value in values.items():
         for number in _numbers(value):
             if not abs(number) <= (LARGEST if isinstance(number, float) else 2**63 - 1):
-                raise refuse(key, value, sources[key], allowed)
+                raise invalid(key, value, sources[key], allowed)
 
 
 def _numbers(value: Any) -> Iterator[int | float]:
@@ -348,7 +333,7 @@ def check_values(values: dict[str, Any], sources: dict[str, str], is_ours: bool)
     """Raise `InputError` for the first value outside its range; model options only of our models."""
     for key, option in options_of(is_ours).items():
         if key in values and not option.check(values[key]):
-            raise refuse(key, values[key], sources[key], option.allowed)
+            raise invalid(key, values[key], sources[key], option.allowed)
 
 
 _LIMITS: dict[str, Callable[[Any], bool]] = {
@@ -380,10 +365,3 @@ def option_like(default: Any, limit: str = "") -> Option | None:
     return Option(
         allowed, lambda v: isinstance(v, list) and all(element is None or element.check(one) for one in v)
     )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ' (did you mean X?)' for the known name nearest to `name`, or ''."""
-    by_folded = {k.casefold(): k for k in known}
-    found = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
-    return f" (did you mean {by_folded[found[0]]}?)" if found else ""

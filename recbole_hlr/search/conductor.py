@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from recbole_hlr.search.journal import CUT, DONE, ENDED, LOST, OPEN, STOPPED, Journal, Trial
-from recbole_hlr.search.progress import Progress
+from recbole_hlr.search.progress import TrialProgress
 from recbole_hlr.search.suggest import Suggestions
 from recbole_hlr.search.watch import Watch
 
@@ -27,7 +27,7 @@ class Conductor(tune.Callback):
         suggestions: Suggestions,
         journal: Journal,
         longest: int,
-        progress: Progress,
+        progress: TrialProgress,
         ended: Callable[[Trial], None],
         watch: Watch,
     ) -> None:

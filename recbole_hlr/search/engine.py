@@ -19,12 +19,12 @@ from recbole_hlr.host.ray import check_room
 from recbole_hlr.search.conductor import RETRIES, SCORE, Conductor, Source
 from recbole_hlr.search.journal import DONE, FAILED, LOST, Journal, Trial, resume_of
 from recbole_hlr.search.options import SearchOptions
-from recbole_hlr.search.progress import Progress
+from recbole_hlr.search.progress import TrialProgress
 from recbole_hlr.search.suggest import Suggestions
 from recbole_hlr.search.watch import RayDied, Watch
 
-Report = Callable[[int, float], None]  # (epoch, best validation score up to it)
-Objective = Callable[[int, dict[str, Any], Report], None]  # (trial's number, its values, report)
+ReportEpoch = Callable[[int, float], None]  # (epoch, best validation score up to it)
+Objective = Callable[[int, dict[str, Any], ReportEpoch], None]  # (trial's number, its values, report)
 STEP = "step"
 STORAGE = ".ray"  # for Ray's own notes, beside the journal
 
@@ -36,7 +36,7 @@ def run_trials(
     options: SearchOptions,
     larger_is_better: bool,
     longest: int,
-    progress: Progress,
+    progress: TrialProgress,
     ended: Callable[[Trial], None] = lambda trial: None,
 ) -> None:
     """Run trials until there are no more suggestions, or the time budget ends.

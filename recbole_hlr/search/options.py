@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_hlr.errors import InputError
-from recbole_hlr.options.table import nearest, refuse
+from recbole_hlr.errors import InputError, invalid, nearest
 from recbole_hlr.search.numbers import is_integer, is_number
 from recbole_hlr.search.suggest import ALGORITHMS
 
@@ -83,7 +82,7 @@ def make_options(given: dict[str, Any], source: str) -> SearchOptions:
         raise InputError(f"{unknown[0]} ({source}): is no option of a search{nearest(unknown[0], NAMES)}")
     for key, (allowed, check) in CHECKS.items():
         if not check(values[key]):
-            raise refuse(key, values[key], source, allowed)
+            raise invalid(key, values[key], source, allowed)
     if values["time_budget"] is not None:
         values["time_budget"] = seconds_of(values["time_budget"], source)
     return SearchOptions(**values)
@@ -113,5 +112,5 @@ def seconds_of(text: Any, source: str) -> float:
     except (ValueError, OverflowError):
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise refuse("time_budget", text, source, "a time > 0, such as 90s, 30m or 2h")
+        raise invalid("time_budget", text, source, "a time > 0, such as 90s, 30m or 2h")
     return seconds

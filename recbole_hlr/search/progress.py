@@ -12,7 +12,7 @@ from recbole_hlr.search.report import show
 log = logging.getLogger("recbole_hlr")
 
 
-class Progress:
+class TrialProgress:
     """Trials done, running and failed, the best so far, and the time left."""
 
     def __init__(self, metric: str, larger_is_better: bool, show: bool = True) -> None:

@@ -30,7 +30,7 @@ from recbole_hlr.search.job import Job
 from recbole_hlr.search.journal import DONE, FAILED, Journal, Trial, best_of, resume_of
 from recbole_hlr.search.options import NAMES
 from recbole_hlr.search.plan import SEARCH_FILE, Plan, find_search, make_plan, open_plan, suggestions_of
-from recbole_hlr.search.progress import Progress
+from recbole_hlr.search.progress import TrialProgress
 
 log = logging.getLogger("recbole_hlr")
 
@@ -114,7 +114,7 @@ def search(plan: Plan, folder: Path) -> SearchResult:
         keep_or_refuse_data(plan, folder, job, test)
         if not journal.trials:
             warn_of_starts(plan, job, test)
-        progress = Progress(config["valid_metric"].lower(), larger, config["show_progress"])
+        progress = TrialProgress(config["valid_metric"].lower(), larger, config["show_progress"])
 
         def keep_the_best(ended: Trial) -> None:
             best = best_of(journal.ended, larger)  # a better one that still runs may yet fail

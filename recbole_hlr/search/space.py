@@ -17,10 +17,9 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from recbole_hlr.errors import InputError
+from recbole_hlr.errors import InputError, nearest
 from recbole_hlr.files import is_file
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.table import nearest
 from recbole_hlr.options.values import load_yaml, parse_scalar
 from recbole_hlr.search.numbers import LISTS, RANGES, is_number, rule_of
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from recbole_hlr.config.config import LOSS, has_plain_adam
 from recbole_hlr.console import progress_bar
 from recbole_hlr.data.triplets import TripletLoader
+from recbole_hlr.metrics.definitions import LOSS
 from recbole_hlr.train.lazy_adam import LazyAdam
+from recbole_hlr.train.schedule import has_plain_adam
 from recbole_hlr.train.trainer import RunTrainer
 
 _PAYS = 30_000  # rows that a batch does not read: from so many on, LazyAdam is faster on two CPU cores

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch.optim import lr_scheduler
 
-from recbole_hlr.errors import InputError
-from recbole_hlr.options.table import LARGEST, MOST, nearest, shown
+from recbole_hlr.errors import InputError, nearest, shown
+from recbole_hlr.options.table import LARGEST, MOST
 from recbole_hlr.options.values import as_list
 
 _SCHEDULES = {
@@ -128,3 +128,9 @@ def step_schedule(schedule: lr_scheduler.LRScheduler, valid_score: float | None)
         schedule.step()
     elif valid_score is not None:
         schedule.step(valid_score)
+
+
+def has_plain_adam(config: Any) -> bool:
+    """Say whether training takes Adam's own steps: no other gradients, none rescaled, constant betas."""
+    others = config["weight_decay"] or config["clip_grad_norm"] or config["enable_scaler"]
+    return config["learner"].lower() == "adam" and not others and not cycles_momentum(config["lr_scheduler"])

@@ -1,0 +1,42 @@
+"""The order of the package's rooms, as setup.cfg has it; imports inside functions count."""
+
+from pathlib import Path
+
+import pytest
+from importlinter import cli
+
+import recbole_hlr
+
+ROOT = Path(__file__).parents[1]
+
+
+def lint(file: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.chdir(ROOT)
+    return cli.lint_imports(config_filename=str(file), no_cache=True)
+
+
+def test_a_room_imports_from_those_below_it_alone(monkeypatch):
+    assert lint(ROOT / "setup.cfg", monkeypatch) == 0
+
+
+def test_an_order_that_is_not_kept_is_found(tmp_path, monkeypatch):
+    text = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    turned = text.replace(
+        "    recbole_hlr.train\n    recbole_hlr.metrics\n", "    recbole_hlr.metrics\n    recbole_hlr.train\n"
+    )
+    assert turned != text
+    (tmp_path / "setup.cfg").write_text(turned, encoding="utf-8")
+    assert lint(tmp_path / "setup.cfg", monkeypatch) == 1
+
+
+def test_every_room_and_module_has_its_place_in_the_order():
+    text = (ROOT / "setup.cfg").read_text(encoding="utf-8").partition("[importlinter:contract:rooms]")[2]
+    package = Path(recbole_hlr.__file__).parent
+    found = {path.stem for path in package.glob("[!_]*.py")} | {
+        path.parent.name for path in package.glob("*/__init__.py")
+    }
+    assert {name for name in found if f"recbole_hlr.{name}" not in text.split()} == set()
+
+
+def test_the_root_is_short():
+    assert len(list(Path(recbole_hlr.__file__).parent.glob("*.py"))) <= 9
