@@ -58,7 +58,9 @@ def train(arguments: list[str]) -> None:
 def evaluate(arguments: list[str]) -> None:
     """Evaluate the checkpoint of a run and print its result."""
     from recbole_hlr.experiment.evaluate import evaluate
-    from recbole_hlr.options.values import take_word
+    from recbole_hlr.options.command_line import (
+        take_word,
+    )
 
     run_dir, options = take_word(arguments, "RUN_DIR")
     console_logging()

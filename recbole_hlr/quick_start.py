@@ -119,9 +119,9 @@ COMPLETIONS: dict[str, Callable[[ModuleType], None]] = {
 
 def alternating_trainer(config: Any, model: Any) -> Any:
     """Return what trains MF-ALS, as RecBole's `get_trainer` wants it."""
-    from recbole_hlr.train.als import AlternatingEpoch
+    from recbole_hlr.train.als import ALSEpoch
 
-    return AlternatingEpoch(config, model)
+    return ALSEpoch(config, model)
 
 
 def save_checkpoint(trainer: Any, epoch: int, verbose: bool = True, **kwargs: Any) -> None:

@@ -32,7 +32,14 @@ from recbole_hlr.benchmark.settings import Settings
 from recbole_hlr.benchmark.worker import run_cell
 from recbole_hlr.cli import main
 from recbole_hlr.experiment.rundir import RunDir
-from recbole_hlr.options.values import file_names, load_yaml, parse_arguments, parse_scalar
+from recbole_hlr.options.command_line import (
+    file_names,
+    parse_arguments,
+)
+from recbole_hlr.options.yaml_values import (
+    load_yaml,
+    parse_scalar,
+)
 from tests.conftest import write_atomic
 
 FILES = {"results.md", "results.tex", "results.csv", "results.json", "results.html", "significance.csv"}

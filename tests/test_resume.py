@@ -16,7 +16,10 @@ import torch
 from recbole_hlr import InputError, evaluate, run
 from recbole_hlr.cli import main
 from recbole_hlr.files import locked
-from recbole_hlr.options.values import dump_yaml, load_yaml
+from recbole_hlr.options.yaml_values import (
+    dump_yaml,
+    load_yaml,
+)
 from recbole_hlr.train import checkpoint
 
 HLR = ["--model=HLR", "--epochs=25", "--stopping_step=25", "--max_history=3"]

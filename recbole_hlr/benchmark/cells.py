@@ -11,7 +11,9 @@ from typing import Any
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import writable, write_text
-from recbole_hlr.options.values import load_yaml
+from recbole_hlr.options.yaml_values import (
+    load_yaml,
+)
 
 TEXTS = ("command", "failure", "trace")  # what `cell.json` says of a cell
 

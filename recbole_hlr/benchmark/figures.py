@@ -10,12 +10,12 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
-from recbole_hlr.benchmark.results import Report
+from recbole_hlr.benchmark.results import BenchmarkReport
 
 COLOURS = qualitative.D3 + qualitative.Set2 + qualitative.Dark2
 
 
-def figures(report: Report, dataset: str) -> Iterator[tuple[str, go.Figure]]:
+def figures(report: BenchmarkReport, dataset: str) -> Iterator[tuple[str, go.Figure]]:
     """Yield the headings and figures of a data set; names of models and data sets are escaped."""
     main = report.main[dataset]
     frames = {

@@ -14,7 +14,9 @@ import pyarrow as pa
 
 from recbole_hlr.benchmark.cells import Cell, Damaged, is_finished, parse_json, read_text
 from recbole_hlr.experiment.rundir import RunDir
-from recbole_hlr.options.values import load_yaml
+from recbole_hlr.options.yaml_values import (
+    load_yaml,
+)
 
 Shape = dict[str, Callable[[Any], bool]]
 

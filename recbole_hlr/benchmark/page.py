@@ -13,14 +13,14 @@ from plotly.offline import get_plotlyjs
 
 from recbole_hlr.benchmark import tables
 from recbole_hlr.benchmark.figures import figures
-from recbole_hlr.benchmark.results import Report
+from recbole_hlr.benchmark.results import BenchmarkReport
 from recbole_hlr.version import __version__
 
 PARTS = ("page.css", "page.js")
 NOT_MEASURED = {"text": "", "value": "", "rank": None}
 
 
-def page(report: Report) -> str:
+def page(report: BenchmarkReport) -> str:
     """Return the page; every text in it is escaped."""
     here = files("recbole_hlr.benchmark")
     css, script = (Markup(here.joinpath(name).read_text(encoding="utf-8")) for name in PARTS)
@@ -40,7 +40,7 @@ def page(report: Report) -> str:
     )
 
 
-def section(report: Report, dataset: str) -> dict[str, Any]:
+def section(report: BenchmarkReport, dataset: str) -> dict[str, Any]:
     """Return what the page shows of one data set."""
     rows = report.accuracy[report.accuracy["dataset"] == dataset]
     metrics = list(rows["metric"].unique())

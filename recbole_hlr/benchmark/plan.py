@@ -19,13 +19,15 @@ from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.experiment.run import RESUME_KEYS
 from recbole_hlr.experiment.rundir import RunDir
-from recbole_hlr.options.values import (
-    ConfigLoader,
-    as_list,
+from recbole_hlr.options.command_line import (
     config_files_word,
-    dump_yaml,
     is_path,
     is_text,
+)
+from recbole_hlr.options.yaml_values import (
+    ConfigLoader,
+    as_list,
+    dump_yaml,
     load_yaml,
     parse_scalar,
 )

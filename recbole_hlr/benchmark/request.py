@@ -12,7 +12,14 @@ from typing import Any
 from recbole_hlr.benchmark.settings import Settings
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import exists
-from recbole_hlr.options.values import COMMAND_LINE, file_names, parse_arguments, plain
+from recbole_hlr.options.command_line import (
+    COMMAND_LINE,
+    file_names,
+    parse_arguments,
+)
+from recbole_hlr.options.yaml_values import (
+    plain,
+)
 
 OWN = ("models", "datasets", "seeds", "out", "jobs", "ray_address", "baseline", "options", "report")
 MOST_SEEDS = 1000  # each is a run of every model on every data set

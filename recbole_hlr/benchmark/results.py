@@ -17,7 +17,7 @@ from recbole_hlr.options.protocol import one_protocol
 
 
 @dataclass
-class Report:
+class BenchmarkReport:
     """Everything that the tables and the page show; the frames have one row per figure.
 
     `main` is {data set: the metric that the figures show}. `accuracy`: mean and deviation over seeds,
@@ -36,7 +36,7 @@ class Report:
     cells: pd.DataFrame
 
 
-def make_report(out: Path, models: list[str], datasets: list[str], baseline: str | None) -> Report:
+def make_report(out: Path, models: list[str], datasets: list[str], baseline: str | None) -> BenchmarkReport:
     """Return the report on all cells below `out`; models and data sets come in the order given, then others.
 
     Raises `InputError` where no cell is finished, and for cells that cannot stand in one table.
@@ -70,7 +70,7 @@ def make_report(out: Path, models: list[str], datasets: list[str], baseline: str
     sets = {name: number for number, name in enumerate(datasets)}
     rows.sort(key=lambda r: (sets.get(r["dataset"], last), place.get(r["model"], last), r["seed"]))
     main = {part["dataset"]: part["main"] for part in parts}
-    return Report(one_protocol(protocols), baseline, main, **frames, cells=pd.DataFrame(rows))
+    return BenchmarkReport(one_protocol(protocols), baseline, main, **frames, cells=pd.DataFrame(rows))
 
 
 def refuse_two_splits(finished: list[Finished]) -> None:

@@ -16,13 +16,16 @@ from recbole_hlr.benchmark.plan import Task, begin, plan, refuse_mixed_data
 from recbole_hlr.benchmark.pool import run_in_processes, run_on_ray
 from recbole_hlr.benchmark.progress import CellProgress
 from recbole_hlr.benchmark.request import Request
-from recbole_hlr.benchmark.results import Report, make_report
+from recbole_hlr.benchmark.results import BenchmarkReport, make_report
 from recbole_hlr.benchmark.worker import Outcome
 from recbole_hlr.console import interactive_logging
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file, locked, writable
 from recbole_hlr.options.protocol import one_protocol
-from recbole_hlr.options.values import dump_yaml, load_yaml
+from recbole_hlr.options.yaml_values import (
+    dump_yaml,
+    load_yaml,
+)
 
 log = logging.getLogger("recbole_hlr")
 PLAN = "benchmark.yaml"  # what was asked for so far, so that tables keep its order
@@ -32,7 +35,7 @@ PLAN = "benchmark.yaml"  # what was asked for so far, so that tables keep its or
 class Benchmark:
     """What a benchmark came to: its report, and {cell: reason} of what failed this time."""
 
-    report: Report
+    report: BenchmarkReport
     failures: dict[str, str]
     out: Path
 
@@ -151,7 +154,7 @@ def remember(request: Request) -> None:
     tables.write(request.out, {PLAN: dump_yaml(content, sort_keys=False)})
 
 
-def write_report(request: Request) -> Report:
+def write_report(request: Request) -> BenchmarkReport:
     """Write the tables and the page of everything that is below the benchmark's folder."""
     out, there = request.out, remembered(request.out)
     models, datasets = there["models"], there["datasets"]

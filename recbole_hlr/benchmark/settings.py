@@ -19,7 +19,10 @@ from typing import Any
 from recbole_hlr.errors import InputError
 from recbole_hlr.model import MODELS
 from recbole_hlr.model.registry import find_model
-from recbole_hlr.options.values import as_list, load_yaml
+from recbole_hlr.options.yaml_values import (
+    as_list,
+    load_yaml,
+)
 
 SECTIONS = ("all", "datasets", "models", "cells")
 # Where and with which seed a run goes is the benchmark's to say: left out of files, refused in sections.

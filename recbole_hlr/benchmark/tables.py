@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tabulate import tabulate
 
-from recbole_hlr.benchmark.results import Report
+from recbole_hlr.benchmark.results import BenchmarkReport
 from recbole_hlr.files import write_text
 from recbole_hlr.version import __version__
 
@@ -64,13 +64,13 @@ def probability(value: float) -> str:
 
 
 def cell(row: Any, plus_minus: str = "±", mark: Callable[[str], str] = str) -> str:
-    """Return mean ± deviation [interval] of a row of `Report.accuracy`, the mean marked."""
+    """Return mean ± deviation [interval] of a row of `BenchmarkReport.accuracy`, the mean marked."""
     text = mark(number(row.mean))
     text += f" {plus_minus} {number(row.std)}" if not math.isnan(row.std) else ""
     return text + (f" [{number(row.low)}, {number(row.high)}]" if not math.isnan(row.low) else "")
 
 
-def wide(report: Report, dataset: str, text: Callable[[Any], str]) -> pd.DataFrame:
+def wide(report: BenchmarkReport, dataset: str, text: Callable[[Any], str]) -> pd.DataFrame:
     """Return one row per model and one column per metric, each cell what `text` makes of its row."""
     rows = report.accuracy[report.accuracy["dataset"] == dataset]
     texts = rows.assign(text=[text(row) for row in rows.itertuples()])
@@ -78,14 +78,14 @@ def wide(report: Report, dataset: str, text: Callable[[Any], str]) -> pd.DataFra
     return table.loc[rows["model"].unique(), rows["metric"].unique()].fillna("")
 
 
-def label(report: Report, dataset: str, model: str) -> str:
+def label(report: BenchmarkReport, dataset: str, model: str) -> str:
     """Return a model's name, with its seeds where it has not all of them."""
     rows = report.accuracy[report.accuracy["dataset"] == dataset]
     seeds, all_seeds = rows[rows["model"] == model][["seeds", "all_seeds"]].max()
     return model if seeds == all_seeds else f"{model} ({seeds} of {all_seeds} seeds)"
 
 
-def as_text(report: Report, style: Style = MARKDOWN) -> str:
+def as_text(report: BenchmarkReport, style: Style = MARKDOWN) -> str:
     """Return all tables, as Markdown unless told otherwise.
 
     Without times, so that the same results give the same text.
@@ -113,7 +113,7 @@ def as_text(report: Report, style: Style = MARKDOWN) -> str:
     return "\n".join(parts)
 
 
-def shown_tests(report: Report, dataset: str, metric: str | None = None) -> pd.DataFrame:
+def shown_tests(report: BenchmarkReport, dataset: str, metric: str | None = None) -> pd.DataFrame:
     """Return the comparisons with the baseline by a metric, the main one if none is given, as texts."""
     tests = report.significance[
         (report.significance["dataset"] == dataset)
@@ -133,7 +133,7 @@ def shown_tests(report: Report, dataset: str, metric: str | None = None) -> pd.D
     )
 
 
-def latex(report: Report) -> str:
+def latex(report: BenchmarkReport) -> str:
     """Return the table of accuracy for a paper; needs the package booktabs."""
     frames = []
     for dataset in report.main:
@@ -153,7 +153,7 @@ def latex(report: Report) -> str:
     )
 
 
-def as_json(report: Report) -> str:
+def as_json(report: BenchmarkReport) -> str:
     """Return the whole report as JSON; what is no number is null."""
     content = {
         key: value.to_dict("records") if isinstance(value, pd.DataFrame) else value

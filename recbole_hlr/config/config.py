@@ -20,18 +20,20 @@ from recbole_hlr.files import is_file
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.metrics.definitions import LOSS, chosen_by, has_user_values, metric_types, reported
 from recbole_hlr.model.registry import find_model, is_metric, is_ours
+from recbole_hlr.options.command_line import (
+    COMMAND_LINE,
+    file_names,
+    parse_arguments,
+)
 from recbole_hlr.options.host import check_conditions, check_host_options, without_default
 from recbole_hlr.options.protocol import protocol_files
 from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.table import check_values, options_of, refuse_huge, spell_switches
-from recbole_hlr.options.values import (
-    COMMAND_LINE,
+from recbole_hlr.options.yaml_values import (
     ConfigLoader,
     as_list,
     dump_yaml,
-    file_names,
     load_yaml,
-    parse_arguments,
     plain,
 )
 from recbole_hlr.train.schedule import check_schedule, has_plain_adam

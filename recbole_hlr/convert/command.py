@@ -8,10 +8,12 @@ import math
 from typing import NoReturn
 
 from recbole_hlr.convert.check import ITEM, PLAYS, RATING, TIME, USER
-from recbole_hlr.convert.conversion import Report, convert
+from recbole_hlr.convert.conversion import Conversion, convert
 from recbole_hlr.convert.summary import Counts
 from recbole_hlr.errors import InputError
-from recbole_hlr.options.values import COMMAND_LINE
+from recbole_hlr.options.command_line import (
+    COMMAND_LINE,
+)
 
 SOURCES = {
     "movielens": "ratings.csv (20M and later), ratings.dat (1M, 10M) or u.data (100K), its folder or .zip",
@@ -78,7 +80,7 @@ def checked_encoding(name: str | None) -> str | None:
     raise InputError(f"--encoding={name} ({COMMAND_LINE}): must be a text encoding such as utf-8 or latin-1")
 
 
-def describe(report: Report) -> str:
+def describe(report: Conversion) -> str:
     """Return what a conversion ends with: files, lines left out, sizes."""
     from tabulate import tabulate
 
@@ -98,7 +100,7 @@ def describe(report: Report) -> str:
     return "\n".join([*lines, "", size_table, *thresholds(report)])
 
 
-def sizes(report: Report) -> tuple[list[list[str]], list[str]]:
+def sizes(report: Conversion) -> tuple[list[list[str]], list[str]]:
     """Return rows and header of the table of sizes."""
     columns = {"as converted": figures(report.before)}
     if report.config:
@@ -116,7 +118,7 @@ def figures(counts: Counts) -> list[str]:
     return [*sizes, f"{100 * counts.density:.3f} %", median]
 
 
-def thresholds(report: Report) -> list[str]:
+def thresholds(report: Conversion) -> list[str]:
     """Return the filters behind the table, if there are any."""
     keys = ("rm_dup_inter", "val_interval", "user_inter_num_interval", "item_inter_num_interval")
     given = [f"{key}: {report.config[key]}" for key in keys if report.config.get(key)]

@@ -22,7 +22,9 @@ from recbole_hlr.convert.titles import read_movies, write_movies
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import exists, is_file
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.values import load_yaml
+from recbole_hlr.options.yaml_values import (
+    load_yaml,
+)
 
 KINDS = {USER: "token", ITEM: "token", RATING: "float", PLAYS: "float", TIME: "float"}
 NOTHING = Counts(0, 0, 0, 0.0)
@@ -30,7 +32,7 @@ SHOWN = 5  # malformed lines that are kept to be shown
 
 
 @dataclass
-class Report:
+class Conversion:
     """What a conversion did: where the files are, what was left out, and the sizes."""
 
     folder: Path
@@ -63,7 +65,7 @@ def convert(
     encoding: str | None = None,
     strict: bool = False,
     overwrite: bool = False,
-) -> Report:
+) -> Conversion:
     """Write `out/name/name.inter` (MovieLens: and `.item`) from a download or a table.
 
     `kind` is one of movielens, echonest, yelp, amazon, table; `columns` names the columns of a table by
@@ -81,7 +83,7 @@ def convert(
     name = name or data_set_name(kind, Path(source), entry)
     with new_folder(Path(out), name, overwrite) as folder:
         shipped_config = shipped("datasets", f"{name}.yaml")
-        report = Report(Path(out) / name, name)
+        report = Conversion(Path(out) / name, name)
         report.config = load_yaml(shipped_config) if is_file(shipped_config) else {}
         delimiter, parts = rows(kind, entry, encoding or "utf-8", columns)
         tally = write_interactions(folder, parts, entry, FORMATS[kind].rule, report, strict)
@@ -99,7 +101,7 @@ def convert(
 
 
 def write_interactions(
-    folder: Path, parts: Iterator[Parsed], entry: Entry, rule: Rule, report: Report, strict: bool
+    folder: Path, parts: Iterator[Parsed], entry: Entry, rule: Rule, report: Conversion, strict: bool
 ) -> Tally:
     """Write the `.inter` file, block by block; return what was counted."""
     path = folder / f"{report.name}.inter"
@@ -125,7 +127,7 @@ def write_rows(file: Any, kept: Rows) -> None:
         file.write(b"\n")
 
 
-def refuse_missing_columns(report: Report) -> None:
+def refuse_missing_columns(report: Conversion) -> None:
     """Raise `InputError` where the configuration shipped for a name reads a column that there is not."""
     for wanted in report.config.get("load_col", {}).get("inter", []):
         if wanted not in report.columns:
@@ -136,7 +138,13 @@ def refuse_missing_columns(report: Report) -> None:
 
 
 def titles(
-    path: Path, entry: Entry, delimiter: str, encoding: str | None, tally: Tally, report: Report, strict: bool
+    path: Path,
+    entry: Entry,
+    delimiter: str,
+    encoding: str | None,
+    tally: Tally,
+    report: Conversion,
+    strict: bool,
 ) -> None:
     """Write the `.item` file from the file of movies beside the ratings, if it is there."""
     movie_file = beside(entry, MOVIE_FILES[delimiter])

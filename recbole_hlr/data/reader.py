@@ -37,7 +37,7 @@ def read_columns(filepath: str, columns: list[str], separator: str, encoding: st
     """
     wrong: list[csv.InvalidRow] = []
 
-    def refuse(row: csv.InvalidRow) -> str:
+    def bad_row(row: csv.InvalidRow) -> str:
         wrong.append(row)
         return "error"
 
@@ -46,7 +46,7 @@ def read_columns(filepath: str, columns: list[str], separator: str, encoding: st
         table = csv.read_csv(
             pa.OSFile(os.fsencode(filepath)),  # the bytes of a path may be no text
             csv.ReadOptions(use_threads=False, encoding=encoding),  # one thread: it counts the lines
-            csv.ParseOptions(delimiter=separator, quote_char=False, invalid_row_handler=refuse),
+            csv.ParseOptions(delimiter=separator, quote_char=False, invalid_row_handler=bad_row),
             csv.ConvertOptions(
                 include_columns=columns,
                 column_types={name: pa.float64() if name.endswith(":float") else text for name in columns},

@@ -27,7 +27,13 @@ from recbole_hlr.experiment.run import (
 from recbole_hlr.host.device import describe_device
 from recbole_hlr.host.shortage import shortage_told
 from recbole_hlr.metrics.definitions import LOSS, chosen_by
-from recbole_hlr.options.values import COMMAND_LINE, parse_arguments, plain
+from recbole_hlr.options.command_line import (
+    COMMAND_LINE,
+    parse_arguments,
+)
+from recbole_hlr.options.yaml_values import (
+    plain,
+)
 from recbole_hlr.train import checkpoint
 
 log = logging.getLogger("recbole_hlr")

@@ -34,9 +34,15 @@ from recbole_hlr.metrics.definitions import LOSS
 from recbole_hlr.metrics.evaluator import refuse_empty_cohorts
 from recbole_hlr.metrics.per_user import describe_users
 from recbole_hlr.model.registry import find_model
+from recbole_hlr.options.command_line import (
+    parse_arguments,
+)
 from recbole_hlr.options.host import check_sizes
 from recbole_hlr.options.protocol import PAPER, describe_settings
-from recbole_hlr.options.values import dump_yaml, load_yaml, parse_arguments
+from recbole_hlr.options.yaml_values import (
+    dump_yaml,
+    load_yaml,
+)
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.metric import MetricTrainer
 from recbole_hlr.train.trainer import RunTrainer
@@ -183,9 +189,9 @@ def trainer_class(config: HLRConfig) -> type[RunTrainer]:
     if config.metric:
         return MetricTrainer
     if config.ours:
-        from recbole_hlr.train.als import AlternatingTrainer
+        from recbole_hlr.train.als import ALSTrainer
 
-        return AlternatingTrainer
+        return ALSTrainer
     host = get_trainer(config["MODEL_TYPE"], config["model"])
     return type(f"Run{host.__name__}", (RunTrainer, host), {})
 

@@ -16,7 +16,9 @@ from recbole.evaluator.metrics import NDCG, Recall
 from recbole.evaluator.register import metric_information, metric_types, metrics_dict, smaller_metrics
 from recbole.utils import EvaluatorType
 
-from recbole_hlr.options.values import as_list
+from recbole_hlr.options.yaml_values import (
+    as_list,
+)
 
 LOSS = "loss"  # valid_metric: the triplet loss on the validation interactions
 

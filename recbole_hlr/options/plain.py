@@ -12,7 +12,10 @@ from recbole.utils import EvaluatorType, InputType, ModelType
 from recbole_hlr.errors import invalid
 from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.table import check_values, spell_switches
-from recbole_hlr.options.values import load_yaml, plain
+from recbole_hlr.options.yaml_values import (
+    load_yaml,
+    plain,
+)
 
 log = logging.getLogger("recbole_hlr")
 SOURCE = "recbole.config.Config"  # where a value came from, in messages

@@ -16,10 +16,10 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.host.ray import check_room
-from recbole_hlr.search.conductor import RETRIES, SCORE, Conductor, Source
 from recbole_hlr.search.journal import DONE, FAILED, LOST, Journal, Trial, resume_of
 from recbole_hlr.search.options import SearchOptions
 from recbole_hlr.search.progress import TrialProgress
+from recbole_hlr.search.ray_hooks import RETRIES, SCORE, TrialCallback, TrialSearcher
 from recbole_hlr.search.suggest import Suggestions
 from recbole_hlr.search.watch import RayDied, Watch
 
@@ -52,14 +52,14 @@ def run_trials(
     folder = journal.path.parent.absolute()
     shutil.rmtree(folder / STORAGE, ignore_errors=True)  # of a search that was killed
     try:
-        conductor = Conductor(suggestions, journal, longest, progress, ended, Watch(*share))
+        conductor = TrialCallback(suggestions, journal, longest, progress, ended, Watch(*share))
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(trainable, objective=objective),
                 dict(zip(("cpu", "gpu"), share, strict=True)),
             ),
             tune_config=tune.TuneConfig(
-                search_alg=Source(conductor),
+                search_alg=TrialSearcher(conductor),
                 scheduler=make_scheduler(options, larger_is_better, longest, journal),
                 num_samples=-1,
                 max_concurrent_trials=options.max_concurrent,

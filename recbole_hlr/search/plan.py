@@ -13,8 +13,14 @@ from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError, nearest
 from recbole_hlr.files import is_file
 from recbole_hlr.model.registry import find_model
+from recbole_hlr.options.command_line import (
+    COMMAND_LINE,
+)
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.values import COMMAND_LINE, dump_yaml, load_yaml
+from recbole_hlr.options.yaml_values import (
+    dump_yaml,
+    load_yaml,
+)
 from recbole_hlr.search import options as search_options
 from recbole_hlr.search import space
 from recbole_hlr.search.options import DEFAULT_SAMPLES, NAMES, SearchOptions

@@ -20,7 +20,10 @@ from optuna.distributions import (
 from recbole_hlr.errors import InputError, nearest
 from recbole_hlr.files import is_file
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.values import load_yaml, parse_scalar
+from recbole_hlr.options.yaml_values import (
+    load_yaml,
+    parse_scalar,
+)
 from recbole_hlr.search.numbers import LISTS, RANGES, is_number, rule_of
 
 KINDS = (*LISTS, *RANGES)

@@ -79,7 +79,7 @@ class Alternation:
                 table[1:] = torch.from_numpy(rows)
 
 
-class AlternatingEpoch(Trainer):
+class ALSEpoch(Trainer):
     """RecBole's trainer with an epoch that is one iteration of ALS."""
 
     def __init__(self, config: Any, model: MFALS) -> None:
@@ -99,7 +99,7 @@ class AlternatingEpoch(Trainer):
         return loss.item()
 
 
-class AlternatingTrainer(RunTrainer, AlternatingEpoch):
+class ALSTrainer(RunTrainer, ALSEpoch):
     """Trains MF-ALS; validation, best state, checkpoints and resumption are those of every model."""
 
     def _check_nan(self, loss: Tensor) -> None:

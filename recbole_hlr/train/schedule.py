@@ -12,7 +12,9 @@ from torch.optim import lr_scheduler
 
 from recbole_hlr.errors import InputError, nearest, shown
 from recbole_hlr.options.table import LARGEST, MOST
-from recbole_hlr.options.values import as_list
+from recbole_hlr.options.yaml_values import (
+    as_list,
+)
 
 _SCHEDULES = {
     name: value

@@ -19,7 +19,7 @@ SCORE = "score"  # of a report: the running best of the validation score
 RETRIES = 3  # of a trial whose process or machine dies
 
 
-class Conductor(tune.Callback):
+class TrialCallback(tune.Callback):
     """Hears of every report and every end from Ray, and writes them down."""
 
     def __init__(
@@ -43,7 +43,7 @@ class Conductor(tune.Callback):
         self.waiting = [trial for trial in journal.trials if trial.status not in ENDED]  # before a resume
         progress.start(journal.trials, suggestions.total)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Conductor:
+    def __deepcopy__(self, memo: dict[int, Any]) -> TrialCallback:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -121,14 +121,14 @@ class Conductor(tune.Callback):
                 self.end(trial)
 
 
-class Source(Searcher):
+class TrialSearcher(Searcher):
     """Gives Ray the next trial; what is suggested is the conductor's affair."""
 
-    def __init__(self, conductor: Conductor) -> None:
+    def __init__(self, conductor: TrialCallback) -> None:
         super().__init__()
         self.conductor = conductor
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Source:
+    def __deepcopy__(self, memo: dict[int, Any]) -> TrialSearcher:
         return self
 
     def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:

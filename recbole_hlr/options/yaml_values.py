@@ -1,10 +1,9 @@
-"""Values as users write them: YAML files and command lines, read safely, never evaluated."""
+"""Values as users write them in YAML: read safely, never evaluated, and written to be read back."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,6 @@ import yaml
 
 from recbole_hlr.errors import InputError
 
-COMMAND_LINE = "command line"  # where a value came from, in messages
-TEXT_KEYS = frozenset(
-    {
-        "model",
-        "dataset",
-        "resume",
-        "config_files",
-        "encoding",
-        "pretrained_embeddings",
-        "compile",
-        "lazy_adam",
-        "models",  # of a benchmark, as are the following
-        "datasets",
-        "seeds",
-        "baseline",
-        "options",
-        "out",
-        "ray_address",
-    }
-)
-DASHED_KEYS = frozenset({"time-aware"})  # RecBole's own spelling
 UNCONSTRUCTED = (
     "tag:yaml.org,2002:merge",
     "tag:yaml.org,2002:value",
@@ -123,16 +101,6 @@ def parse_scalar(text: str) -> Any:
         return text
 
 
-def is_text(key: str) -> bool:
-    """Say whether an option is always text, such as a path or a name, whatever YAML would make of it."""
-    return key in TEXT_KEYS or key.endswith(("_FIELD", "_PREFIX", "_SUFFIX", "_path", "_dir", "_separator"))
-
-
-def is_path(key: str) -> bool:
-    """Say whether an option names a file or a folder, in which a leading ~ is the home directory."""
-    return key.endswith(("_path", "_dir")) or key in ("resume", "pretrained_embeddings")
-
-
 def plain(value: Any) -> Any:
     """Return a keyword's value as YAML would have it: paths as text, numpy's numbers as Python's, lists."""
     if isinstance(value, os.PathLike):
@@ -149,70 +117,3 @@ def plain(value: Any) -> Any:
 def as_list(value: Any) -> list[Any]:
     """Return the entries of an option that may be a list or a single entry."""
     return value if isinstance(value, list) else [value]
-
-
-def file_names(value: Any) -> list[str]:
-    """Return the names in an option `config_files`: a list, or a text with spaces or a list of YAML."""
-    if isinstance(value, str):
-        value = parse_scalar(value) if value.startswith("[") else value
-        value = value.split() if isinstance(value, str) else value
-    return [str(name) for name in value or []]
-
-
-def config_files_word(files: Sequence[str | Path]) -> str:
-    """Return the argument `--config_files=...` that is read back as `files`, spaces in them included.
-
-    It is not quoted yet: `shlex.join` makes it one word of a command.
-    """
-    names = [str(file) for file in files]
-    word = f"--config_files={' '.join(names)}"
-    if file_names(parse_arguments([word])["config_files"]) == names:
-        return word
-    listed = dump_yaml(names, default_style='"', default_flow_style=True, width=2**30)
-    return f"--config_files={listed.strip()}"
-
-
-def take_word(arguments: Sequence[str], name: str) -> tuple[str, list[str]]:
-    """Return the one argument that is no option, called `name` in messages, and the options."""
-    words, options = [], []
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-"):
-            words.append(word)
-            continue
-        options.append(word)
-        if "=" not in word and rest:
-            options.append(rest.pop(0))
-    if len(words) != 1:
-        given = f"are {', '.join(words)}" if words else "is missing"
-        raise InputError(f"{name} ({COMMAND_LINE}): {given}; must be one")
-    return words[0], options
-
-
-def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the options in `--key=value` and `--key value` form; `InputError` for anything else.
-
-    A dash in a key is as good as an underscore.
-    """
-    options: dict[str, Any] = {}
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        if not re.match(r"--[A-Za-z]", word):
-            raise InputError(f"{word} ({COMMAND_LINE}): must be --key=value or --key value")
-        key, equals, text = word[2:].partition("=")
-        key = key if key in DASHED_KEYS else key.replace("-", "_")
-        if not equals:
-            if not rest or re.match(r"--[A-Za-z]", rest[0]):
-                raise InputError(f"--{key} ({COMMAND_LINE}): a value must follow, as in --{key}=value")
-            text = rest.pop(0)
-        if is_text(key) and not text:
-            raise InputError(f"--{key} ({COMMAND_LINE}): must not be empty")
-        value = parse_scalar(text) if not is_text(key) or text in ("None", "null") else text
-        if is_path(key):
-            value = value and os.path.expanduser(value)
-        if key in options and options[key] != value:
-            raise InputError(f"--{key} ({COMMAND_LINE}): is given twice, as {options[key]} and {value}")
-        options[key] = value
-    return options
