@@ -20,7 +20,9 @@ from recbole_hlr.options.yaml_values import (
     load_yaml,
 )
 from recbole_hlr.train import checkpoint
-from recbole_hlr.train.contents import FIELDS, digest
+from recbole_hlr.train.contents import digest
+from recbole_hlr.train.snapshot import load_model_state, model_state
+from recbole_hlr.train.state import FIELDS, take_back
 from tests.conftest import write_atomic
 
 FUZZ = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -174,10 +176,10 @@ def test_the_state_of_another_model(run_dir, content, change, pattern):
     state = copy.deepcopy(content["best"])
     change(state["state_dict"])
     with pytest.raises(InputError, match=f"the checkpoint does not fit the model: {pattern}"):
-        checkpoint.load_model_state(model, state)
+        load_model_state(model, state)
     state = {**content["best"], "counters": {"forward": 3}}
     with pytest.raises(InputError, match="does not fit the model, which has no forward"):
-        checkpoint.load_model_state(model, state)
+        load_model_state(model, state)
 
 
 @pytest.mark.parametrize(
@@ -204,17 +206,17 @@ def test_the_state_of_another_optimizer(run_dir, content, path, value):
     experiment = prepare(options.pop("model"), options.pop("dataset"), **options)
     state = {**content, "optimizer": replaced(content["optimizer"], path, value)}
     with pytest.raises(InputError, match="the checkpoint does not fit the optimizer"):
-        experiment.trainer.load_state(state, experiment.train_data)
+        take_back(experiment.trainer, state, experiment.train_data)
 
 
 @pytest.mark.parametrize("value", [{}, None, 3, torch.zeros(2), {"__array__": torch.zeros(18, 18).int()}])
 def test_attributes_of_another_kind(toy, value):
     trainer = prepare("EASE", toy["dataset"], data_path=toy["data_path"]).trainer
-    state = checkpoint.model_state(trainer.model)
-    checkpoint.load_model_state(trainer.model, state)
+    state = model_state(trainer.model)
+    load_model_state(trainer.model, state)
     state["other_parameter"]["item_similarity"] = value
     with pytest.raises(InputError, match=r"does not fit the model: item_similarity is .*, must be "):
-        checkpoint.load_model_state(trainer.model, state)
+        load_model_state(trainer.model, state)
 
 
 @pytest.mark.parametrize("number", [1, 2])

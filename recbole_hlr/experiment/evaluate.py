@@ -35,6 +35,7 @@ from recbole_hlr.options.yaml_values import (
     plain,
 )
 from recbole_hlr.train import checkpoint
+from recbole_hlr.train.state import take_back
 
 log = logging.getLogger("recbole_hlr")
 EVALUATE_KEYS = frozenset(
@@ -89,7 +90,7 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     refuse_other_data(content["data"], data, folder.path)
     log.info("device: %s", describe_device(experiment.config["device"]))
     log.info("%s", describe_data(experiment))
-    experiment.trainer.load_state(content, experiment.train_data)
+    take_back(experiment.trainer, content, experiment.train_data)
     experiment.trainer.restore_best()
     prepared = time.perf_counter()
     with shortage_told(experiment.config, experiment.dataset):

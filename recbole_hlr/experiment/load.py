@@ -26,6 +26,7 @@ from recbole_hlr.options.yaml_values import (
     plain,
 )
 from recbole_hlr.train import checkpoint
+from recbole_hlr.train.snapshot import load_model_state
 
 LOAD_KEYS = frozenset({"use_gpu", "gpu_id", "eval_memory", "compile"})  # how it is computed, not what
 
@@ -137,5 +138,5 @@ def load(run_dir: str | Path, **options: Any) -> FittedRecommender:
         )
     data = StoredData(content["data"])
     model = config.model_class(config, data).to(config["device"])
-    checkpoint.load_model_state(model, content["best"], counters=False)
+    load_model_state(model, content["best"], counters=False)
     return FittedRecommender(model.eval(), config, data)

@@ -45,8 +45,8 @@ from recbole_hlr.options.yaml_values import (
 )
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.metric import MetricTrainer
+from recbole_hlr.train.state import state_of, take_back
 from recbole_hlr.train.trainer import RunTrainer
-from recbole_hlr.version import __version__
 
 log = logging.getLogger("recbole_hlr")
 RESUME_KEYS = frozenset(
@@ -164,7 +164,7 @@ def take_up(experiment: Experiment, run_dir: RunDir | None) -> dict[str, Any]:
         state = checkpoint.load(run_dir.checkpoint)
         refuse_edited(run_dir, experiment.config, state["config"])
         refuse_other_data(state["data"], data, run_dir.path)
-        experiment.trainer.load_state(state, experiment.train_data)
+        take_back(experiment.trainer, state, experiment.train_data)
     else:
         start_from_pretrained(experiment)
     return data
@@ -331,7 +331,7 @@ def perform(
             from torch.utils.tensorboard import SummaryWriter
 
             trainer.tensorboard = SummaryWriter(str(run_dir.path / "tensorboard"))
-        trainer.on_epoch_end = saver(run_dir, config, data)
+        trainer.on_epoch_end = saver(run_dir, data)
         log.info("run directory: %s", run_dir.path)
         log.info("device: %s", describe_device(config["device"]))
         log.info("%s", describe_data(experiment))
@@ -348,17 +348,11 @@ def perform(
             trainer.tensorboard.close()
 
 
-def saver(run_dir: RunDir, config: HLRConfig, data: dict[str, Any]) -> Callable[[RunTrainer], None]:
+def saver(run_dir: RunDir, data: dict[str, Any]) -> Callable[[RunTrainer], None]:
     """Return what writes a run's checkpoint and metrics after an epoch; `data` is of `stored_data`."""
 
     def save(trainer: RunTrainer) -> None:
-        content = {
-            "version": __version__,
-            "config": config.requested,
-            "data": data,
-            **trainer.state(),
-        }
-        checkpoint.save(run_dir.checkpoint, content)
+        checkpoint.save(run_dir.checkpoint, state_of(trainer, data))
         run_dir.write_metrics(trainer.epoch_records)
 
     return save

@@ -60,7 +60,7 @@ class Job:
         if not run_dir.checkpoint.exists():
             run_dir.path.mkdir(parents=True, exist_ok=True)
             write_text(run_dir.config, str(experiment.config))
-        experiment.trainer.on_epoch_end = saver(run_dir, experiment.config, stored)
+        experiment.trainer.on_epoch_end = saver(run_dir, stored)
         return experiment, run_dir
 
     def train(self, number: int, values: dict[str, Any], report: Callable[[int, float], None]) -> None:

@@ -1,8 +1,7 @@
-"""What a checkpoint must hold, field by field, so that nothing that is read from it can surprise."""
+"""Whether a value read from a checkpoint is of the kind that its field needs, so that none can surprise."""
 
 from __future__ import annotations
 
-import math
 import random
 import zlib
 from collections.abc import Callable
@@ -33,50 +32,33 @@ def digest(value: Any, crc: int = 0) -> int:
     return crc
 
 
-def what_is_wrong(content: dict[str, Any]) -> str | None:
-    """Return which field of a checkpoint is missing or wrong and what it must be, or None."""
-    if not _is_stored_whole(content):
-        return "it must hold plain values and dense tensors alone"
-    for key, (needed, check) in FIELDS.items():
-        if key not in content:
-            return f"it has no {key}"
-        if not check(content[key]):
-            return f"its {key} must be {needed}"
-    epochs = content["epochs"]
-    if not content["epoch"] == epochs[-1]["epoch"] >= content["best_epoch"]:
-        return "its epoch must be the last of its epochs, and its best_epoch one of them"
-    best = epochs[content["best_epoch"]]
-    noted = content["best_valid_result"], content["best_valid_score"]
-    found = best.get("valid"), best.get("valid_score")
-    if content["validated"] and repr(noted) != repr(found):  # NaN is no other than NaN
-        return "its best_valid_result and best_valid_score must be those of its best_epoch"
-    return None
-
-
-def _is_integer(value: Any, least: int = 0) -> bool:
+def is_integer(value: Any, least: int = 0) -> bool:
+    """Say whether `value` is an integer >= `least`, and no truth value."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Say whether `value` is a number, and no truth value."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _maps(check: Check) -> Check:
+def maps(check: Check) -> Check:
     """Return the check of a mapping from texts to what `check` admits."""
     return lambda value: (
         isinstance(value, dict) and all(isinstance(k, str) and check(v) for k, v in value.items())
     )
 
 
-def _is_text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
+    """Say whether `value` is a text."""
     return isinstance(value, str)
 
 
-def _is_stored_whole(value: Any, depth: int = 20) -> bool:
-    """Say whether `value` is what `checkpoint.to_plain` returns; at no depth may it contain itself."""
+def is_stored_whole(value: Any, depth: int = 20) -> bool:
+    """Say whether `value` is what `snapshot.to_plain` returns; at no depth may it contain itself."""
     if isinstance(value, dict | list | tuple):
         parts = value.values() if isinstance(value, dict) else value
-        return depth > 0 and all(_is_stored_whole(part, depth - 1) for part in parts)
+        return depth > 0 and all(is_stored_whole(part, depth - 1) for part in parts)
     return value is None or isinstance(value, bool | int | float | str) or _is_tensor(value)
 
 
@@ -90,7 +72,8 @@ def _is_tensor(value: Any) -> bool:
     )
 
 
-def _or_none(check: Check) -> Check:
+def or_none(check: Check) -> Check:
+    """Return the check of what `check` admits, or None."""
     return lambda value: value is None or check(value)
 
 
@@ -103,31 +86,32 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def _is_config(value: Any) -> bool:
-    return _maps(_is_plain)(value) and all(_is_text(value.get(key)) for key in ("model", "dataset"))
+def is_config(value: Any) -> bool:
+    """Say whether `value` is the options of a run, in full: a model and a data set are among them."""
+    return maps(_is_plain)(value) and all(is_text(value.get(key)) for key in ("model", "dataset"))
 
 
-def _is_state(value: Any) -> bool:
-    """Say whether `value` is what `checkpoint.model_state` returns."""
+def is_state(value: Any) -> bool:
+    """Say whether `value` is what `snapshot.model_state` returns."""
     return (
         isinstance(value, dict)
-        and _maps(_is_tensor)(value.get("state_dict"))
-        and _maps(_is_stored)(value.get("other_parameter"))
-        and _maps(lambda v: isinstance(v, bool | int | float))(value.get("counters"))
+        and maps(_is_tensor)(value.get("state_dict"))
+        and maps(_is_stored)(value.get("other_parameter"))
+        and maps(lambda v: isinstance(v, bool | int | float))(value.get("counters"))
     )
 
 
 def _is_stored(value: Any) -> bool:
-    """Say whether `checkpoint.from_plain` can take an attribute of a model back."""
+    """Say whether `snapshot.from_plain` can take an attribute of a model back."""
     if isinstance(value, dict) and "__array__" in value:
         return _is_tensor(value["__array__"])
     if not isinstance(value, dict) or "__csr__" not in value:
         return True
     parts, shape = value["__csr__"], value.get("shape")
-    if not (isinstance(shape, list) and len(shape) == 2 and all(map(_is_integer, shape))):
+    if not (isinstance(shape, list) and len(shape) == 2 and all(map(is_integer, shape))):
         return False
     return (
-        _maps(_is_tensor)(parts)
+        maps(_is_tensor)(parts)
         and {"data", "indices", "indptr"} <= set(parts)
         and _is_rows(parts["indptr"], parts["indices"], shape[0], shape[1])
         and parts["data"].shape == parts["indices"].shape
@@ -147,13 +131,13 @@ def _is_rows(indptr: Tensor, columns: Tensor, num_rows: int, num_columns: int) -
     )
 
 
-def _is_data(value: Any) -> bool:
+def is_data(value: Any) -> bool:
     """Say whether `value` is what `data.stored.stored_data` returns."""
     names = ("dataset", "user_field", "item_field")
-    if not isinstance(value, dict) or not all(_is_text(value.get(name)) for name in names):
+    if not isinstance(value, dict) or not all(is_text(value.get(name)) for name in names):
         return False
     for tokens in (value.get("user_tokens"), value.get("item_tokens")):
-        if not isinstance(tokens, list) or not all(map(_is_text, tokens)):
+        if not isinstance(tokens, list) or not all(map(is_text, tokens)):
             return False
         if len(tokens) < 2 or len(set(tokens)) < len(tokens):
             return False
@@ -170,7 +154,7 @@ def _is_data(value: Any) -> bool:
     )
 
 
-def _is_epochs(value: Any) -> bool:
+def is_epochs(value: Any) -> bool:
     """Say whether `value` has one record for every epoch, from the first on."""
     return isinstance(value, list) and bool(value) and all(_is_epoch(v, n) for n, v in enumerate(value))
 
@@ -179,28 +163,29 @@ def _is_epoch(value: Any, number: int) -> bool:
     validated = isinstance(value, dict) and {"valid", "valid_score", "valid_seconds"} & set(value)
     return (
         isinstance(value, dict)
-        and _is_integer(value.get("epoch"))
+        and is_integer(value.get("epoch"))
         and value["epoch"] == number
-        and all(_is_number(value.get(key)) for key in ("train_loss", "learning_rate", "train_seconds"))
-        and (not validated or all(_is_number(value.get(key)) for key in ("valid_score", "valid_seconds")))
-        and (not validated or _maps(_is_number)(value.get("valid")))
+        and all(is_number(value.get(key)) for key in ("train_loss", "learning_rate", "train_seconds"))
+        and (not validated or all(is_number(value.get(key)) for key in ("valid_score", "valid_seconds")))
+        and (not validated or maps(is_number)(value.get("valid")))
     )
 
 
-def _is_random(value: Any) -> bool:
-    """Say whether `checkpoint.set_random_state` can take the states of all generators back."""
+def is_random(value: Any) -> bool:
+    """Say whether `snapshot.set_random_state` can take the states of all generators back."""
     try:
         name, keys, *rest = value["numpy"]
         np.random.RandomState(0).set_state((name, keys.numpy().astype(np.uint32), *rest))
         torch.Generator().set_state(value["torch"])
         version, internal, gauss = value["python"]
         random.Random(0).setstate((version, tuple(internal), gauss))
-        return isinstance(value["cuda"], list) and all(map(_is_bytes, value["cuda"]))
+        return isinstance(value["cuda"], list) and all(map(is_bytes, value["cuda"]))
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, OverflowError, IndexError):
         return False
 
 
-def _is_bytes(value: Any) -> bool:
+def is_bytes(value: Any) -> bool:
+    """Say whether `value` is a row of bytes, as torch's generators have their state."""
     return _is_tensor(value) and value.dtype == torch.uint8 and value.dim() == 1
 
 
@@ -208,33 +193,13 @@ def _is_group_value(value: Any) -> bool:
     return _is_plain(list(value) if isinstance(value, tuple) else value)
 
 
-def _is_optimizer(value: Any) -> bool:
+def is_optimizer(value: Any) -> bool:
+    """Say whether `value` is what an optimizer's `state_dict` returns, of whichever optimizer."""
     if not isinstance(value, dict) or not isinstance(value.get("state"), dict):
         return False
     groups, states = value.get("param_groups"), value["state"].values()
     return (
         isinstance(groups, list)
-        and all(_maps(_is_group_value)(group) and isinstance(group.get("params"), list) for group in groups)
-        and all(map(_maps(lambda v: v is None or _is_tensor(v) or _is_number(v)), states))
+        and all(maps(_is_group_value)(group) and isinstance(group.get("params"), list) for group in groups)
+        and all(map(maps(lambda v: v is None or _is_tensor(v) or is_number(v)), states))
     )
-
-
-FIELDS: dict[str, tuple[str, Check]] = {
-    "version": ("a text", _is_text),
-    "config": ("the options of a run", _is_config),
-    "data": ("the ids and interactions of a data set", _is_data),
-    "epochs": ("one record for every epoch", _is_epochs),
-    "epoch": ("an integer >= 0", _is_integer),
-    "cur_step": ("an integer >= 0", _is_integer),
-    "best_epoch": ("an integer >= 0", _is_integer),
-    "best_valid_score": ("a number", lambda v: _is_number(v) and not math.isnan(v)),
-    "best_valid_result": ("metrics and their values, or null", _or_none(_maps(_is_number))),
-    "validated": ("true or false", lambda v: isinstance(v, bool)),
-    "stopped": ("true or false", lambda v: isinstance(v, bool)),
-    "best": ("the state of a model", _is_state),
-    "last": ("the state of a model, or null", _or_none(_is_state)),
-    "optimizer": ("the state of an optimizer", _is_optimizer),
-    "schedule": ("the state of a schedule, or null", _or_none(lambda v: isinstance(v, dict))),
-    "random": ("the states of all random generators", _is_random),
-    "loader": ("the state of a random generator, or null", _or_none(_is_bytes)),
-}

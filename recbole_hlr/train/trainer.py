@@ -20,8 +20,8 @@ from recbole_hlr.host import recbole as compat
 from recbole_hlr.host.shortage import extremes
 from recbole_hlr.metrics.evaluator import UserEvaluator, refuse_not_finite
 from recbole_hlr.train import checkpoint
-from recbole_hlr.train.matching import refuse_other_optimizer
 from recbole_hlr.train.schedule import build_schedule, step_schedule
+from recbole_hlr.train.snapshot import load_model_state, model_state
 
 log = logging.getLogger("recbole_hlr")
 
@@ -51,7 +51,7 @@ class RunTrainer(Trainer):
         self.stopped = False  # early; with more epochs it would not go on
         self.on_epoch_end: Callable[[RunTrainer], None] | None = None
         self._record: dict[str, Any] = {}
-        self._loader: Any = None
+        self.train_loader: Any = None
 
     # --- host hooks (RecBole 1.2.0 and 1.2.1) ---------------------------------------------------------
 
@@ -69,7 +69,7 @@ class RunTrainer(Trainer):
 
         `saved` decides only whether `on_epoch_end` is called; the best state is kept either way.
         """
-        self._loader, self._verbose, self._saved = train_data, verbose, saved
+        self.train_loader, self._verbose, self._saved = train_data, verbose, saved
         if not self.stopped:
             super().fit(train_data, valid_data, False, False, show_progress, callback_fn)
             self._end_epoch(last=True)
@@ -104,7 +104,7 @@ class RunTrainer(Trainer):
             raise InputError(f"epoch {self._record['epoch']}: {self.valid_metric} is {score}")
         better = score > self.best_valid_score if self.valid_metric_bigger else score < self.best_valid_score
         if better:
-            self.best_state = checkpoint.model_state(self.model)
+            self.best_state = model_state(self.model)
             self.best_epoch = self._record["epoch"]
         elif score == self.best_valid_score:  # no improvement, but the host compares with >=
             score = float(np.nextafter(score, -np.inf if self.valid_metric_bigger else np.inf))
@@ -125,7 +125,7 @@ class RunTrainer(Trainer):
     ) -> Any:
         """Return the metrics of `eval_data`, unrounded; the best state is the one in memory."""
         if load_best_model and model_file is not None:
-            checkpoint.load_model_state(self.model, checkpoint.load(model_file)["best"], False)
+            load_model_state(self.model, checkpoint.load(model_file)["best"], False)
         elif load_best_model:
             self.restore_best()
         result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
@@ -204,50 +204,4 @@ class RunTrainer(Trainer):
     def restore_best(self) -> None:
         """Give the model the state of its best validated epoch; the last one where none was validated."""
         if self.best_state is not None:
-            checkpoint.load_model_state(self.model, self.best_state, counters=False)
-
-    def state(self) -> dict[str, Any]:
-        """Return everything that a checkpoint holds of the training, as plain values."""
-        last = checkpoint.model_state(self.model)
-        done = self.epoch_records[-1]["epoch"] if self.epoch_records else -1
-        generator = getattr(self._loader, "generator", None)
-        best = self.best_state or last
-        return {
-            "epoch": done,
-            "cur_step": self.cur_step,
-            "best_valid_score": float(self.best_valid_score),
-            "best_valid_result": self.best_valid_result,
-            "best_epoch": done if self.best_epoch is None else self.best_epoch,
-            "validated": self.best_epoch is not None,
-            "stopped": self.stopped,
-            "state_dict": best["state_dict"],  # for the host
-            "other_parameter": {},  # for the host
-            "best": best,
-            "last": None if self.best_epoch == done else last,
-            "optimizer": checkpoint.to_plain(self.optimizer.state_dict()),
-            "schedule": checkpoint.to_plain(self.schedule.state_dict()) if self.schedule else None,
-            "random": checkpoint.random_state(),
-            "loader": generator.get_state() if generator is not None else None,
-            "epochs": self.epoch_records,
-        }
-
-    def load_state(self, state: dict[str, Any], train_data: Any) -> None:
-        """Go back to the moment at which `state` was taken."""
-        self.epoch_records = state["epochs"]
-        self.start_epoch = state["epoch"] + 1
-        self.cur_step, self.best_valid_score = state["cur_step"], state["best_valid_score"]
-        self.best_valid_result = state["best_valid_result"]
-        if state["validated"]:
-            self.best_state, self.best_epoch = state["best"], state["best_epoch"]
-        self.stopped = state["stopped"] and self.cur_step > self.stopping_step
-        checkpoint.load_model_state(self.model, state["last"] or state["best"])
-        refuse_other_optimizer(self.optimizer, state["optimizer"])
-        try:
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.schedule is not None:
-                self.schedule.load_state_dict(state["schedule"])
-            if state["loader"] is not None:
-                train_data.generator.set_state(state["loader"])
-        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-            raise InputError(f"the checkpoint does not fit the trainer of the run: {error!r}") from error
-        checkpoint.set_random_state(state["random"])
+            load_model_state(self.model, self.best_state, counters=False)
