@@ -100,7 +100,9 @@ def test_damage_that_changes_figures_is_caught(monkeypatch, shared):
     before = UserEvaluator.evaluate
 
     def other(self, part):
-        return {name: value / 2 for name, value in before(self, part).items()}
+        found = before(self, part)
+        found.update({name: value / 2 for name, value in found.items()})
+        return found
 
     monkeypatch.setattr(UserEvaluator, "evaluate", other)
     found = outcomes("damaged run", range(1, 16), shared)

@@ -92,6 +92,21 @@ def test_metrics_of_items_against_plain_loops(toy, model):
         assert found[f"medianpopularity@{k}"] == median
 
 
+def test_an_evaluation_keeps_its_own_users_whatever_is_evaluated_after_it(toy):
+    experiment = prepare("CML", **toy, metrics=["Recall", "CatalogueCoverage"], valid_metric="Recall@10")
+    trainer, parts = experiment.trainer, (experiment.test_data, experiment.valid_data)
+    alone = [trainer.per_user(part) for part in parts]
+    spread = [trainer.evaluation(part).cohorts(3, seed=1) for part in parts]
+    assert not alone[0].equals(alone[1])
+    assert spread[0] != spread[1]
+    found = [trainer.evaluation(part) for part in parts]
+    for i, one in enumerate(found):
+        assert one.per_user().equals(alone[i])
+        assert one.cohorts(3, seed=1) == spread[i]
+        assert one.metrics == trainer.evaluate(parts[i], load_best_model=False)
+    assert trainer.evaluation(None) is None
+
+
 def test_nothing_per_user(toy):
     experiment = prepare("CML", **toy, metrics=OTHERS, valid_metric="GAUC")
     with pytest.raises(InputError, match=r"metrics=paperndcg.* none of them is a mean over users"):
@@ -117,7 +132,7 @@ def test_cohorts_are_drawn_by_the_seed_and_have_an_upper_size(monkeypatch):
     one, again, other = (torch.cat(cohort_rows(100, 5, seed)).tolist() for seed in (1, 1, 2))
     assert one == again != other
     assert one != sorted(one)
-    monkeypatch.setattr(recbole_hlr.evaluator, "COHORT_USERS", 7)
+    monkeypatch.setattr(recbole_hlr.metrics.evaluator, "COHORT_USERS", 7)
     rows = cohort_rows(100, 5, seed=1)
     assert [len(cohort) for cohort in rows] == [7] * 5
     assert torch.cat(rows).tolist() == one[:35]
@@ -134,8 +149,7 @@ def test_cohorts_are_evaluated_alone(toy):
     experiment = prepare("CML", **options)
     trainer = experiment.trainer
     trainer.fit(experiment.train_data, experiment.valid_data)
-    trainer.evaluate(experiment.test_data)
-    last = trainer.evaluator.last
+    last = trainer.evaluation(experiment.test_data).collected
     values = []
     for rows in cohort_rows(len(experiment.test_data.uid_list), 3, seed=4):
         part = DataStruct()

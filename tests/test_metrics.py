@@ -17,7 +17,7 @@ from recbole.evaluator import metrics as host_metrics
 
 from recbole_hlr import run
 from recbole_hlr.host import recbole as compat
-from recbole_hlr.metrics.evaluator import UserEvaluator
+from recbole_hlr.metrics.evaluator import Evaluation, UserEvaluator
 
 compat.set_numpy_aliases()
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden" / "metrics.json"
@@ -74,7 +74,7 @@ class Lists:
         self.lists, self.wanted, self.counts = lists, wanted, Counter(counts)
         self.size, self.topk = size, topk
 
-    def evaluator(self, metrics: list[str]) -> tuple[UserEvaluator, dict[str, float]]:
+    def evaluation(self, metrics: list[str]) -> Evaluation:
         """Scores with which every user gets that user's list, two users at a time."""
         config = {
             "metrics": metrics,
@@ -97,7 +97,7 @@ class Lists:
             pairs = [(row, i) for row, held in enumerate(self.wanted[start : start + 2]) for i in held]
             users, items = torch.tensor(pairs).T
             collector.eval_batch_collect(scores, None, users, items)
-        return evaluator, {k: float(v) for k, v in evaluator.evaluate(collector.get_data_struct()).items()}
+        return Evaluation(evaluator, evaluator.evaluate(collector.get_data_struct()), None)
 
 
 def random_lists(seed: int, users: int = 7, size: int = 23) -> Lists:
@@ -113,8 +113,9 @@ def random_lists(seed: int, users: int = 7, size: int = 23) -> Lists:
 @pytest.mark.parametrize("seed", range(5))
 def test_metrics_of_hits_against_plain_loops(seed):
     given = random_lists(seed)
-    evaluator, found = given.evaluator(NAMES[:4])
-    per_user = evaluator.user_values()
+    evaluation = given.evaluation(NAMES[:4])
+    found = evaluation.metrics
+    per_user = evaluation.evaluator.user_values(evaluation.collected)
     assert set(per_user) == {f"{name}@{k}" for name in USER_TWINS for k in given.topk}
     for k in given.topk:
         for name, twin in USER_TWINS.items():
@@ -130,7 +131,7 @@ def test_metrics_of_hits_against_plain_loops(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_metrics_of_items_against_plain_loops(seed):
     given = random_lists(seed)
-    _, found = given.evaluator([*NAMES[4:], "ItemCoverage", "AveragePopularity"])
+    found = given.evaluation([*NAMES[4:], "ItemCoverage", "AveragePopularity"]).metrics
     for k in given.topk:
         distinct = {item for items in given.lists for item in items[:k]}
         median = statistics.median(given.counts[item] for item in distinct)
@@ -144,7 +145,8 @@ def test_metrics_of_items_against_plain_loops(seed):
 
 def test_lists_longer_than_the_candidates():
     """Padding, with which such a list ends, is no item."""
-    _, found = Lists([[1, 2, 0], [2, 1, 0]], [{1}, {2}], {1: 4, 2: 8}, 3, [3]).evaluator(NAMES[4:])
+    lists = Lists([[1, 2, 0], [2, 1, 0]], [{1}, {2}], {1: 4, 2: 8}, 3, [3])
+    found = lists.evaluation(NAMES[4:]).metrics
     assert found == {"medianpopularity@3": 6.0, "cataloguecoverage@3": 2 / 3}
 
 
@@ -152,7 +154,7 @@ def test_nobody_has_a_hit():
     """Zeros, and nobody is divided by: the released code's mean would be over no user."""
     nothing = Lists([[1, 2, 3], [3, 4, 5]], [{7}, {8, 9}], {}, 9, [3])
     with np.errstate(all="raise"):
-        _, found = nothing.evaluator(NAMES[:5])
+        found = nothing.evaluation(NAMES[:5]).metrics
     assert set(found.values()) == {0.0}
 
 
@@ -173,8 +175,9 @@ def golden() -> SimpleNamespace:
         data["n_items"],
         [1, 3, 5, 10],
     )
-    evaluator, found = lists.evaluator([*NAMES, *HOST])
-    return SimpleNamespace(data=data, found=found, per_user=evaluator.user_values(), lists=lists)
+    evaluation = lists.evaluation([*NAMES, *HOST])
+    per_user = evaluation.evaluator.user_values(evaluation.collected)
+    return SimpleNamespace(data=data, found=evaluation.metrics, per_user=per_user, lists=lists)
 
 
 OFFICIAL = {

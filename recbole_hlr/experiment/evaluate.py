@@ -20,6 +20,7 @@ from recbole_hlr.experiment.run import (
     assemble,
     describe_data,
     evaluate_test,
+    measured_test,
     open_run,
     refuse_changes,
     refuse_edited,
@@ -105,11 +106,11 @@ def measure(experiment: Experiment) -> dict[str, Any]:
     """Return `test`, `cohorts` and `valid` of a `RunResult`."""
     config, trainer, valid_data = experiment.config, experiment.trainer, experiment.valid_data
     progress = config["show_progress"] and shows_progress()
-    test, cohorts = evaluate_test(experiment, progress)
+    test = measured_test(evaluate_test(experiment, progress), config)
     valid = trainer.evaluate(valid_data, load_best_model=False, show_progress=progress) or {}
     if valid and trainer.valid_metric == LOSS:
         valid = {**trainer.validate(valid_data)[1], **valid}
-    return {"test": test, "cohorts": cohorts, "valid": valid}
+    return {**test, "valid": valid}
 
 
 def merge_mode(values: dict[str, Any], stored: dict[str, Any], source: str) -> None:

@@ -31,7 +31,7 @@ from recbole_hlr.host.device import describe_device, refuse_missing_gpu
 from recbole_hlr.host.memory import keep_freed_memory
 from recbole_hlr.host.shortage import shortage_told
 from recbole_hlr.metrics.definitions import LOSS
-from recbole_hlr.metrics.evaluator import refuse_empty_cohorts
+from recbole_hlr.metrics.evaluator import Evaluation, refuse_empty_cohorts
 from recbole_hlr.metrics.per_user import describe_users
 from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.command_line import (
@@ -365,9 +365,9 @@ def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResul
     fitting = time.perf_counter()
     _, valid = trainer.fit(experiment.train_data, experiment.valid_data, show_progress=progress)
     evaluating = time.perf_counter()
-    test, cohorts = evaluate_test(experiment)
-    if config["user_metrics"] and test:
-        table = trainer.evaluator.per_user(experiment.test_data)
+    found = evaluate_test(experiment)
+    if config["user_metrics"] and found is not None:
+        table = found.per_user()
         parts = (experiment.train_data, experiment.valid_data, experiment.test_data)
         run_dir.write_users(describe_users(table, *parts))
     if valid is None or set(valid) == {LOSS}:
@@ -379,23 +379,26 @@ def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResul
         "evaluate": time.perf_counter() - evaluating,
     }
     result = RunResult.of(
-        trainer, run_dir.path, valid=dict(valid), test=test, cohorts=cohorts, seconds=seconds,
+        trainer, run_dir.path, valid=dict(valid), **measured_test(found, config), seconds=seconds,
         interactions=experiment.dataset.account.as_dict(),
     )  # fmt: skip
     run_dir.write_result(asdict(result))
     return result
 
 
-def evaluate_test(
-    experiment: Experiment, show_progress: bool = False
-) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Return the test metrics, and {metric: {mean, std}} over cohorts; {} for what there is not."""
-    trainer, config = experiment.trainer, experiment.config
+def evaluate_test(experiment: Experiment, show_progress: bool = False) -> Evaluation | None:
+    """Return what the model, as it is, comes to on the test part; None where that is empty."""
     with attending_for_test(experiment):
-        test = trainer.evaluate(experiment.test_data, load_best_model=False, show_progress=show_progress)
-    if not test or not config["cohorts"]:
-        return test or {}, {}
-    return test, trainer.evaluator.cohorts(config["cohorts"], config["seed"])
+        return experiment.trainer.evaluation(experiment.test_data, show_progress)
+
+
+def measured_test(found: Evaluation | None, config: HLRConfig) -> dict[str, Any]:
+    """Return `test` and `cohorts` of a `RunResult`, {} for what there is not."""
+    wanted = config["cohorts"] if found is not None else 0
+    return {
+        "test": found.metrics if found is not None else {},
+        "cohorts": found.cohorts(wanted, config["seed"]) if found is not None and wanted else {},
+    }
 
 
 @contextlib.contextmanager

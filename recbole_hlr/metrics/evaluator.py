@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,25 +20,28 @@ EXACT = 17  # decimal places to which the host "rounds" a metric: none
 COHORT_USERS = 10_000  # most users of a cohort, as in the authors' settings
 
 
-class UserEvaluator(Evaluator):
-    """RecBole's evaluator, which keeps what was collected for the last evaluation.
+class Measured(dict[str, float]):
+    """All metrics of an evaluation by name, and what was `collected` for them."""
 
-    Of a ranking evaluation that has one row per user, in the order of the loader's `uid_list`.
-    """
+    def __init__(self, metrics: Mapping[str, float], collected: DataStruct) -> None:
+        super().__init__(metrics)
+        self.collected = collected
+
+
+class UserEvaluator(Evaluator):
+    """RecBole's evaluator, unrounded; of a ranking it measures every user, and cohorts of users, too."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         for metric in self.metric_class.values():
             metric.decimal_place = EXACT
-        self.last = DataStruct()
 
-    def evaluate(self, dataobject: DataStruct) -> dict[str, float]:
+    def evaluate(self, dataobject: DataStruct) -> Measured:
         """Return all metrics (host hook, RecBole 1.2.0 and 1.2.1)."""
-        self.last = dataobject
-        return super().evaluate(dataobject)
+        return Measured(super().evaluate(dataobject), dataobject)
 
-    def user_values(self) -> dict[str, np.ndarray]:
-        """Return {name@K: `(users,)`} of the last evaluation, float64, whose means are the metrics.
+    def user_values(self, collected: DataStruct) -> dict[str, np.ndarray]:
+        """Return {name@K: `(users,)`}, float64, whose means are the metrics.
 
         Only metrics of hits that are means over all users: no PaperNDCG, coverage, popularity, GAUC.
         """
@@ -45,32 +49,23 @@ class UserEvaluator(Evaluator):
         for name, metric in self.metric_class.items():
             if has_user_values(name):
                 wanted = len(inspect.signature(metric.metric_info).parameters)
-                table = metric.metric_info(*metric.used_info(self.last)[:wanted])  # (users, L)
+                table = metric.metric_info(*metric.used_info(collected)[:wanted])  # (users, L)
                 values.update({f"{name}@{k}": table[:, k - 1].astype(np.float64) for k in metric.topk})
         return values
 
-    def per_user(self, eval_data: Any) -> pd.DataFrame:
-        """Return `user_values` of the last evaluation, that of `eval_data`, beside the users' own ids."""
-        values = self.user_values()
-        if not values:
-            raise InputError(f"metrics={', '.join(self.metrics)}: none of them is a mean over users")
-        dataset = eval_data._dataset
-        users = dataset.id2token(dataset.uid_field, np.asarray(eval_data.uid_list))
-        return pd.DataFrame({"user": users, **values})
-
-    def cohorts(self, count: int, seed: int) -> dict[str, dict[str, float]]:
-        """Return {metric: {mean, std}} over `count` cohorts of the last evaluation's users.
+    def cohorts(self, collected: DataStruct, count: int, seed: int) -> dict[str, dict[str, float]]:
+        """Return {metric: {mean, std}} over `count` cohorts of the users that were `collected`.
 
         As in the authors' code every metric, coverage and popularity included, is computed for the
         users of each cohort alone; `std` divides by `count`.
         """
         needs = {need for name in self.metrics for need in metric_information[name]}
-        users = len(self.last.get(next(need for need in needs if need.startswith("rec."))))
+        users = len(collected.get(next(need for need in needs if need.startswith("rec."))))
         results = []
         for rows in cohort_rows(users, count, seed):
             part = DataStruct()
             for need in needs:
-                value = self.last.get(need)
+                value = collected.get(need)
                 part.set(need, value[rows] if need.startswith("rec.") else value)
             results.append(super().evaluate(part))
         table = pd.DataFrame(results).astype(np.float64)  # (cohorts, metrics)
@@ -80,10 +75,39 @@ class UserEvaluator(Evaluator):
         }
 
 
-def refuse_not_finite(scores: Tensor, model: str, when: str = "", unranked: Any = ()) -> None:
+class Evaluation:
+    """One evaluation of a part of the data: its `metrics`, and from what it collected those of its users.
+
+    What a ranking collects has one row per user, in the order of the loader's `uid_list`.
+    """
+
+    def __init__(self, evaluator: UserEvaluator, measured: Measured, loader: Any) -> None:
+        self.evaluator, self.collected, self.loader = evaluator, measured.collected, loader
+        self.metrics = {name: float(value) for name, value in measured.items()}
+
+    def per_user(self) -> pd.DataFrame:
+        """Return the metrics of every user beside the data set's own id, in a column `user`.
+
+        Raises `InputError` where no metric is a mean over users.
+        """
+        values = self.evaluator.user_values(self.collected)
+        if not values:
+            raise InputError(
+                f"metrics={', '.join(self.evaluator.metrics)}: none of them is a mean over users"
+            )
+        dataset = self.loader._dataset
+        users = dataset.id2token(dataset.uid_field, np.asarray(self.loader.uid_list))
+        return pd.DataFrame({"user": users, **values})
+
+    def cohorts(self, count: int, seed: int) -> dict[str, dict[str, float]]:
+        """Return {metric: {mean, std}} over `count` cohorts of the users, drawn by the seed."""
+        return self.evaluator.cohorts(self.collected, count, seed)
+
+
+def refuse_not_finite(scores: Tensor, model: str, when: str = "", unranked: Iterable[Any] = ()) -> None:
     """Raise `InputError` where scores that are to be ranked are NaN or infinite.
 
-    `unranked` is a list of indices of those whose value does not matter.
+    `unranked` are the indices of those whose value does not matter.
     """
     wrong = ~scores.isfinite()
     for index in unranked:

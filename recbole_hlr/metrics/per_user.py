@@ -13,7 +13,7 @@ from recbole_hlr.data.loaders import interactions
 
 
 def describe_users(table: pd.DataFrame, train: Any, valid: Any, test: Any) -> pd.DataFrame:
-    """Return a table of `UserEvaluator.per_user(test)` with a column `history` and with `attrs["split"]`.
+    """Return the table of `Evaluation.per_user` on `test` with a column `history` and with `attrs["split"]`.
 
     `history` counts a user's interactions in the loader `train`. Two runs on one data set have the same
     `attrs["split"]` if and only if the same interactions are in each of their parts.

@@ -18,7 +18,7 @@ from torch import Tensor
 from recbole_hlr.errors import InputError
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.host.shortage import extremes
-from recbole_hlr.metrics.evaluator import UserEvaluator, refuse_not_finite
+from recbole_hlr.metrics.evaluator import Evaluation, UserEvaluator, refuse_not_finite
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.schedule import build_schedule, step_schedule
 from recbole_hlr.train.snapshot import load_model_state, model_state
@@ -112,8 +112,9 @@ class RunTrainer(Trainer):
 
     def validate(self, valid_data: Any) -> tuple[float, dict[str, float]]:
         """Return the validation score and all validation metrics, unrounded."""
-        result = self.evaluate(valid_data, load_best_model=False)
-        return float(result[self.valid_metric]), dict(result)
+        found = self.evaluation(valid_data)
+        assert found is not None, "no epoch is validated on a part without interactions"
+        return found.metrics[self.valid_metric], found.metrics
 
     @compat.quietly()
     def evaluate(
@@ -122,14 +123,20 @@ class RunTrainer(Trainer):
         load_best_model: bool = True,
         model_file: Any = None,
         show_progress: bool = False,
-    ) -> Any:
+    ) -> dict[str, float] | None:
         """Return the metrics of `eval_data`, unrounded; the best state is the one in memory."""
         if load_best_model and model_file is not None:
             load_model_state(self.model, checkpoint.load(model_file)["best"], False)
         elif load_best_model:
             self.restore_best()
-        result = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
-        return result and {key: float(value) for key, value in result.items()}
+        found = self.evaluation(eval_data, show_progress)
+        return None if found is None else found.metrics
+
+    @compat.quietly()
+    def evaluation(self, eval_data: Any, show_progress: bool = False) -> Evaluation | None:
+        """Return what the model, as it is, comes to on `eval_data`; None for a part without interactions."""
+        found = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        return None if found is None else Evaluation(self.evaluator, found, eval_data)
 
     def _full_sort_batch_eval(self, batched_data: Any) -> Any:
         interaction, scores, *positives = super()._full_sort_batch_eval(batched_data)
@@ -163,9 +170,10 @@ class RunTrainer(Trainer):
         Columns: `user`, the data set's own id, then those metrics that are means over users ("ndcg@10"),
         whose means are what `evaluate` returns. `InputError` where none is, or `eval_data` is None.
         """
-        if not self.evaluate(eval_data, load_best_model=False):
+        found = self.evaluation(eval_data)
+        if found is None:
             raise InputError("per_user: this part of the data has no interactions")
-        return self.evaluator.per_user(eval_data)
+        return found.per_user()
 
     def _check_nan(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
