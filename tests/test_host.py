@@ -73,7 +73,7 @@ def test_host_evaluates_users_in_whole_catalogues(toy):
     experiment = prepare("CML", **toy)
     data = experiment.valid_data
     assert isinstance(data, FullSortEvalDataLoader)
-    assert data.step == experiment.config["eval_batch_size"] // experiment.dataset.item_num
+    assert data.step == data.config["eval_batch_size"] // experiment.dataset.item_num
 
 
 def test_host_sampler_refuses_saturated_users(toy):

@@ -1,5 +1,6 @@
 """What loading leaves out, of which part, and how that is told; data options that are wrong."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -52,6 +53,31 @@ def refused(folder: Path, pattern: str, model: str = "CML", **more: object) -> N
 
 def sizes(data) -> list[int]:
     return [len(part) for part in data.parts]
+
+
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        ("CML", {}),
+        ("CML", {"train_neg_sample_args": {"distribution": "popularity", "sample_num": 2}}),
+        ("BPR", {"eval_args": {"mode": "uni3"}}),
+        ("MultiVAE", {}),
+        ("Pop", {}),
+        ("MF-ALS", {"eval_batch_size": 40}),
+    ],
+)
+def test_a_configuration_stays_as_it_was_settled(tmp_path, model, more):
+    """Neither the loaders nor anything else of a run writes into it."""
+    put(tmp_path, "small.inter", rows())
+    config = HLRConfig(model, options=options(tmp_path, **more))
+    before = copy.deepcopy(config.final_config_dict)
+    build_loaders(config, load_split(config))
+    assert config.final_config_dict == before
+    experiment = prepare(model, **options(tmp_path, **more))
+    experiment.trainer.fit(experiment.train_data, experiment.valid_data)
+    experiment.trainer.evaluate(experiment.test_data)
+    assert experiment.trainer.config is experiment.config
+    assert experiment.config.final_config_dict == before
 
 
 # --- the account -------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import yaml
 from recbole.config import Config
 from recbole.utils import EvaluatorType, ModelType
 
-from recbole_hlr.data.labels import check_negatives
+from recbole_hlr.data.labels import check_negatives, learns_from_rows
 from recbole_hlr.data.source import has_own_copy, settle
 from recbole_hlr.errors import InputError, invalid, nearest
 from recbole_hlr.files import is_file
@@ -159,6 +159,8 @@ class HLRConfig(Config):
                 del self.requested[key]
         super()._set_default_parameters()
         check_negatives(self)
+        if not learns_from_rows(self):
+            values["train_neg_sample_args"] = None  # nothing is drawn
         data_path = self.requested["data_path"]
         if has_own_copy(data_path, self.dataset, values["benchmark_filename"]):
             values["data_path"] = str(Path(data_path, self.dataset))

@@ -16,6 +16,7 @@ from recbole.utils.argument_list import dataset_arguments
 
 from recbole_hlr.data.atomic import AtomicDataset
 from recbole_hlr.data.candidates import CandidateLoader
+from recbole_hlr.data.chunks import pairs_per_batch
 from recbole_hlr.data.columns import not_loaded
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.labels import draws_negatives, uses_labels, without_negatives
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("recbole_hlr")
 EVALUATED = {1: ("valid", Stream.VALIDATION_CANDIDATES), 2: ("test", Stream.TEST_CANDIDATES)}  # parts before
-SCORE_BYTES = 12  # per user and item in the host's evaluation: scores, their copy, positives as int32
 
 
 def load_dataset(config: HLRConfig) -> AtomicDataset:
@@ -154,11 +154,12 @@ def refuse_other_options(config: HLRConfig, data: SplitData) -> None:
             raise invalid(
                 key, value, config.sources.get(key, "default"), f"{data.options[key]}, as for the data given"
             )
+    drawn = config.requested["train_neg_sample_args"]
     for part, now, then in zip(("train", "validate", "test"), uses_labels(config), data.labels, strict=True):
         if now != then:
             raise InputError(
                 f"data (keyword argument): rows of label 0 are {'' if then else 'not '}in it to {part} by, "
-                f"and with model={config.model}, train_neg_sample_args={config['train_neg_sample_args']} and "
+                f"and with model={config.model}, train_neg_sample_args={drawn} and "
                 f"mode={config['eval_args']['mode']} must {'not ' if then else ''}be; "
                 "call load_split with these options"
             )
@@ -183,32 +184,34 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
 
     The metric models get a `TripletLoader` where negatives are uniform; everything else is the
     host's. A part without interactions gives None. Users per evaluation batch follow `eval_memory`.
+    The host's classes read sizes from a config: they get a copy with those that follow from the data.
     """
     refuse_other_options(config, data)
     dataset, parts = data.dataset, data.parts
     check_metrics(config, dataset)
     refuse_saturated_users(config, parts)
-    if "eval_batch_size" not in config.external_config_dict:
-        users = users_per_block(config["eval_memory"], dataset.item_num)
-        config["eval_batch_size"] = users * dataset.item_num
-    draws = draws_negatives(config)
-    if not draws:
-        config["train_neg_sample_args"] = None
-        config._set_train_neg_sample_args()  # the host's way to say so
     trained = InteractionMatrix.of(parts[0])
-    if uses_triplets(config):
-        train = TripletLoader(config, parts[0], trained, config["train_batch_size"], config["shuffle"])
-    else:
-        positives = config["train_batch_size"]
-        if config.metric:  # the host counts triplets, the models' files count positives
-            config["train_batch_size"] = positives * config["train_neg_sample_args"]["sample_num"]
-        sampler = create_samplers(config, dataset, parts)[0] if draws else None
-        train = get_dataloader(config, "train")(config, parts[0], sampler, shuffle=config["shuffle"])
-        config["train_batch_size"] = positives
-    loaders = train, evaluation_loader(config, parts[:2], trained), evaluation_loader(config, parts, trained)
+    sized = compat.with_values(config, eval_batch_size=pairs_per_batch(config, dataset.item_num))
+    loaders = (
+        training_loader(config, data, trained),
+        evaluation_loader(sized, parts[:2], trained),
+        evaluation_loader(sized, parts, trained),
+    )
     for loader in loaders:
         compat.fork_workers(loader)
     return loaders
+
+
+def training_loader(config: HLRConfig, data: SplitData, trained: InteractionMatrix) -> Any:
+    """Return the loader of the training part, whose interactions are `trained`."""
+    part, size, shuffle = data.parts[0], config["train_batch_size"], config["shuffle"]
+    if uses_triplets(config):
+        return TripletLoader(config, part, trained, size, shuffle)
+    if config.metric:  # the host counts triplets, the models' files count positives
+        triplets = size * config["train_neg_sample_args"]["sample_num"]
+        config = compat.with_values(config, train_batch_size=triplets)
+    sampler = create_samplers(config, data.dataset, data.parts)[0] if draws_negatives(config) else None
+    return get_dataloader(config, "train")(config, part, sampler, shuffle=shuffle)
 
 
 def evaluation_loader(config: HLRConfig, parts: list[Any], trained: InteractionMatrix) -> Any:
@@ -227,12 +230,6 @@ def evaluation_loader(config: HLRConfig, parts: list[Any], trained: InteractionM
     return CandidateLoader(
         config, part, InteractionMatrix.of(*parts), config[f"{phase}_neg_sample_args"], generator
     )
-
-
-def users_per_block(eval_memory: float, items: int) -> int:
-    """Return for how many users at a time `items` are ranked, within `eval_memory` GiB."""
-    budget = eval_memory * 2**30 / 2  # the other half is the model's
-    return max(int(budget // (SCORE_BYTES * items)), 1)
 
 
 def uses_triplets(config: HLRConfig) -> bool:

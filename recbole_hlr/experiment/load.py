@@ -15,7 +15,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
 
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
-from recbole_hlr.data.loaders import users_per_block
+from recbole_hlr.data.chunks import users_per_block
 from recbole_hlr.data.stored import StoredData
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment.exclusive import alone

@@ -15,6 +15,7 @@ from recbole.utils import get_trainer, init_seed
 
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.console import interactive_logging, set_console_level, shows_progress
+from recbole_hlr.data.chunks import pairs_per_batch
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.loaders import SplitData, build_loaders, interactions, load_split
 from recbole_hlr.data.random import Stream
@@ -139,6 +140,7 @@ def build(config: HLRConfig, data: SplitData) -> Experiment:
     torch.set_float32_matmul_precision(config["matmul_precision"])
     if config["device"].type == "cpu":
         keep_freed_memory()
+    trainer.test_batch_size = pairs_per_batch(config, train_data.dataset.item_num)
     trainer.eval_collector.data_collect(train_data)  # what metrics ask of the training part
     if config["valid_metric"].lower() == LOSS and valid_data is not None:
         seen = InteractionMatrix.of(train_data.dataset, valid_data.dataset)

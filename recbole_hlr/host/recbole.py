@@ -6,6 +6,7 @@ Hosts: RecBole 1.2.0 and 1.2.1, torch >= 2.6, numpy 2, scipy >= 1.13, Ray 2.60.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import multiprocessing
 import os
@@ -97,8 +98,8 @@ class NoTensorboard:
 
 
 @contextlib.contextmanager
-def no_folders(config: Any) -> Iterator[None]:
-    """Keep RecBole 1.2's `Trainer.__init__` from making folders in the working directory.
+def no_folders(config: Any) -> Iterator[Any]:
+    """Yield a copy of `config` by which RecBole 1.2's `Trainer.__init__` makes no folders while this lasts.
 
     It makes `checkpoint_dir` and `log_tensorboard`, whether wanted or not; trainers get no TensorBoard
     while this lasts, one thread after the other.
@@ -106,12 +107,19 @@ def no_folders(config: Any) -> Iterator[None]:
     from recbole.trainer import trainer
 
     with _BUILDING:
-        writer, folder = trainer.get_tensorboard, config["checkpoint_dir"]
-        trainer.get_tensorboard, config["checkpoint_dir"] = lambda logger: NoTensorboard(), os.curdir
+        writer = trainer.get_tensorboard
+        trainer.get_tensorboard = lambda logger: NoTensorboard()
         try:
-            yield
+            yield with_values(config, checkpoint_dir=os.curdir)
         finally:
-            trainer.get_tensorboard, config["checkpoint_dir"] = writer, folder
+            trainer.get_tensorboard = writer
+
+
+def with_values(config: Any, **values: Any) -> Any:
+    """Return a copy of a config with other values, for a class of RecBole 1.2 that reads them there."""
+    other = copy.copy(config)
+    other.final_config_dict = {**config.final_config_dict, **values}
+    return other
 
 
 def fork_workers(loader: Any) -> None:

@@ -29,14 +29,13 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_hlr.data.chunks import memory_budget, rows_within
 from recbole_hlr.data.interactions import HistoryBatch, InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.host.compile import compiled
 from recbole_hlr.model.relation import clip_norms
 from recbole_hlr.objective.triplet import triplet_loss
 from recbole_hlr.options.plain import complete
-
-GIB = 2**30
 
 
 @dataclasses.dataclass
@@ -81,7 +80,7 @@ class MetricRecommender(GeneralRecommender):
         self.negative_reduction = config["negative_reduction"]
         self.negative_temperature = config["negative_temperature"]
         self.num_negatives = int(config["train_neg_sample_args"]["sample_num"])
-        self.memory_budget = int(config["eval_memory"] * GIB)
+        self.memory_budget = memory_budget(config["eval_memory"])
         self.share_negative_relation = False
         size = config["embedding_size"]
         self.user_embedding = nn.Embedding(self.n_users, size)
@@ -309,7 +308,7 @@ class MetricRecommender(GeneralRecommender):
 
     def _rows_within(self, floats_per_row: int) -> int:
         item_bytes = self.item_embedding.weight.element_size()
-        return max(self.memory_budget // (2 * item_bytes * max(floats_per_row, 1)), 1)
+        return rows_within(self.memory_budget, item_bytes * floats_per_row)
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:

@@ -34,8 +34,9 @@ class RunTrainer(Trainer):
     """
 
     def __init__(self, config: Any, model: torch.nn.Module) -> None:
-        with compat.no_folders(config):
-            super().__init__(config, model)
+        with compat.no_folders(config) as here:
+            super().__init__(here, model)
+        self.config = config
         self.checkpoint_dir = config["checkpoint_dir"]
         self.saved_model_file: str = os.path.join(
             self.checkpoint_dir, os.path.basename(self.saved_model_file)
