@@ -14,20 +14,21 @@ from recbole_hlr.version import __version__
 
 if TYPE_CHECKING:
     from recbole_hlr.errors import InputError
+    from recbole_hlr.experiment.assemble import Experiment, prepare
     from recbole_hlr.experiment.evaluate import evaluate
     from recbole_hlr.experiment.load import FittedRecommender, load
     from recbole_hlr.experiment.result import RunResult
-    from recbole_hlr.experiment.run import Experiment, prepare, run
+    from recbole_hlr.experiment.run import run
     from recbole_hlr.model import MODELS
     from recbole_hlr.search.search import SearchResult, tune
 
 _HOMES = {
     "MODELS": "model",
     "InputError": "errors",
-    "Experiment": "experiment.run",
+    "Experiment": "experiment.assemble",
     "RunResult": "experiment.result",
     "evaluate": "experiment.evaluate",
-    "prepare": "experiment.run",
+    "prepare": "experiment.assemble",
     "run": "experiment.run",
     "FittedRecommender": "experiment.load",
     "load": "experiment.load",

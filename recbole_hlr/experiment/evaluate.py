@@ -13,18 +13,11 @@ from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.console import interactive_logging, shows_progress
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.errors import InputError
+from recbole_hlr.experiment.assemble import Experiment, assemble, describe_data
 from recbole_hlr.experiment.exclusive import alone
 from recbole_hlr.experiment.result import RunResult
-from recbole_hlr.experiment.run import (
-    Experiment,
-    assemble,
-    describe_data,
-    evaluate_test,
-    measured_test,
-    open_run,
-    refuse_changes,
-    refuse_edited,
-)
+from recbole_hlr.experiment.resume import open_run, refuse_changes, refuse_edited
+from recbole_hlr.experiment.run import RESUME_KEYS, details, evaluate_test, measured_test
 from recbole_hlr.host.device import describe_device
 from recbole_hlr.host.shortage import shortage_told
 from recbole_hlr.metrics.definitions import LOSS, chosen_by
@@ -71,7 +64,7 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     folder = open_run(run_dir, command.get("config_files"))
     content = checkpoint.load(folder.checkpoint)
     config = HLRConfig(None, None, [folder.config])
-    refuse_edited(folder, config, content["config"])
+    refuse_edited(folder, config, content["config"], RESUME_KEYS)
     stored = config.requested
     names = {key: command.pop(key, options.pop(key, None)) for key in ("model", "dataset")}
     for values, source in ((options, KEYWORDS), (command, COMMAND_LINE)):
@@ -97,8 +90,7 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     with shortage_told(experiment.config, experiment.dataset):
         measured = measure(experiment)
     seconds = {"prepare": prepared - started, "evaluate": time.perf_counter() - prepared}
-    account = experiment.dataset.account.as_dict()
-    result = RunResult.of(experiment.trainer, folder.path, **measured, seconds=seconds, interactions=account)
+    result = RunResult.of(experiment.trainer, folder.path, **measured, seconds=seconds, **details(experiment))
     return replace(result, valid_metric=stored["valid_metric"].lower())
 
 

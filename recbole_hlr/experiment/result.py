@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from recbole_hlr.host.device import describe_device
 from recbole_hlr.version import __version__
+
+if TYPE_CHECKING:
+    from recbole_hlr.train.trainer import RunTrainer
 
 
 @dataclass
@@ -42,8 +44,8 @@ class RunResult:
     interactions: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, trainer: Any, run_dir: Path, **measured: Any) -> RunResult:
-        """Return the result of a trainer's run; `measured` has valid, test, cohorts and seconds."""
+    def of(cls, trainer: RunTrainer, run_dir: Path, **measured: Any) -> RunResult:
+        """Return the result of a trainer's run; `measured` has what it does not know itself."""
         config, records = trainer.config, trainer.epoch_records
         validated = trainer.best_epoch is not None
         return cls(
@@ -53,11 +55,9 @@ class RunResult:
             seed=config["seed"],
             valid_metric=trainer.valid_metric,
             best_valid_score=float(trainer.best_valid_score) if validated else None,
-            best_epoch=trainer.best_epoch if validated else records[-1]["epoch"],
+            best_epoch=records[-1]["epoch"] if trainer.best_epoch is None else trainer.best_epoch,
             epochs=len(records),
             parameters=sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
-            translation=trainer.model.describe_translation() if config.metric else {},
-            device=describe_device(trainer.device),
             run_dir=str(run_dir),
             version=__version__,
             **measured,

@@ -1,0 +1,104 @@
+"""How a run goes on from its directory, and what must not have changed there in the meantime."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recbole_hlr.config.config import HLRConfig
+from recbole_hlr.data.stored import refuse_other_data, stored_data
+from recbole_hlr.errors import InputError, RunInterrupted
+from recbole_hlr.experiment.assemble import Experiment, start_from_pretrained
+from recbole_hlr.experiment.rundir import RunDir
+from recbole_hlr.files import locked
+from recbole_hlr.model.registry import find_model
+from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
+from recbole_hlr.train import checkpoint
+from recbole_hlr.train.state import take_back
+
+
+def take_up(experiment: Experiment, run_dir: RunDir | None, free: frozenset[str]) -> dict[str, Any]:
+    """Go on from the checkpoint of `run_dir`, or start where there is none; return its `stored_data`.
+
+    Options that are `free` may differ from those of the checkpoint.
+    """
+    data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
+    if run_dir is not None and run_dir.checkpoint.exists():
+        state = checkpoint.load(run_dir.checkpoint)
+        refuse_edited(run_dir, experiment.config, state["config"], free)
+        refuse_other_data(state["data"], data, run_dir.path)
+        take_back(experiment.trainer, state, experiment.train_data)
+    else:
+        start_from_pretrained(experiment)
+    return data
+
+
+@contextlib.contextmanager
+def resumable(run_dir: RunDir) -> Iterator[None]:
+    """Keep a run directory to this process; Ctrl-C, whenever it comes, says how to go on."""
+    try:
+        with locked(run_dir.path, "run"):
+            yield
+    except KeyboardInterrupt:
+        raise RunInterrupted(str(run_dir.path)) from None
+
+
+def open_run(path: str | Path, config_files: Any) -> RunDir:
+    """Return the directory of a run, whose options no configuration file can replace."""
+    run_dir = RunDir.open(path)
+    if config_files:
+        raise InputError(f"config_files: cannot be given with the run {path}, whose config.yaml is taken")
+    return run_dir
+
+
+def refuse_edited(run_dir: RunDir, config: HLRConfig, trained: dict[str, Any], free: frozenset[str]) -> None:
+    """Raise `InputError` where a run's config.yaml is not what its checkpoint was `trained` with.
+
+    What it does not have is at its default, as in `config`; a version may have more of them, or write the
+    same otherwise. What is `free`, as it may change in a resumed run, may be edited, but not be missing.
+    """
+    written = load_yaml(run_dir.config)
+    edited = changed(written, config.requested, trained, free)
+    if edited:
+        same = {key: value for key, value in trained.items() if key not in ("model", "dataset")}
+        settled = HLRConfig(config.model_class, config.dataset, options=same).requested
+        edited = changed(written, config.requested, {**trained, **settled}, free) and edited
+    if edited:
+        raise InputError(
+            f"{run_dir.config}: is not as the run left it; has {', '.join(edited)}, must have what the "
+            "brackets say, by which model.pth was trained: put it back, or start another run"
+        )
+
+
+def changed(
+    written: dict[str, Any], options: dict[str, Any], trained: dict[str, Any], free: frozenset[str]
+) -> list[str]:
+    """Return what differs between a run's `written` options, in full in `options`, and `trained` ones.
+
+    What is `free` may differ where it is written.
+    """
+    now = {**options, **written}
+    compared = (written.keys() | (trained.keys() & now.keys())) - {"checkpoint_dir"}
+    return [
+        f"{key}={now[key]} ({trained.get(key)})"
+        for key in sorted(compared - (free & written.keys()))
+        if dump_yaml(now[key]) != dump_yaml(trained.get(key))
+    ]
+
+
+def refuse_changes(
+    stored: dict[str, Any], names: dict[str, Any], given: HLRConfig, free: frozenset[str], what: str
+) -> None:
+    """Raise `InputError` for a name, or an option that is not `free`, that makes it another run."""
+    for key, value in names.items():
+        asked = find_model(value) if key == "model" and isinstance(value, str) else value
+        if value is not None and getattr(asked, "__name__", asked) != stored[key]:
+            raise InputError(f"{key}={value}: cannot change in {what}; it is {stored[key]}")
+    for key in set(given.variable_config_dict) | set(given.cmd_config_dict):
+        if key not in free and given.requested.get(key) != stored.get(key):
+            raise InputError(
+                f"{key}={given.requested.get(key)} ({given.sources[key]}): cannot change in {what}; "
+                f"only {', '.join(sorted(free))} can"
+            )
