@@ -114,3 +114,18 @@ def stored_cells(out: Path) -> list[Cell]:
         for folder in sorted(out.glob("[!.]*/[!.]*/*"))
         if re.fullmatch("[0-9]{1,10}", folder.name)
     ]
+
+
+@dataclass
+class Task:
+    """A cell and everything that a process needs to run it; `failure` says why it cannot be run."""
+
+    cell: Cell
+    model: str
+    options: dict[str, Any]
+    config_files: list[str]
+    command: str
+    directory: str  # the working directory, to which file names are relative
+    effective: dict[str, Any]  # all options, as the run's config.yaml has them; {} if there is a failure
+    finished: bool = False
+    failure: str | None = None

@@ -6,13 +6,12 @@ import logging
 import os
 import shlex
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
-from recbole_hlr.benchmark.cells import Cell, Damaged
+from recbole_hlr.benchmark.cells import Cell, Damaged, Task
 from recbole_hlr.benchmark.finished import Finished
 from recbole_hlr.benchmark.request import Request
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
@@ -35,34 +34,8 @@ from recbole_hlr.options.yaml_values import (
 log = logging.getLogger("recbole_hlr")
 # What may differ between a stored run and the same cell asked for anew: where it runs, not what it does.
 FREE = (RESUME_KEYS - {"epochs", "stopping_step"}) | {"checkpoint_dir"}
-# What defines the split, and what is ranked.
-SHARED = (
-    "eval_args",
-    "benchmark_filename",
-    "val_interval",
-    "user_inter_num_interval",
-    "item_inter_num_interval",
-    "filter_inter_by_user_or_item",
-    "rm_dup_inter",
-    "threshold",
-)
 START = "pretrained_embeddings"
 POPULARITY = "AveragePopularity"  # reported for every cell, to hold accuracy against it
-
-
-@dataclass
-class Task:
-    """A cell and everything that a process needs to run it; `failure` says why it cannot be run."""
-
-    cell: Cell
-    model: str
-    options: dict[str, Any]
-    config_files: list[str]
-    command: str
-    directory: str  # the working directory, to which file names are relative
-    effective: dict[str, Any]  # all options, as the run's config.yaml has them; {} if there is a failure
-    finished: bool = False
-    failure: str | None = None
 
 
 def plan(request: Request) -> list[Task]:
@@ -142,19 +115,6 @@ def of_seed(options: dict[str, Any], seed: int) -> dict[str, Any]:
     """Return options whose start, `pretrained_embeddings`, names the seed where it says {seed}."""
     start = options.get(START)
     return {**options, START: start.replace("{seed}", str(seed))} if isinstance(start, str) else options
-
-
-def refuse_mixed_data(cells: Iterable[tuple[Cell, dict[str, Any]]]) -> None:
-    """Raise `InputError` where two cells, with all their options, have different parts of a data set."""
-    first: dict[str, tuple[Cell, dict[str, Any]]] = {}
-    for cell, options in cells:
-        other, others = first.setdefault(cell.dataset, (cell, options))
-        for key in SHARED:
-            if options.get(key) != others.get(key):
-                raise InputError(
-                    f"{key}={options.get(key)} ({cell.model}): must be the same for all models of a data "
-                    f"set that stand in one table, and is {others.get(key)} for {other.model}"
-                )
 
 
 def reported_metrics(config: HLRConfig) -> list[str]:

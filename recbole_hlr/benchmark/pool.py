@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any
 
-from recbole_hlr.benchmark.plan import Task
+from recbole_hlr.benchmark.cells import Task
 from recbole_hlr.benchmark.worker import Outcome, run_cell
 
 NO_MEMORY = {-signal.SIGABRT, -9}  # how a process ends that gets no memory, or is chosen to give some back

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from recbole_hlr.benchmark.cells import Damaged, stored_cells
+from recbole_hlr.benchmark.cells import Cell, Damaged, stored_cells
 from recbole_hlr.benchmark.finished import Finished
-from recbole_hlr.benchmark.plan import refuse_mixed_data
 from recbole_hlr.benchmark.summary import summarise
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.protocol import one_protocol
+
+# What defines the split, and what is ranked.
+SHARED = (
+    "eval_args",
+    "benchmark_filename",
+    "val_interval",
+    "user_inter_num_interval",
+    "item_inter_num_interval",
+    "filter_inter_by_user_or_item",
+    "rm_dup_inter",
+    "threshold",
+)
 
 
 @dataclass
@@ -71,6 +83,19 @@ def make_report(out: Path, models: list[str], datasets: list[str], baseline: str
     rows.sort(key=lambda r: (sets.get(r["dataset"], last), place.get(r["model"], last), r["seed"]))
     main = {part["dataset"]: part["main"] for part in parts}
     return BenchmarkReport(one_protocol(protocols), baseline, main, **frames, cells=pd.DataFrame(rows))
+
+
+def refuse_mixed_data(cells: Iterable[tuple[Cell, dict[str, Any]]]) -> None:
+    """Raise `InputError` where two cells, with all their options, have different parts of a data set."""
+    first: dict[str, tuple[Cell, dict[str, Any]]] = {}
+    for cell, options in cells:
+        other, others = first.setdefault(cell.dataset, (cell, options))
+        for key in SHARED:
+            if options.get(key) != others.get(key):
+                raise InputError(
+                    f"{key}={options.get(key)} ({cell.model}): must be the same for all models of a data "
+                    f"set that stand in one table, and is {others.get(key)} for {other.model}"
+                )
 
 
 def refuse_two_splits(finished: list[Finished]) -> None:

@@ -10,13 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from recbole_hlr.benchmark import tables
-from recbole_hlr.benchmark.cells import Cell, Damaged, stored_cells
+from recbole_hlr.benchmark.cells import Cell, Damaged, Task, stored_cells
 from recbole_hlr.benchmark.page import page
-from recbole_hlr.benchmark.plan import Task, begin, plan, refuse_mixed_data
 from recbole_hlr.benchmark.pool import run_in_processes, run_on_ray
 from recbole_hlr.benchmark.progress import CellProgress
 from recbole_hlr.benchmark.request import Request
-from recbole_hlr.benchmark.results import BenchmarkReport, make_report
+from recbole_hlr.benchmark.results import BenchmarkReport, make_report, refuse_mixed_data
 from recbole_hlr.benchmark.worker import Outcome
 from recbole_hlr.console import interactive_logging
 from recbole_hlr.errors import InputError
@@ -51,6 +50,8 @@ def benchmark(arguments: Sequence[str] = (), **given: Any) -> Benchmark:
     request = Request.of(arguments, given)
     if request.report:
         return Benchmark(write_report(request), {}, request.out)
+    from recbole_hlr.benchmark.plan import plan  # with all that trains: tables are made without it
+
     for key in ("models", "datasets"):
         if not getattr(request, key):
             raise InputError(f"{key} (command line): is missing; give it as --{key}=NAME,NAME")
@@ -74,6 +75,8 @@ def benchmark(arguments: Sequence[str] = (), **given: Any) -> Benchmark:
 
 def run_tasks(request: Request, tasks: list[Task]) -> dict[str, str]:
     """Run what is not finished; return {cell: reason} of what failed."""
+    from recbole_hlr.benchmark.plan import begin
+
     for section in request.settings.unused(request.models, request.datasets):
         log.warning("%s: %s concerns no cell of this benchmark", request.settings.path, section)
     open_tasks = [task for task in tasks if not task.finished]

@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.model import MODELS
-from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.yaml_values import (
     as_list,
     load_yaml,
@@ -118,5 +116,8 @@ def spelled(name: Any) -> str:
     """Return a model's name as the paper spells it; `InputError` where there is no such model."""
     if not isinstance(name, str):
         raise InputError(f"model={name}: must be the name of a model")
+    from recbole_hlr.model import MODELS  # a report reads no name of a model that has no cell
+    from recbole_hlr.model.registry import find_model
+
     found = find_model(name)
     return next((name for name, model in MODELS.items() if model is found), found.__name__)

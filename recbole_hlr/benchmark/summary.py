@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from recbole.evaluator.register import smaller_metrics
 
 from recbole_hlr.benchmark import statistics
 from recbole_hlr.benchmark.finished import Finished
 from recbole_hlr.errors import InputError
 
 DESCRIPTIVE = ("averagepopularity", "medianpopularity")  # neither more nor less of it is better
+# Of which less is better, as the host's register has it, which a report does not wait for.
+SMALLER = ("averagepopularity", "giniindex", "logloss", "mae", "medianpopularity", "rmse")
 
 
 def summarise(dataset: str, finished: list[Finished], baseline: str) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def ranks(table: pd.DataFrame) -> pd.Series:
     """Return 1 for the best and 2 for the second of each metric, of models with all seeds, else NaN."""
     whole = table["seeds"] == table["all_seeds"]
     name = table["metric"].str.split("@").str[0]
-    sign = np.where(name.isin(smaller_metrics), -1, 1)
+    sign = np.where(name.isin(SMALLER), -1, 1)
     values = (table["mean"] * sign).where(whole & ~name.isin(DESCRIPTIVE))
     rank = values.groupby(table["metric"]).rank(method="dense", ascending=False)
     several = values.groupby(table["metric"]).transform("count") > 1

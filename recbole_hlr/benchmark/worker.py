@@ -8,10 +8,8 @@ import platform
 import traceback
 from typing import NamedTuple
 
-from recbole_hlr.benchmark.cells import is_finished
-from recbole_hlr.benchmark.plan import FREE, Task
+from recbole_hlr.benchmark.cells import Task, is_finished
 from recbole_hlr.errors import InputError
-from recbole_hlr.experiment.run import run
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.host import recbole as compat
 
@@ -47,6 +45,8 @@ def run_cell(task: Task) -> Outcome:
 
 def guarded(task: Task) -> Outcome:
     """Run a cell; what goes wrong is returned."""
+    from recbole_hlr.experiment.run import run  # only where a cell is run, for the host takes seconds
+
     try:
         run_dir = task.cell.run_dir()
         if run_dir is None:
@@ -73,6 +73,9 @@ def guarded(task: Task) -> Outcome:
 
 def resume(task: Task, run_dir: RunDir) -> None:
     """Go on with a cell's run; `InputError` says what to delete where that cannot be."""
+    from recbole_hlr.benchmark.plan import FREE
+    from recbole_hlr.experiment.run import run
+
     free = {key: value for key, value in task.options.items() if key in FREE}
     try:
         run(resume=run_dir.path, **free)
