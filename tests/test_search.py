@@ -193,12 +193,12 @@ def test_trials_that_fit_on_no_machine_are_refused_at_once(ray_up, tmp_path, mon
     for given, match in (({"cpus_per_trial": 1000}, "cpus_per_trial=1000"), ({"gpus_per_trial": 99}, "=99")):
         with pytest.raises(InputError, match=f"{match}.* must fit on one machine, and {here}"):
             search(tmp_path, **given)
-    monkeypatch.setattr("recbole_hlr.host.recbole.ray_may_grow", lambda: True)
+    monkeypatch.setattr("recbole_hlr.host.ray.ray_may_grow", lambda: True)
     check_room(1000, 0)  # an autoscaler may yet find a machine
 
 
 def test_what_is_waited_for_is_said(monkeypatch, caplog):
-    monkeypatch.setattr("recbole_hlr.host.recbole.ray_lines", dict)
+    monkeypatch.setattr("recbole_hlr.search.watch.ray_lines", dict)
     monkeypatch.setattr(watch, "describe_room", lambda: "1 with 2 cpus and 0 gpus")
     watched = watch.Watch(1000, 1)
     with caplog.at_level("INFO", logger="recbole_hlr"):
