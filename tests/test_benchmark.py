@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from recbole.evaluator.register import smaller_metrics
 
 from recbole_hlr import InputError
 from recbole_hlr.benchmark import run as module
@@ -25,10 +26,11 @@ from recbole_hlr.benchmark import worker
 from recbole_hlr.benchmark.cells import Cell, stored_cells
 from recbole_hlr.benchmark.plan import as_word, begin, command_of, plan
 from recbole_hlr.benchmark.pool import died, run_in_processes, run_on_ray
-from recbole_hlr.benchmark.progress import Progress
+from recbole_hlr.benchmark.progress import CellProgress
 from recbole_hlr.benchmark.request import Request
 from recbole_hlr.benchmark.run import benchmark
 from recbole_hlr.benchmark.settings import Settings
+from recbole_hlr.benchmark.summary import SMALLER
 from recbole_hlr.benchmark.worker import run_cell
 from recbole_hlr.cli import main
 from recbole_hlr.experiment.rundir import RunDir
@@ -199,7 +201,7 @@ def test_a_terminal_shows_what_happens_and_a_pipe_only_what_failed(tmp_path, mon
     cells = [Cell("toy", model, 1, tmp_path) for model in ("CML", "BPR")]
     for terminal in (True, False):
         monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
-        with Progress(5, 3) as progress:
+        with CellProgress(5, 3) as progress:
             for cell, failure in zip(cells, (None, "no memory"), strict=True):
                 progress.started(cell)
                 progress.ended(cell, failure)
@@ -367,6 +369,21 @@ def test_the_tables_can_be_made_anew_with_another_baseline(done, capsys):
     assert "Against CML-3" in capsys.readouterr().out
     assert main(["benchmark", f"--out={done}", "--report"]) == 0
     assert "Against CML" in capsys.readouterr().out
+
+
+def test_the_tables_are_made_without_what_trains(done):
+    code = f"""
+import sys
+from recbole_hlr.cli import main
+code = main(["benchmark", "--out={done}", "--report"])
+heavy = {{"torch", "recbole", "ray", "implicit", "optuna"}} & set(sys.modules)
+assert code == 0 and not heavy, (code, heavy)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_less_is_better_of_the_same_metrics_as_for_the_host():
+    assert sorted(SMALLER) == sorted(smaller_metrics)
 
 
 def test_under_the_papers_protocol_the_tables_say_so(words, quick, tmp_path):
