@@ -17,13 +17,13 @@ from recbole_hlr.benchmark.finished import Finished
 from recbole_hlr.benchmark.request import Request
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError, invalid
-from recbole_hlr.experiment.run import RESUME_KEYS
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.options.command_line import (
     config_files_word,
     is_path,
     is_text,
 )
+from recbole_hlr.options.table import FILTERS, RESUME_KEYS
 from recbole_hlr.options.yaml_values import (
     ConfigLoader,
     as_list,
@@ -36,16 +36,7 @@ log = logging.getLogger("recbole_hlr")
 # What may differ between a stored run and the same cell asked for anew: where it runs, not what it does.
 FREE = (RESUME_KEYS - {"epochs", "stopping_step"}) | {"checkpoint_dir"}
 # What defines the split, and what is ranked.
-SHARED = (
-    "eval_args",
-    "benchmark_filename",
-    "val_interval",
-    "user_inter_num_interval",
-    "item_inter_num_interval",
-    "filter_inter_by_user_or_item",
-    "rm_dup_inter",
-    "threshold",
-)
+SHARED = ("eval_args", "benchmark_filename", *FILTERS)
 START = "pretrained_embeddings"
 POPULARITY = "AveragePopularity"  # reported for every cell, to hold accuracy against it
 

@@ -17,11 +17,11 @@ from recbole_hlr.options.command_line import (
     file_names,
     parse_arguments,
 )
+from recbole_hlr.options.table import BENCHMARK_KEYS
 from recbole_hlr.options.yaml_values import (
     plain,
 )
 
-OWN = ("models", "datasets", "seeds", "out", "jobs", "ray_address", "baseline", "options", "report")
 MOST_SEEDS = 1000  # each is a run of every model on every data set
 RESERVED = {
     "model": "is given as --models",
@@ -57,7 +57,7 @@ class Request:
         """Return the request of a command line and of keyword arguments, which it overrides."""
         words = [word for word in arguments if word != "--report"]
         values = {**plain(dict(given or {})), **parse_arguments(words)}
-        own = {key: values.pop(key) for key in OWN if key in values}
+        own = {key: values.pop(key) for key in BENCHMARK_KEYS if key in values}
         for key in values:
             if key in RESERVED:
                 raise InputError(f"{key} ({COMMAND_LINE}): {RESERVED[key]}")

@@ -20,15 +20,15 @@ from recbole_hlr.files import is_file
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.metrics.definitions import LOSS, chosen_by, has_user_values, metric_types, reported
 from recbole_hlr.model.registry import find_model, is_metric, is_ours
+from recbole_hlr.options.check import check_values, options_of, refuse_huge, spell_switches, untold
 from recbole_hlr.options.command_line import (
     COMMAND_LINE,
     file_names,
     parse_arguments,
 )
-from recbole_hlr.options.host import check_conditions, check_host_options, without_default
+from recbole_hlr.options.host import check_conditions, without_default
 from recbole_hlr.options.protocol import protocol_files
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.table import check_values, options_of, refuse_huge, spell_switches
 from recbole_hlr.options.yaml_values import (
     ConfigLoader,
     as_list,
@@ -195,12 +195,10 @@ class HLRConfig(Config):
 
     def _check_values(self, values: dict[str, Any]) -> None:
         refuse_huge(values, self.sources)
-        check_values(values, self.sources, self.ours)
-        told = {*options_of(self.ours), "metrics", "valid_metric"}
-        defaults = {key: value for key, value in self.internal_config_dict.items() if key not in told}
-        check_host_options(self.model, values, defaults, self.sources)
+        defaults = self.internal_config_dict
+        check_values(values, self.sources, options_of(self.model, defaults, self.ours))
         check_conditions(self.model, values, self.external_config_dict, self.sources)
-        for key, default in defaults.items():
+        for key, default in untold(defaults, self.ours).items():
             if isinstance(default, float):  # of an integer, torch takes no negative power
                 values[key] = float(values[key])
         source = self.sources["lr_scheduler"]

@@ -8,10 +8,10 @@ from typing import Any
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_folder
+from recbole_hlr.options.table import WHOLE_DATA
 
 IN_WHEEL = "ml-100k"  # RecBole 1.2 has a copy of its own, and reads this name from there alone
 EVERY_COUNT = "[0,inf)"  # RecBole's default interval of counts, which leaves nothing out
-WHOLE_DATA = ("rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
 SPLITTING = ("split", "order", "group_by")  # the entries of eval_args that say how data are split
 FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "TIME_FIELD")
 

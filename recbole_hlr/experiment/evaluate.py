@@ -31,28 +31,13 @@ from recbole_hlr.options.command_line import (
     COMMAND_LINE,
     parse_arguments,
 )
+from recbole_hlr.options.table import EVALUATE_KEYS
 from recbole_hlr.options.yaml_values import (
     plain,
 )
 from recbole_hlr.train import checkpoint
 
 log = logging.getLogger("recbole_hlr")
-EVALUATE_KEYS = frozenset(
-    {
-        "metrics",
-        "topk",
-        "valid_metric",
-        "cohorts",
-        "eval_args",  # its mode alone
-        "eval_memory",
-        "eval_batch_size",
-        "use_gpu",
-        "gpu_id",
-        "data_path",
-        "show_progress",
-        "state",
-    }
-)
 
 
 @alone("evaluate()")

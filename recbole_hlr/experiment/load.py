@@ -22,12 +22,11 @@ from recbole_hlr.experiment.exclusive import alone
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.host.device import refuse_missing_gpu
 from recbole_hlr.metrics.evaluator import refuse_not_finite
+from recbole_hlr.options.table import LOAD_KEYS
 from recbole_hlr.options.yaml_values import (
     plain,
 )
 from recbole_hlr.train import checkpoint
-
-LOAD_KEYS = frozenset({"use_gpu", "gpu_id", "eval_memory", "compile"})  # how it is computed, not what
 
 
 class FittedRecommender:

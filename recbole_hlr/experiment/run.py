@@ -39,6 +39,7 @@ from recbole_hlr.options.command_line import (
 )
 from recbole_hlr.options.host import check_sizes
 from recbole_hlr.options.protocol import PAPER, describe_settings
+from recbole_hlr.options.table import RESUME_KEYS
 from recbole_hlr.options.yaml_values import (
     dump_yaml,
     load_yaml,
@@ -49,18 +50,6 @@ from recbole_hlr.train.trainer import RunTrainer
 from recbole_hlr.version import __version__
 
 log = logging.getLogger("recbole_hlr")
-RESUME_KEYS = frozenset(
-    {
-        "epochs",
-        "stopping_step",
-        "data_path",
-        "use_gpu",
-        "gpu_id",
-        "show_progress",
-        "state",
-        "eval_memory",
-    }
-)
 
 
 @dataclass

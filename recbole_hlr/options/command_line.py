@@ -9,39 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.options.table import TABLE
 from recbole_hlr.options.yaml_values import dump_yaml, parse_scalar
 
 COMMAND_LINE = "command line"  # where a value came from, in messages
-TEXT_KEYS = frozenset(
-    {
-        "model",
-        "dataset",
-        "resume",
-        "config_files",
-        "encoding",
-        "pretrained_embeddings",
-        "compile",
-        "lazy_adam",
-        "models",  # of a benchmark, as are the following
-        "datasets",
-        "seeds",
-        "baseline",
-        "options",
-        "out",
-        "ray_address",
-    }
-)
+TEXT_ENDINGS = ("_FIELD", "_PREFIX", "_SUFFIX", "_path", "_dir", "_separator")  # of RecBole's names
+PATH_ENDINGS = ("_path", "_dir")
 DASHED_KEYS = frozenset({"time-aware"})  # RecBole's own spelling
 
 
 def is_text(key: str) -> bool:
     """Say whether an option is always text, such as a path or a name, whatever YAML would make of it."""
-    return key in TEXT_KEYS or key.endswith(("_FIELD", "_PREFIX", "_SUFFIX", "_path", "_dir", "_separator"))
+    return TABLE[key].text if key in TABLE else key.endswith(TEXT_ENDINGS)
 
 
 def is_path(key: str) -> bool:
     """Say whether an option names a file or a folder, in which a leading ~ is the home directory."""
-    return key.endswith(("_path", "_dir")) or key in ("resume", "pretrained_embeddings")
+    return TABLE[key].path if key in TABLE else key.endswith(PATH_ENDINGS)
 
 
 def file_names(value: Any) -> list[str]:

@@ -17,6 +17,7 @@ from recbole_hlr.options.command_line import (
     COMMAND_LINE,
 )
 from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.table import TRAINING_KEYS
 from recbole_hlr.options.yaml_values import (
     dump_yaml,
     load_yaml,
@@ -24,7 +25,7 @@ from recbole_hlr.options.yaml_values import (
 from recbole_hlr.search import options as search_options
 from recbole_hlr.search import space
 from recbole_hlr.search.options import DEFAULT_SAMPLES, NAMES, SearchOptions
-from recbole_hlr.search.space import TRAINING_KEYS, Space
+from recbole_hlr.search.space import Space
 from recbole_hlr.search.suggest import LARGEST_GRID, Suggestions, default_algorithm
 from recbole_hlr.version import __version__
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_hlr.options.kinds import is_count, is_number, is_text
+
 Check = Callable[[Any], bool]
 
 
@@ -53,23 +55,11 @@ def what_is_wrong(content: dict[str, Any]) -> str | None:
     return None
 
 
-def _is_integer(value: Any, least: int = 0) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _maps(check: Check) -> Check:
     """Return the check of a mapping from texts to what `check` admits."""
     return lambda value: (
         isinstance(value, dict) and all(isinstance(k, str) and check(v) for k, v in value.items())
     )
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _is_stored_whole(value: Any, depth: int = 20) -> bool:
@@ -104,7 +94,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _is_config(value: Any) -> bool:
-    return _maps(_is_plain)(value) and all(_is_text(value.get(key)) for key in ("model", "dataset"))
+    return _maps(_is_plain)(value) and all(is_text(value.get(key)) for key in ("model", "dataset"))
 
 
 def _is_state(value: Any) -> bool:
@@ -124,7 +114,7 @@ def _is_stored(value: Any) -> bool:
     if not isinstance(value, dict) or "__csr__" not in value:
         return True
     parts, shape = value["__csr__"], value.get("shape")
-    if not (isinstance(shape, list) and len(shape) == 2 and all(map(_is_integer, shape))):
+    if not (isinstance(shape, list) and len(shape) == 2 and all(map(is_count, shape))):
         return False
     return (
         _maps(_is_tensor)(parts)
@@ -150,10 +140,10 @@ def _is_rows(indptr: Tensor, columns: Tensor, num_rows: int, num_columns: int) -
 def _is_data(value: Any) -> bool:
     """Say whether `value` is what `data.stored.stored_data` returns."""
     names = ("dataset", "user_field", "item_field")
-    if not isinstance(value, dict) or not all(_is_text(value.get(name)) for name in names):
+    if not isinstance(value, dict) or not all(is_text(value.get(name)) for name in names):
         return False
     for tokens in (value.get("user_tokens"), value.get("item_tokens")):
-        if not isinstance(tokens, list) or not all(map(_is_text, tokens)):
+        if not isinstance(tokens, list) or not all(map(is_text, tokens)):
             return False
         if len(tokens) < 2 or len(set(tokens)) < len(tokens):
             return False
@@ -179,11 +169,11 @@ def _is_epoch(value: Any, number: int) -> bool:
     validated = isinstance(value, dict) and {"valid", "valid_score", "valid_seconds"} & set(value)
     return (
         isinstance(value, dict)
-        and _is_integer(value.get("epoch"))
+        and is_count(value.get("epoch"))
         and value["epoch"] == number
-        and all(_is_number(value.get(key)) for key in ("train_loss", "learning_rate", "train_seconds"))
-        and (not validated or all(_is_number(value.get(key)) for key in ("valid_score", "valid_seconds")))
-        and (not validated or _maps(_is_number)(value.get("valid")))
+        and all(is_number(value.get(key)) for key in ("train_loss", "learning_rate", "train_seconds"))
+        and (not validated or all(is_number(value.get(key)) for key in ("valid_score", "valid_seconds")))
+        and (not validated or _maps(is_number)(value.get("valid")))
     )
 
 
@@ -215,20 +205,20 @@ def _is_optimizer(value: Any) -> bool:
     return (
         isinstance(groups, list)
         and all(_maps(_is_group_value)(group) and isinstance(group.get("params"), list) for group in groups)
-        and all(map(_maps(lambda v: v is None or _is_tensor(v) or _is_number(v)), states))
+        and all(map(_maps(lambda v: v is None or _is_tensor(v) or is_number(v)), states))
     )
 
 
 FIELDS: dict[str, tuple[str, Check]] = {
-    "version": ("a text", _is_text),
+    "version": ("a text", is_text),
     "config": ("the options of a run", _is_config),
     "data": ("the ids and interactions of a data set", _is_data),
     "epochs": ("one record for every epoch", _is_epochs),
-    "epoch": ("an integer >= 0", _is_integer),
-    "cur_step": ("an integer >= 0", _is_integer),
-    "best_epoch": ("an integer >= 0", _is_integer),
-    "best_valid_score": ("a number", lambda v: _is_number(v) and not math.isnan(v)),
-    "best_valid_result": ("metrics and their values, or null", _or_none(_maps(_is_number))),
+    "epoch": ("an integer >= 0", is_count),
+    "cur_step": ("an integer >= 0", is_count),
+    "best_epoch": ("an integer >= 0", is_count),
+    "best_valid_score": ("a number", lambda v: is_number(v) and not math.isnan(v)),
+    "best_valid_result": ("metrics and their values, or null", _or_none(_maps(is_number))),
     "validated": ("true or false", lambda v: isinstance(v, bool)),
     "stopped": ("true or false", lambda v: isinstance(v, bool)),
     "best": ("the state of a model", _is_state),
