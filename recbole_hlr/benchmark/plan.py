@@ -87,7 +87,7 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
             raise invalid("eval_args", config["eval_args"], config.sources["eval_args"], "with a test part")
     except InputError as error:
         given = "command line or options file" if request.settings.path else "command line"
-        failure = str(error).replace(f"({KEYWORDS})", f"({given})")
+        failure = str(error.at(given) if error.place == KEYWORDS else error)
     for seed in request.seeds:
         cell = Cell(dataset, label, seed, request.out)
         own = of_seed(options, seed)

@@ -113,10 +113,8 @@ def check_metrics(config: HLRConfig, dataset: Dataset) -> None:
             f"not metrics={config['metrics']}"
         )
     if max(config["topk"]) >= dataset.item_num:
-        raise InputError(
-            f"topk={config['topk']} ({config.sources['topk']}): must be at most "
-            f"{dataset.item_num - 1}, the number of items"
-        )
+        allowed = f"at most {dataset.item_num - 1}, the number of items"
+        raise invalid("topk", config["topk"], config.sources["topk"], allowed)
 
 
 class SplitData(NamedTuple):

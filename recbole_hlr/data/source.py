@@ -49,8 +49,12 @@ def settle(
     for key in WHOLE_DATA:
         if key in given and values[key] not in (None, EVERY_COUNT):
             raise InputError(
-                f"{key}={values[key]} ({sources[key]}): must be null with benchmark_filename, for it looks "
-                "at the whole data set and would change the given parts; filter before the data are split"
+                f"{key}={values[key]}",
+                "must be null with benchmark_filename, for it looks at the whole data set and would change "
+                "the given parts; filter before the data are split",
+                place=sources[key],
+                option=key,
+                value=values[key],
             )
         values[key] = None
     drop_splitting(values, given, defaults, sources)
@@ -68,8 +72,11 @@ def drop_splitting(
     for key, value in given.get("eval_args", {}).items():
         if key in SPLITTING and value != usual.get(key):
             raise InputError(
-                f"eval_args={{{key}: {value}}} ({sources['eval_args']}): must be left out with "
-                "benchmark_filename, for the parts are given and nothing is split"
+                f"eval_args={{{key}: {value}}}",
+                "must be left out with benchmark_filename, for the parts are given and nothing is split",
+                place=sources["eval_args"],
+                option="eval_args",
+                value={key: value},
             )
     values["eval_args"] = {key: value for key, value in values["eval_args"].items() if key not in SPLITTING}
 
@@ -81,10 +88,18 @@ def refuse_equal_fields(values: Mapping[str, Any], sources: Mapping[str, str]) -
         other = names.setdefault(values[key], key)
         if other != key:
             raise InputError(
-                f"{key}={values[key]} ({sources[key]}): must differ from {other}, which is another column"
+                f"{key}={values[key]}",
+                f"must differ from {other}, which is another column",
+                place=sources[key],
+                option=key,
+                value=values[key],
             )
     if values["NEG_PREFIX"] + values["ITEM_ID_FIELD"] in names:
         raise InputError(
-            f"NEG_PREFIX={values['NEG_PREFIX']} ({sources['NEG_PREFIX']}): makes the item of a negative "
-            f"{values['NEG_PREFIX'] + values['ITEM_ID_FIELD']}, which must be no other column"
+            f"NEG_PREFIX={values['NEG_PREFIX']}",
+            f"makes the item of a negative {values['NEG_PREFIX'] + values['ITEM_ID_FIELD']}, which must be "
+            "no other column",
+            place=sources["NEG_PREFIX"],
+            option="NEG_PREFIX",
+            value=values["NEG_PREFIX"],
         )

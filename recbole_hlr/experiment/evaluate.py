@@ -102,5 +102,11 @@ def merge_mode(values: dict[str, Any], stored: dict[str, Any], source: str) -> N
     if not isinstance(given, dict):
         return
     if any(value != stored.get(key) for key, value in given.items() if key != "mode"):
-        raise InputError(f"eval_args={given} ({source}): only its mode can change in an evaluation")
+        raise InputError(
+            f"eval_args={given}",
+            "only its mode can change in an evaluation",
+            place=source,
+            option="eval_args",
+            value=given,
+        )
     values["eval_args"] = {**stored, **given}

@@ -125,8 +125,11 @@ def load(run_dir: str | Path, **options: Any) -> FittedRecommender:
     for key, value in plain(options).items():
         if key not in LOAD_KEYS and (key not in stored or value != stored[key]):
             raise InputError(
-                f"{key}={value} ({KEYWORDS}): cannot change in a run that is loaded; "
-                f"only {', '.join(sorted(LOAD_KEYS))} can"
+                f"{key}={value}",
+                f"cannot change in a run that is loaded; only {', '.join(sorted(LOAD_KEYS))} can",
+                place=KEYWORDS,
+                option=key,
+                value=value,
             )
     config = HLRConfig(stored["model"], stored["dataset"], options={**stored, **options})
     refuse_missing_gpu(config, options)

@@ -271,8 +271,11 @@ def refuse_changes(
     for key in set(given.variable_config_dict) | set(given.cmd_config_dict):
         if key not in free and given.requested.get(key) != stored.get(key):
             raise InputError(
-                f"{key}={given.requested.get(key)} ({given.sources[key]}): cannot change in {what}; "
-                f"only {', '.join(sorted(free))} can"
+                f"{key}={given.requested.get(key)}",
+                f"cannot change in {what}; only {', '.join(sorted(free))} can",
+                place=given.sources[key],
+                option=key,
+                value=given.requested.get(key),
             )
 
 

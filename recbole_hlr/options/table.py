@@ -19,6 +19,7 @@ from recbole_hlr.options.kinds import (
     choice,
     integer,
     is_integer,
+    is_text,
     number,
     or_null,
     unless_null,
@@ -70,6 +71,7 @@ _command = partial(Entry, COMMAND, source=OURS, text=True)
 _search = partial(Entry, SEARCH, source=OURS)
 _benchmark = partial(Entry, BENCHMARK, source=OURS)
 _SWITCH = choice("auto", "on", "off")
+_NAME = unless_null(Option("a text", is_text))
 _COUNT = Option("an integer >= 1", lambda v: is_integer(v, 1))
 
 ENTRIES = (
@@ -377,10 +379,10 @@ ENTRIES = (
     _benchmark("models", meaning="names of models, with commas", text=True),
     _benchmark("datasets", meaning="names of data sets, with commas", text=True),
     _benchmark("seeds", meaning="a number of seeds, or seeds with commas", text=True),
-    _benchmark("out", meaning="the folder of its cells and tables", text=True),
+    _benchmark("out", _NAME, meaning="the folder of its cells and tables", text=True),
     _benchmark("jobs", unless_null(_COUNT), meaning="cells that run at a time"),
-    _benchmark("baseline", meaning="the model that others are compared with", text=True),
-    _benchmark("options", meaning="the file with options of models and data sets", text=True),
+    _benchmark("baseline", _NAME, meaning="the model that others are compared with", text=True),
+    _benchmark("options", _NAME, meaning="the file with options of models and data sets", text=True),
     _benchmark("report", BOOL, meaning="write the tables alone"),
 )
 TABLE = {entry.name: entry for entry in ENTRIES}
@@ -396,8 +398,6 @@ def told(*groups: str) -> dict[str, Option]:
 MODEL_OPTIONS = {name: option for name, option in told(MODEL).items() if TABLE[name].source != HOST}
 RUN_OPTIONS = {name: option for name, option in told(*OF_RUNS[:-1]).items() if name not in MODEL_OPTIONS}
 DATA_OPTIONS = told(DATA)
-TEXT_KEYS = frozenset(e.name for e in ENTRIES if e.text)
-PATH_KEYS = frozenset(e.name for e in ENTRIES if e.path)
 RESUME_KEYS = frozenset(e.name for e in ENTRIES if e.resume and e.belongs in OF_RUNS)
 EVALUATE_KEYS = frozenset(e.name for e in ENTRIES if e.evaluate)
 LOAD_KEYS = frozenset(e.name for e in ENTRIES if e.load)
@@ -410,4 +410,5 @@ SWITCHES = tuple(e.name for e in ENTRIES if e.switch)
 RUN_ONLY = tuple(e.name for e in ENTRIES if e.run_only)
 SEARCH_OPTIONS = told(SEARCH)
 CHANGEABLE = tuple(e.name for e in ENTRIES if e.resume and e.belongs == SEARCH)
+BENCHMARK_OPTIONS = {**told(BENCHMARK), "ray_address": _NAME}
 BENCHMARK_KEYS = (*(e.name for e in ENTRIES if e.belongs == BENCHMARK), "ray_address")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from recbole_hlr.errors import InputError, nearest
+from recbole_hlr.errors import InputError, UnknownOption
 from recbole_hlr.options.check import check_values
 from recbole_hlr.options.forms import seconds_in
 from recbole_hlr.options.table import CHANGEABLE, SEARCH_OPTIONS
@@ -37,7 +37,7 @@ def make_options(given: dict[str, Any], source: str) -> SearchOptions:
     values = {**{f.name: f.default for f in fields(SearchOptions)}, **given}
     unknown = [str(key) for key in values if key not in NAMES]
     if unknown:
-        raise InputError(f"{unknown[0]} ({source}): is no option of a search{nearest(unknown[0], NAMES)}")
+        raise UnknownOption.of(unknown[0], source, "a search", NAMES)
     check_values(values, dict.fromkeys(values, source), SEARCH_OPTIONS)
     if values["time_budget"] is not None:
         values["time_budget"] = seconds_in(values["time_budget"])
@@ -49,8 +49,11 @@ def change_options(stored: dict[str, Any], given: dict[str, Any], source: str) -
     for key in given:
         if key not in CHANGEABLE and given[key] != stored.get(key):
             raise InputError(
-                f"{key}={given[key]} ({source}): cannot change in a resumed search; "
-                f"only {', '.join(CHANGEABLE)} can"
+                f"{key}={given[key]}",
+                f"cannot change in a resumed search; only {', '.join(CHANGEABLE)} can",
+                place=source,
+                option=key,
+                value=given[key],
             )
     return make_options({**stored, **given}, source)
 
