@@ -232,7 +232,7 @@ def evaluate_case(rng: random.Random, folder: Path, shared: Path) -> str:
 
 def benchmark_case(rng: random.Random, folder: Path, shared: Path) -> str:
     """Run a benchmark with odd values of its own options; seldom is there anything to do."""
-    from recbole_hlr.benchmark.request import OWN
+    from recbole_hlr.options.table import BENCHMARK_KEYS as OWN
 
     write_data(shared / "data")
     given = {

@@ -445,7 +445,7 @@ def test_only_what_is_harmless_changes_in_a_resumed_search():
     ("text", "seconds"), [(90, 90), (0.5, 0.5), ("90s", 90), ("30m", 1800), ("1h30m", 5400)]
 )
 def test_times(text, seconds):
-    assert options.seconds_of(text, "here") == seconds
+    assert options.make_options({"time_budget": text}, "here").time_budget == seconds
 
 
 def test_the_best_is_by_validation_and_never_a_failed_one():

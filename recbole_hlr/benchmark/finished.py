@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from recbole_hlr.benchmark.cells import Cell, Damaged, is_finished, parse_json, read_text
 from recbole_hlr.experiment.rundir import RunDir
+from recbole_hlr.options.kinds import is_count, is_number, is_text
 from recbole_hlr.options.yaml_values import (
     load_yaml,
 )
@@ -21,38 +22,33 @@ from recbole_hlr.options.yaml_values import (
 Shape = dict[str, Callable[[Any], bool]]
 
 
-def is_text(value: Any) -> bool:
-    """Say whether a value is a text."""
-    return isinstance(value, str)
+def is_stored(value: Any) -> bool:
+    """Say whether a value is a number as a run writes them: finite or not, and no endless integer."""
+    return is_number(value) and not abs(value) >= 2**63
 
 
-def is_number(value: Any) -> bool:
-    """Say whether a value is a number, which may be no finite one."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) >= 2**63
-
-
-def is_count(value: Any) -> bool:
-    """Say whether a value is a whole number, 0 or more."""
-    return is_number(value) and isinstance(value, int) and value >= 0
+def is_stored_count(value: Any) -> bool:
+    """Say whether a value is an integer >= 0, and no endless one."""
+    return is_stored(value) and is_count(value)
 
 
 def are_metrics(value: Any) -> bool:
     """Say whether a value is {metric: number}."""
-    return isinstance(value, dict) and all(map(is_number, value.values()))
+    return isinstance(value, dict) and all(map(is_stored, value.values()))
 
 
 RESULT: Shape = {  # what a table needs of `result.json`, and of a line of `metrics.jsonl`
     "protocol": is_text,
     "valid_metric": is_text,
     "version": is_text,
-    "best_epoch": is_count,
-    "epochs": is_count,
-    "parameters": is_count,
+    "best_epoch": is_stored_count,
+    "epochs": is_stored_count,
+    "parameters": is_stored_count,
     "test": lambda value: are_metrics(value) and bool(value) and all(map(math.isfinite, value.values())),
     "seconds": lambda value: are_metrics(value) and "evaluate" in value,
 }
-EPOCH: Shape = {"epoch": is_count, "train_seconds": is_number}
-VALIDATED: Shape = {"valid_score": is_number, "valid": are_metrics}
+EPOCH: Shape = {"epoch": is_stored_count, "train_seconds": is_stored}
+VALIDATED: Shape = {"valid_score": is_stored, "valid": are_metrics}
 
 
 @dataclass

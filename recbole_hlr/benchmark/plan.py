@@ -16,13 +16,13 @@ from recbole_hlr.benchmark.finished import Finished
 from recbole_hlr.benchmark.request import Request
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError, invalid
-from recbole_hlr.experiment.run import RESUME_KEYS
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.options.command_line import (
     config_files_word,
     is_path,
     is_text,
 )
+from recbole_hlr.options.table import RESUME_KEYS
 from recbole_hlr.options.yaml_values import (
     ConfigLoader,
     as_list,
@@ -69,7 +69,7 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
             raise invalid("eval_args", config["eval_args"], config.sources["eval_args"], "with a test part")
     except InputError as error:
         given = "command line or options file" if request.settings.path else "command line"
-        failure = str(error).replace(f"({KEYWORDS})", f"({given})")
+        failure = str(error.at(given) if error.place == KEYWORDS else error)
     for seed in request.seeds:
         cell = Cell(dataset, label, seed, request.out)
         own = of_seed(options, seed)

@@ -12,16 +12,17 @@ from typing import Any
 from recbole_hlr.benchmark.settings import Settings
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import exists
+from recbole_hlr.options.check import check_values
 from recbole_hlr.options.command_line import (
     COMMAND_LINE,
     file_names,
     parse_arguments,
 )
+from recbole_hlr.options.table import BENCHMARK_KEYS, BENCHMARK_OPTIONS
 from recbole_hlr.options.yaml_values import (
     plain,
 )
 
-OWN = ("models", "datasets", "seeds", "out", "jobs", "ray_address", "baseline", "options", "report")
 MOST_SEEDS = 1000  # each is a run of every model on every data set
 RESERVED = {
     "model": "is given as --models",
@@ -57,18 +58,16 @@ class Request:
         """Return the request of a command line and of keyword arguments, which it overrides."""
         words = [word for word in arguments if word != "--report"]
         values = {**plain(dict(given or {})), **parse_arguments(words)}
-        own = {key: values.pop(key) for key in OWN if key in values}
+        own = {key: values.pop(key) for key in BENCHMARK_KEYS if key in values}
         for key in values:
             if key in RESERVED:
-                raise InputError(f"{key} ({COMMAND_LINE}): {RESERVED[key]}")
-        for key in ("out", "options", "ray_address", "baseline"):
-            if not isinstance(own.get(key), str | None):
-                raise InputError(f"{key}={own[key]} ({COMMAND_LINE}): must be a text")
+                raise InputError(key, RESERVED[key], place=COMMAND_LINE, option=key)
+        check_values(own, dict.fromkeys(own, COMMAND_LINE), BENCHMARK_OPTIONS)
         settings = Settings.read(own["options"]) if own.get("options") else Settings()
         config_files = file_names(values.pop("config_files", None))
         baseline, out = own.get("baseline"), Path(own.get("out") or "bench").expanduser()
         exists(out)  # or it could not be, in a sentence
-        only_report = "--report" in arguments or report(own.get("report", False))
+        only_report = "--report" in arguments or own.get("report", False)
 
         def label(name: str) -> str:  # a report needs no options file
             there = only_report and any(out.glob(f"*/{glob.escape(name)}/*/cell.json"))
@@ -76,13 +75,19 @@ class Request:
 
         for name in names(own.get("datasets")):
             if name.startswith(".") or set(name) & set("/\\"):
-                raise InputError(f"datasets={name} ({COMMAND_LINE}): must be names of folders in data_path")
+                raise InputError(
+                    f"datasets={name}",
+                    "must be names of folders in data_path",
+                    place=COMMAND_LINE,
+                    option="datasets",
+                    value=name,
+                )
         return cls(
             models=list(dict.fromkeys(map(label, names(own.get("models"))))),
             datasets=list(dict.fromkeys(names(own.get("datasets")))),
             seeds=seeds(own.get("seeds", 5)),
             out=out,
-            jobs=jobs(own.get("jobs")),
+            jobs=own.get("jobs"),
             ray_address=own.get("ray_address"),
             baseline=label(baseline) if baseline else None,
             report=only_report,
@@ -108,21 +113,11 @@ def seeds(value: Any) -> list[int]:
     if not found or len(found) < len(listed) or len(found) > MOST_SEEDS:
         shown = given if len(given) <= 40 else f"{given[:37]}..."
         raise InputError(
-            f"seeds={shown} ({COMMAND_LINE}): must be a number of seeds from 1 to {MOST_SEEDS}, or as many "
-            "different seeds from 0 to 4294967295 with commas"
+            f"seeds={shown}",
+            f"must be a number of seeds from 1 to {MOST_SEEDS}, or as many different seeds from 0 to "
+            "4294967295 with commas",
+            place=COMMAND_LINE,
+            option="seeds",
+            value=value,
         )
     return list(dict.fromkeys(found))
-
-
-def jobs(value: Any) -> int | None:
-    """Return the number of cells that run at a time; None where it was not given."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise InputError(f"jobs={value} ({COMMAND_LINE}): must be an integer >= 1")
-    return value
-
-
-def report(value: Any) -> bool:
-    """Return whether the tables alone are wanted."""
-    if not isinstance(value, bool):
-        raise InputError(f"report={value} ({COMMAND_LINE}): must be true or false")
-    return value

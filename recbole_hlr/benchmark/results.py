@@ -14,18 +14,10 @@ from recbole_hlr.benchmark.finished import Finished
 from recbole_hlr.benchmark.summary import summarise
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.protocol import one_protocol
+from recbole_hlr.options.table import FILTERS
 
 # What defines the split, and what is ranked.
-SHARED = (
-    "eval_args",
-    "benchmark_filename",
-    "val_interval",
-    "user_inter_num_interval",
-    "item_inter_num_interval",
-    "filter_inter_by_user_or_item",
-    "rm_dup_inter",
-    "threshold",
-)
+SHARED = ("eval_args", "benchmark_filename", *FILTERS)
 
 
 @dataclass

@@ -11,32 +11,30 @@ import recbole.config
 import torch
 import yaml
 from recbole.config import Config
-from recbole.utils import EvaluatorType, ModelType
+from recbole.utils import ModelType
 
+from recbole_hlr.config.checks import Options, complete
 from recbole_hlr.data.labels import check_negatives, learns_from_rows
 from recbole_hlr.data.source import has_own_copy, settle
-from recbole_hlr.errors import InputError, invalid, nearest
+from recbole_hlr.errors import InputError, UnknownOption, invalid
 from recbole_hlr.files import is_file
 from recbole_hlr.host import recbole as compat
-from recbole_hlr.metrics.definitions import LOSS, chosen_by, has_user_values, metric_types, reported
+from recbole_hlr.metrics.definitions import LOSS
 from recbole_hlr.model.registry import find_model, is_metric, is_ours
 from recbole_hlr.options.command_line import (
     COMMAND_LINE,
     file_names,
     parse_arguments,
 )
-from recbole_hlr.options.host import check_conditions, check_host_options, without_default
+from recbole_hlr.options.host import without_default
 from recbole_hlr.options.protocol import protocol_files
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.table import check_values, options_of, refuse_huge, spell_switches
 from recbole_hlr.options.yaml_values import (
     ConfigLoader,
-    as_list,
     dump_yaml,
     load_yaml,
     plain,
 )
-from recbole_hlr.train.schedule import check_schedule, has_plain_adam
 
 KEYWORDS = "keyword argument"  # where a value came from, in messages
 
@@ -99,7 +97,9 @@ class HLRConfig(Config):
         dataset = self.external_config_dict.get("dataset") if dataset is None else dataset
         for name, value in (("model", model), ("dataset", dataset)):
             if value is None:
-                raise InputError(f"--{name} ({COMMAND_LINE}): is missing; give it as --{name}=NAME")
+                raise InputError(
+                    f"--{name}", f"is missing; give it as --{name}=NAME", place=COMMAND_LINE, option=name
+                )
         model_class = find_model(model) if not isinstance(model, type) else model
         if not isinstance(dataset, str) or dataset in (".", "..") or set(dataset) & set("/\\"):
             raise invalid(
@@ -144,14 +144,8 @@ class HLRConfig(Config):
 
     def _set_default_parameters(self) -> None:
         values = self.final_config_dict
-        for key in ("train_neg_sample_args", "eval_args"):  # what is not given stays at its default
-            if isinstance(values.get(key), dict):
-                values[key] = {**(self.internal_config_dict.get(key) or {}), **values[key]}
-        spell_switches(values)
-        self._check_values(values)
+        complete(self._options(values, self.external_config_dict, self.sources))
         settle(values, self.external_config_dict, self.internal_config_dict, self.sources)
-        if self.ours and not self.metric:
-            values.update(train_neg_sample_args=None, lr_scheduler=None)  # nothing is drawn, no step taken
         self.requested = {k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS}
         self.requested.update(model=self.model, dataset=self.dataset)
         for key in ("eval_batch_size", "use_gpu", "gpu_id"):  # follow from eval_memory and the machine
@@ -187,76 +181,31 @@ class HLRConfig(Config):
         for key, value in self.external_config_dict.items():
             if key in compat.PROCESS_KEYS:
                 raise InputError(
-                    f"{key}={value} ({self.sources[key]}): cannot be given; several processes are not "
-                    "supported, a run is one"
+                    f"{key}={value}",
+                    "cannot be given; several processes are not supported, a run is one",
+                    place=self.sources[key],
+                    option=key,
+                    value=value,
                 )
             if key not in known:
-                raise InputError(
-                    f"{key} ({self.sources[key]}): is no option of {self.model}{nearest(key, known)}"
-                )
+                raise UnknownOption.of(key, self.sources[key], self.model, known)
 
-    def _check_values(self, values: dict[str, Any]) -> None:
-        refuse_huge(values, self.sources)
-        check_values(values, self.sources, self.ours)
-        told = {*options_of(self.ours), "metrics", "valid_metric"}
-        defaults = {key: value for key, value in self.internal_config_dict.items() if key not in told}
-        check_host_options(self.model, values, defaults, self.sources)
-        check_conditions(self.model, values, self.external_config_dict, self.sources)
-        for key, default in defaults.items():
-            if isinstance(default, float):  # of an integer, torch takes no negative power
-                values[key] = float(values[key])
-        source = self.sources["lr_scheduler"]
-        check_schedule(values["lr_scheduler"], source, values["epochs"], values["learning_rate"])
-        if "valid_metric" not in self.external_config_dict and values["valid_metric"].lower() != LOSS:
-            values["valid_metric"] = chosen_by(values["valid_metric"], values["metrics"], values["topk"])
-        self._check_metrics(values)
-        self._check_together(values)
+    def _options(
+        self, values: dict[str, Any], given: Mapping[str, Any], sources: Mapping[str, str]
+    ) -> Options:
+        return Options(self.model, self.ours, self.metric, values, self.internal_config_dict, given, sources)
 
-    def _check_together(self, values: dict[str, Any]) -> None:
-        """Raise `InputError` for an option that does not suit another."""
-        wrong = {key: "off: no data set is pickled here" for key in compat.PICKLE_KEYS if values[key]}
-        if values.get("direct_memory") and not values["attend_user"]:
-            wrong["direct_memory"] = "false unless attend_user=true"
-        if values.get("freeze_embeddings"):
-            if not values["pretrained_embeddings"]:
-                wrong["freeze_embeddings"] = "false unless pretrained_embeddings is given"
-            elif "num_memories" not in values:
-                wrong["freeze_embeddings"] = f"false: {self.model} has nothing else to learn"
-        rated = [m for m in as_list(values["metrics"]) if metric_types[m.lower()] == EvaluatorType.VALUE]
-        if values["cohorts"] and rated:
-            wrong["cohorts"] = f"0 with {rated[0]}, which has no value per user"
-        if values["user_metrics"] and not any(map(has_user_values, as_list(values["metrics"]))):
-            wrong["user_metrics"] = (
-                f"false with metrics={values['metrics']}, of which none has a value per user"
-            )
-        if values["lazy_adam"] == "on" and self.metric and not has_plain_adam(values):
-            wrong["lazy_adam"] = (
-                "auto or off with another learner, weight_decay, clip_grad_norm, enable_scaler or a schedule "
-                "that cycles the momentum"
-            )
-        for key, allowed in wrong.items():
-            raise invalid(key, values[key], self.sources[key], allowed)
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Raise `InputError` where `options` could not stand in the place of those `requested`.
 
-    def _check_metrics(self, values: dict[str, Any]) -> None:
-        metrics = as_list(values["metrics"])
-        listed = ", ".join(sorted(metric_types))
-        for metric in metrics or [None]:
-            if str(metric).lower() not in metric_types:
-                hint = nearest(str(metric), metric_types)
-                raise invalid("metrics", metric, self.sources["metrics"], f"one of {listed}{hint}")
-        rated = {metric_types[metric.lower()] == EvaluatorType.VALUE for metric in metrics}
-        if len(rated) > 1:
-            raise invalid("metrics", metrics, self.sources["metrics"], "all of rankings, or all of ratings")
-        mode = values["eval_args"].get("mode", "full")
-        if rated == {True} and "full" in (mode.values() if isinstance(mode, dict) else [mode]):
-            allowed = (
-                "of rankings, or given with eval_args={mode: labeled} and labels (LABEL_FIELD, threshold)"
-            )
-            raise invalid("metrics", metrics, self.sources["metrics"], allowed)
-        known = reported(metrics, values["topk"]) + ([LOSS] if self.metric else [])
-        valid = values["valid_metric"]
-        if not isinstance(valid, str) or valid.lower() not in known:
-            raise invalid("valid_metric", valid, self.sources["valid_metric"], "one of " + ", ".join(known))
+        As a configuration that is made of them would, but no file is read again.
+        """
+        given = plain(dict(options))
+        values = {**self.internal_config_dict, **copy.deepcopy(given)}
+        values["MODEL_INPUT_TYPE"] = self["MODEL_INPUT_TYPE"]
+        changed = self._options(values, given, {**self.sources, **dict.fromkeys(given, KEYWORDS)})
+        complete(changed)
+        check_negatives(changed)
 
     def __str__(self) -> str:
         """Return the effective options as YAML: complete, and readable by `config_files`."""

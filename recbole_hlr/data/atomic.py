@@ -20,16 +20,9 @@ from recbole_hlr.data.labels import positives, uses_labels
 from recbole_hlr.data.reader import read_columns, read_header, refuse_long_rows, wrong_number
 from recbole_hlr.data.source import interaction_files
 from recbole_hlr.errors import InputError
+from recbole_hlr.options.table import FILTERS
 
 log = logging.getLogger("recbole_hlr")
-FILTERS = (
-    "rm_dup_inter",
-    "val_interval",
-    "threshold",
-    "filter_inter_by_user_or_item",
-    "user_inter_num_interval",
-    "item_inter_num_interval",
-)
 
 
 class AtomicDataset(Dataset):

@@ -44,8 +44,12 @@ def check_header(filepath: str, header: str, config: Any, suffix: str) -> list[s
     load, unload = ((config[key] or {}).get(suffix) or [] for key in ("load_col", "unload_col"))
     if load and load != "*" and unload:
         raise InputError(
-            f"unload_col={config['unload_col']} ({config.sources['unload_col']}): must be null where "
-            f"load_col names the columns of .{suffix}; give --load_col=null too, or load_col alone"
+            f"unload_col={config['unload_col']}",
+            f"must be null where load_col names the columns of .{suffix}; give --load_col=null too, or "
+            "load_col alone",
+            place=config.sources["unload_col"],
+            option="unload_col",
+            value=config["unload_col"],
         )
     load = names if load == "*" or config["load_col"] is None else load
     missing = [name for name in (*load, *unload) if name not in names]
@@ -154,7 +158,8 @@ def _check_unused(data: Any) -> None:
 
 
 def _wrong(data: Any, option: str, allowed: str) -> InputError:
-    return InputError(f"{option}={data.config[option]} ({_source(data, option)}): {allowed}")
+    value = data.config[option]
+    return InputError(f"{option}={value}", allowed, place=_source(data, option), option=option, value=value)
 
 
 def _source(data: Any, option: str) -> str:

@@ -12,7 +12,6 @@ import torch
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import EvaluatorType, init_seed
-from recbole.utils.argument_list import dataset_arguments
 
 from recbole_hlr.data.atomic import AtomicDataset
 from recbole_hlr.data.candidates import CandidateLoader
@@ -27,6 +26,7 @@ from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.files import is_file
 from recbole_hlr.host import recbole as compat
+from recbole_hlr.options.table import SPLIT_KEYS
 
 if TYPE_CHECKING:
     from recbole_hlr.config.config import HLRConfig
@@ -113,10 +113,8 @@ def check_metrics(config: HLRConfig, dataset: Dataset) -> None:
             f"not metrics={config['metrics']}"
         )
     if max(config["topk"]) >= dataset.item_num:
-        raise InputError(
-            f"topk={config['topk']} ({config.sources['topk']}): must be at most "
-            f"{dataset.item_num - 1}, the number of items"
-        )
+        allowed = f"at most {dataset.item_num - 1}, the number of items"
+        raise invalid("topk", config["topk"], config.sources["topk"], allowed)
 
 
 class SplitData(NamedTuple):
@@ -134,7 +132,7 @@ class SplitData(NamedTuple):
 
 def data_options(config: HLRConfig) -> dict[str, Any]:
     """Return the options that the data and their split follow from: the seed only where it decides."""
-    keys = {"dataset", "encoding", "seed", *dataset_arguments}
+    keys = set(SPLIT_KEYS)
     evaluation = {key: value for key, value in config["eval_args"].items() if key != "mode"}
     if "RS" in evaluation["split"]:  # [8, 1, 1] is [0.8, 0.1, 0.1]
         ratios = evaluation["split"]["RS"]

@@ -8,10 +8,10 @@ from typing import Any
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_folder
+from recbole_hlr.options.table import WHOLE_DATA
 
 IN_WHEEL = "ml-100k"  # RecBole 1.2 has a copy of its own, and reads this name from there alone
 EVERY_COUNT = "[0,inf)"  # RecBole's default interval of counts, which leaves nothing out
-WHOLE_DATA = ("rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
 SPLITTING = ("split", "order", "group_by")  # the entries of eval_args that say how data are split
 FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "TIME_FIELD")
 
@@ -49,8 +49,12 @@ def settle(
     for key in WHOLE_DATA:
         if key in given and values[key] not in (None, EVERY_COUNT):
             raise InputError(
-                f"{key}={values[key]} ({sources[key]}): must be null with benchmark_filename, for it looks "
-                "at the whole data set and would change the given parts; filter before the data are split"
+                f"{key}={values[key]}",
+                "must be null with benchmark_filename, for it looks at the whole data set and would change "
+                "the given parts; filter before the data are split",
+                place=sources[key],
+                option=key,
+                value=values[key],
             )
         values[key] = None
     drop_splitting(values, given, defaults, sources)
@@ -68,8 +72,11 @@ def drop_splitting(
     for key, value in given.get("eval_args", {}).items():
         if key in SPLITTING and value != usual.get(key):
             raise InputError(
-                f"eval_args={{{key}: {value}}} ({sources['eval_args']}): must be left out with "
-                "benchmark_filename, for the parts are given and nothing is split"
+                f"eval_args={{{key}: {value}}}",
+                "must be left out with benchmark_filename, for the parts are given and nothing is split",
+                place=sources["eval_args"],
+                option="eval_args",
+                value={key: value},
             )
     values["eval_args"] = {key: value for key, value in values["eval_args"].items() if key not in SPLITTING}
 
@@ -81,10 +88,18 @@ def refuse_equal_fields(values: Mapping[str, Any], sources: Mapping[str, str]) -
         other = names.setdefault(values[key], key)
         if other != key:
             raise InputError(
-                f"{key}={values[key]} ({sources[key]}): must differ from {other}, which is another column"
+                f"{key}={values[key]}",
+                f"must differ from {other}, which is another column",
+                place=sources[key],
+                option=key,
+                value=values[key],
             )
     if values["NEG_PREFIX"] + values["ITEM_ID_FIELD"] in names:
         raise InputError(
-            f"NEG_PREFIX={values['NEG_PREFIX']} ({sources['NEG_PREFIX']}): makes the item of a negative "
-            f"{values['NEG_PREFIX'] + values['ITEM_ID_FIELD']}, which must be no other column"
+            f"NEG_PREFIX={values['NEG_PREFIX']}",
+            f"makes the item of a negative {values['NEG_PREFIX'] + values['ITEM_ID_FIELD']}, which must be "
+            "no other column",
+            place=sources["NEG_PREFIX"],
+            option="NEG_PREFIX",
+            value=values["NEG_PREFIX"],
         )

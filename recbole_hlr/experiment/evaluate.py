@@ -17,7 +17,7 @@ from recbole_hlr.experiment.assemble import Experiment, assemble, describe_data
 from recbole_hlr.experiment.exclusive import alone
 from recbole_hlr.experiment.result import RunResult
 from recbole_hlr.experiment.resume import open_run, refuse_changes, refuse_edited
-from recbole_hlr.experiment.run import RESUME_KEYS, details, evaluate_test, measured_test
+from recbole_hlr.experiment.run import details, evaluate_test, measured_test
 from recbole_hlr.host.device import describe_device
 from recbole_hlr.host.shortage import shortage_told
 from recbole_hlr.metrics.definitions import LOSS, chosen_by
@@ -25,6 +25,7 @@ from recbole_hlr.options.command_line import (
     COMMAND_LINE,
     parse_arguments,
 )
+from recbole_hlr.options.table import EVALUATE_KEYS
 from recbole_hlr.options.yaml_values import (
     plain,
 )
@@ -32,22 +33,6 @@ from recbole_hlr.train import checkpoint
 from recbole_hlr.train.state import take_back
 
 log = logging.getLogger("recbole_hlr")
-EVALUATE_KEYS = frozenset(
-    {
-        "metrics",
-        "topk",
-        "valid_metric",
-        "cohorts",
-        "eval_args",  # its mode alone
-        "eval_memory",
-        "eval_batch_size",
-        "use_gpu",
-        "gpu_id",
-        "data_path",
-        "show_progress",
-        "state",
-    }
-)
 
 
 @alone("evaluate()")
@@ -64,7 +49,7 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     folder = open_run(run_dir, command.get("config_files"))
     content = checkpoint.load(folder.checkpoint)
     config = HLRConfig(None, None, [folder.config])
-    refuse_edited(folder, config, content["config"], RESUME_KEYS)
+    refuse_edited(folder, config, content["config"])
     stored = config.requested
     names = {key: command.pop(key, options.pop(key, None)) for key in ("model", "dataset")}
     for values, source in ((options, KEYWORDS), (command, COMMAND_LINE)):
@@ -111,5 +96,11 @@ def merge_mode(values: dict[str, Any], stored: dict[str, Any], source: str) -> N
     if not isinstance(given, dict):
         return
     if any(value != stored.get(key) for key, value in given.items() if key != "mode"):
-        raise InputError(f"eval_args={given} ({source}): only its mode can change in an evaluation")
+        raise InputError(
+            f"eval_args={given}",
+            "only its mode can change in an evaluation",
+            place=source,
+            option="eval_args",
+            value=given,
+        )
     values["eval_args"] = {**stored, **given}

@@ -22,13 +22,12 @@ from recbole_hlr.experiment.exclusive import alone
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.host.device import refuse_missing_gpu
 from recbole_hlr.metrics.evaluator import refuse_not_finite
+from recbole_hlr.options.table import LOAD_KEYS
 from recbole_hlr.options.yaml_values import (
     plain,
 )
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.snapshot import load_model_state
-
-LOAD_KEYS = frozenset({"use_gpu", "gpu_id", "eval_memory", "compile"})  # how it is computed, not what
 
 
 class FittedRecommender:
@@ -127,8 +126,11 @@ def load(run_dir: str | Path, **options: Any) -> FittedRecommender:
     for key, value in plain(options).items():
         if key not in LOAD_KEYS and (key not in stored or value != stored[key]):
             raise InputError(
-                f"{key}={value} ({KEYWORDS}): cannot change in a run that is loaded; "
-                f"only {', '.join(sorted(LOAD_KEYS))} can"
+                f"{key}={value}",
+                f"cannot change in a run that is loaded; only {', '.join(sorted(LOAD_KEYS))} can",
+                place=KEYWORDS,
+                option=key,
+                value=value,
             )
     config = HLRConfig(stored["model"], stored["dataset"], options={**stored, **options})
     refuse_missing_gpu(config, options)

@@ -14,20 +14,18 @@ from recbole_hlr.experiment.assemble import Experiment, start_from_pretrained
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import locked
 from recbole_hlr.model.registry import find_model
+from recbole_hlr.options.table import RESUME_KEYS
 from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.state import take_back
 
 
-def take_up(experiment: Experiment, run_dir: RunDir | None, free: frozenset[str]) -> dict[str, Any]:
-    """Go on from the checkpoint of `run_dir`, or start where there is none; return its `stored_data`.
-
-    Options that are `free` may differ from those of the checkpoint.
-    """
+def take_up(experiment: Experiment, run_dir: RunDir | None) -> dict[str, Any]:
+    """Go on from the checkpoint of `run_dir`, or start where there is none; return its `stored_data`."""
     data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
     if run_dir is not None and run_dir.checkpoint.exists():
         state = checkpoint.load(run_dir.checkpoint)
-        refuse_edited(run_dir, experiment.config, state["config"], free)
+        refuse_edited(run_dir, experiment.config, state["config"])
         refuse_other_data(state["data"], data, run_dir.path)
         take_back(experiment.trainer, state, experiment.train_data)
     else:
@@ -53,18 +51,18 @@ def open_run(path: str | Path, config_files: Any) -> RunDir:
     return run_dir
 
 
-def refuse_edited(run_dir: RunDir, config: HLRConfig, trained: dict[str, Any], free: frozenset[str]) -> None:
+def refuse_edited(run_dir: RunDir, config: HLRConfig, trained: dict[str, Any]) -> None:
     """Raise `InputError` where a run's config.yaml is not what its checkpoint was `trained` with.
 
     What it does not have is at its default, as in `config`; a version may have more of them, or write the
-    same otherwise. What is `free`, as it may change in a resumed run, may be edited, but not be missing.
+    same otherwise. What may change in a resumed run may be edited, too, but is not to be missing.
     """
     written = load_yaml(run_dir.config)
-    edited = changed(written, config.requested, trained, free)
+    edited = changed(written, config.requested, trained)
     if edited:
         same = {key: value for key, value in trained.items() if key not in ("model", "dataset")}
         settled = HLRConfig(config.model_class, config.dataset, options=same).requested
-        edited = changed(written, config.requested, {**trained, **settled}, free) and edited
+        edited = changed(written, config.requested, {**trained, **settled}) and edited
     if edited:
         raise InputError(
             f"{run_dir.config}: is not as the run left it; has {', '.join(edited)}, must have what the "
@@ -72,18 +70,13 @@ def refuse_edited(run_dir: RunDir, config: HLRConfig, trained: dict[str, Any], f
         )
 
 
-def changed(
-    written: dict[str, Any], options: dict[str, Any], trained: dict[str, Any], free: frozenset[str]
-) -> list[str]:
-    """Return what differs between a run's `written` options, in full in `options`, and `trained` ones.
-
-    What is `free` may differ where it is written.
-    """
+def changed(written: dict[str, Any], options: dict[str, Any], trained: dict[str, Any]) -> list[str]:
+    """Return what differs between a run's `written` options, in full in `options`, and `trained` ones."""
     now = {**options, **written}
     compared = (written.keys() | (trained.keys() & now.keys())) - {"checkpoint_dir"}
     return [
         f"{key}={now[key]} ({trained.get(key)})"
-        for key in sorted(compared - (free & written.keys()))
+        for key in sorted(compared - (RESUME_KEYS & written.keys()))
         if dump_yaml(now[key]) != dump_yaml(trained.get(key))
     ]
 
@@ -99,6 +92,9 @@ def refuse_changes(
     for key in set(given.variable_config_dict) | set(given.cmd_config_dict):
         if key not in free and given.requested.get(key) != stored.get(key):
             raise InputError(
-                f"{key}={given.requested.get(key)} ({given.sources[key]}): cannot change in {what}; "
-                f"only {', '.join(sorted(free))} can"
+                f"{key}={given.requested.get(key)}",
+                f"cannot change in {what}; only {', '.join(sorted(free))} can",
+                place=given.sources[key],
+                option=key,
+                value=given.requested.get(key),
             )

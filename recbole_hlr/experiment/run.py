@@ -28,6 +28,7 @@ from recbole_hlr.metrics.evaluator import Evaluation
 from recbole_hlr.metrics.per_user import describe_users
 from recbole_hlr.options.command_line import parse_arguments
 from recbole_hlr.options.protocol import PAPER, describe_settings
+from recbole_hlr.options.table import RESUME_KEYS
 from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.state import state_of
@@ -36,18 +37,6 @@ from recbole_hlr.train.trainer import RunTrainer
 __all__ = ["Experiment", "prepare", "run"]
 
 log = logging.getLogger("recbole_hlr")
-RESUME_KEYS = frozenset(
-    {
-        "epochs",
-        "stopping_step",
-        "data_path",
-        "use_gpu",
-        "gpu_id",
-        "show_progress",
-        "state",
-        "eval_memory",
-    }
-)
 
 
 @alone("run()")
@@ -91,7 +80,7 @@ def _run(
     early = Collector()
     with attached(early):
         experiment = assemble(model, dataset, config_files, arguments, options, taken_up=run_dir is not None)
-        data = take_up(experiment, run_dir, RESUME_KEYS)
+        data = take_up(experiment, run_dir)
     config = experiment.config
     if run_dir is not None:
         write_text(run_dir.config, str(config))  # with what may change in a resumed run

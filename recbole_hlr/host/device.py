@@ -27,6 +27,9 @@ def refuse_missing_gpu(config: Any, asked: Collection[str]) -> None:
     if wanted and config["use_gpu"] and config["gpu_id"] and config["device"].type == "cpu":
         key = wanted[0]
         raise InputError(
-            f"{key}={config[key]} ({config.sources[key]}): PyTorch finds no GPU here; leave it out, "
-            "or give use_gpu=False"
+            f"{key}={config[key]}",
+            "PyTorch finds no GPU here; leave it out, or give use_gpu=False",
+            place=config.sources[key],
+            option=key,
+            value=config[key],
         )

@@ -12,6 +12,7 @@ import torch
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import FULL, unwritten
+from recbole_hlr.options.table import COUNTS
 
 ALLOCATORS = (  # torch raises plain RuntimeErrors for these
     "DefaultCPUAllocator",
@@ -19,7 +20,6 @@ ALLOCATORS = (  # torch raises plain RuntimeErrors for these
     "STATUS_ALLOC_FAILED",
     "Storage size calculation overflowed",
 )
-COUNTS = frozenset({"seed", "epochs", "topk", "cohorts", "worker"})  # integers that take no memory
 
 
 @contextlib.contextmanager

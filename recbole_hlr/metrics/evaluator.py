@@ -13,7 +13,7 @@ from recbole.evaluator import DataStruct, Evaluator, metric_information
 from torch import Tensor
 
 from recbole_hlr.data.random import Stream, generator_for
-from recbole_hlr.errors import InputError
+from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.metrics.definitions import has_user_values
 
 EXACT = 17  # decimal places to which the host "rounds" a metric: none
@@ -132,7 +132,5 @@ def refuse_empty_cohorts(config: Any, test: Any) -> None:
     """Raise `InputError` where there are more cohorts than users in a test part that is not empty."""
     users = len(test.inter_feat[test.uid_field].unique())
     if 0 < users < config["cohorts"]:
-        raise InputError(
-            f"cohorts={config['cohorts']} ({config.sources['cohorts']}): must be at most "
-            f"{users}, the users of the test part"
-        )
+        allowed = f"at most {users}, the users of the test part"
+        raise invalid("cohorts", config["cohorts"], config.sources["cohorts"], allowed)

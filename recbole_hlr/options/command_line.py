@@ -9,39 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.options.table import TABLE
 from recbole_hlr.options.yaml_values import dump_yaml, parse_scalar
 
 COMMAND_LINE = "command line"  # where a value came from, in messages
-TEXT_KEYS = frozenset(
-    {
-        "model",
-        "dataset",
-        "resume",
-        "config_files",
-        "encoding",
-        "pretrained_embeddings",
-        "compile",
-        "lazy_adam",
-        "models",  # of a benchmark, as are the following
-        "datasets",
-        "seeds",
-        "baseline",
-        "options",
-        "out",
-        "ray_address",
-    }
-)
+TEXT_ENDINGS = ("_FIELD", "_PREFIX", "_SUFFIX", "_path", "_dir", "_separator")  # of RecBole's names
+PATH_ENDINGS = ("_path", "_dir")
 DASHED_KEYS = frozenset({"time-aware"})  # RecBole's own spelling
 
 
 def is_text(key: str) -> bool:
     """Say whether an option is always text, such as a path or a name, whatever YAML would make of it."""
-    return key in TEXT_KEYS or key.endswith(("_FIELD", "_PREFIX", "_SUFFIX", "_path", "_dir", "_separator"))
+    return TABLE[key].text if key in TABLE else key.endswith(TEXT_ENDINGS)
 
 
 def is_path(key: str) -> bool:
     """Say whether an option names a file or a folder, in which a leading ~ is the home directory."""
-    return key.endswith(("_path", "_dir")) or key in ("resume", "pretrained_embeddings")
+    return TABLE[key].path if key in TABLE else key.endswith(PATH_ENDINGS)
 
 
 def file_names(value: Any) -> list[str]:
@@ -79,7 +63,7 @@ def take_word(arguments: Sequence[str], name: str) -> tuple[str, list[str]]:
             options.append(rest.pop(0))
     if len(words) != 1:
         given = f"are {', '.join(words)}" if words else "is missing"
-        raise InputError(f"{name} ({COMMAND_LINE}): {given}; must be one")
+        raise InputError(name, f"{given}; must be one", place=COMMAND_LINE)
     return words[0], options
 
 
@@ -93,19 +77,23 @@ def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
     while rest:
         word = rest.pop(0)
         if not re.match(r"--[A-Za-z]", word):
-            raise InputError(f"{word} ({COMMAND_LINE}): must be --key=value or --key value")
+            raise InputError(word, "must be --key=value or --key value", place=COMMAND_LINE)
         key, equals, text = word[2:].partition("=")
         key = key if key in DASHED_KEYS else key.replace("-", "_")
         if not equals:
             if not rest or re.match(r"--[A-Za-z]", rest[0]):
-                raise InputError(f"--{key} ({COMMAND_LINE}): a value must follow, as in --{key}=value")
+                raise InputError(
+                    f"--{key}", f"a value must follow, as in --{key}=value", place=COMMAND_LINE, option=key
+                )
             text = rest.pop(0)
         if is_text(key) and not text:
-            raise InputError(f"--{key} ({COMMAND_LINE}): must not be empty")
+            raise InputError(f"--{key}", "must not be empty", place=COMMAND_LINE, option=key)
         value = parse_scalar(text) if not is_text(key) or text in ("None", "null") else text
         if is_path(key):
             value = value and os.path.expanduser(value)
         if key in options and options[key] != value:
-            raise InputError(f"--{key} ({COMMAND_LINE}): is given twice, as {options[key]} and {value}")
+            raise InputError(
+                f"--{key}", f"is given twice, as {options[key]} and {value}", place=COMMAND_LINE, option=key
+            )
         options[key] = value
     return options

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from recbole_hlr.errors import invalid
-from recbole_hlr.options.table import Option, option_like
+from recbole_hlr.options.kinds import Option, option_like
 
 # Read without a default: an example of its kind, for all models or for one.
 WITHOUT_DEFAULT: dict[str, Any] = {"tail_ratio": 0.1, "DiffRec.norm": False, "LDiffRec.norm": False}
@@ -182,18 +182,8 @@ def without_default(model: str) -> dict[str, Any]:
     return {key: value for owner, _, key, value in split if owner in ("", model)}
 
 
-def check_host_options(
-    model: str, values: dict[str, Any], defaults: dict[str, Any], sources: dict[str, str]
-) -> None:
-    """Raise `InputError` for the first value that cannot stand for its default."""
-    for key, default in {**defaults, **without_default(model)}.items():
-        option = host_option(model, key, default)
-        if option is not None and key in values and not option.check(values[key]):
-            raise invalid(key, values[key], sources[key], option.allowed)
-
-
 def check_conditions(
-    model: str, values: dict[str, Any], given: Mapping[str, Any], sources: dict[str, str]
+    model: str, values: dict[str, Any], given: Mapping[str, Any], sources: Mapping[str, str]
 ) -> None:
     """Raise `InputError` for the first options that do not suit each other; it names one that was given."""
     for condition in CONDITIONS:

@@ -10,8 +10,9 @@ from recbole.config.configurator import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_hlr.errors import invalid
+from recbole_hlr.options.check import check_values, spell_switches, told_options
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.table import check_values, spell_switches
+from recbole_hlr.options.table import RUN_ONLY
 from recbole_hlr.options.yaml_values import (
     load_yaml,
     plain,
@@ -19,11 +20,6 @@ from recbole_hlr.options.yaml_values import (
 
 log = logging.getLogger("recbole_hlr")
 SOURCE = "recbole.config.Config"  # where a value came from, in messages
-# Options that say how `run` trains and evaluates: RecBole's own trainer would pass over them in silence.
-RUN_ONLY = (
-    "protocol", "test_history", "cohorts", "user_metrics", "lr_scheduler", "matmul_precision",
-    "pretrained_embeddings", "freeze_embeddings",
-)  # fmt: skip
 
 
 class StoredConfig(Config):
@@ -56,7 +52,7 @@ def complete(config: Any, model_class: type) -> None:
         values.setdefault(key, default)
     spell_switches(values)
     read = [key for key in defaults if key != "train_neg_sample_args" or of_model.get(key)]
-    check_values({key: values[key] for key in read}, dict.fromkeys(read, SOURCE), True)
+    check_values({key: values[key] for key in read}, dict.fromkeys(read, SOURCE), told_options(True))
     refuse_run_only(values, defaults)
     given = vars(config).get("external_config_dict", values)
     left = [key for key in of_model if key not in given and values[key] != of_model[key]]
@@ -70,7 +66,7 @@ def complete(config: Any, model_class: type) -> None:
 
 
 def refuse_run_only(values: dict[str, Any], defaults: dict[str, Any]) -> None:
-    """Raise `InputError` for an option of how `run` trains that is not at its default."""
+    """Raise `InputError` for an option on which `run` alone acts, where it is not at its default."""
     wrong = [key for key in RUN_ONLY if key in defaults and values[key] != defaults[key]]
     if str(values["valid_metric"]).lower() == "loss":
         wrong.append("valid_metric")

@@ -1,367 +1,414 @@
-"""What values an option may take, and the sentence for one that it may not."""
+"""The one table of options: what each may be, whose it is, where it may change, and what else reads of it.
+
+What stands in a YAML file of properties/ has its meaning there, beside its default; all others have it here.
+docs/options.md is this table with the defaults.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import partial
 
-from recbole_hlr.errors import invalid
+from recbole_hlr.options import forms
+from recbole_hlr.options.kinds import (
+    BOOL,
+    NOT_NEGATIVE,
+    POSITIVE,
+    TEXT,
+    Option,
+    choice,
+    integer,
+    is_integer,
+    is_text,
+    number,
+    or_null,
+    unless_null,
+)
 from recbole_hlr.options.protocol import PROTOCOLS
 
-MOST = 2**31 - 1  # of an integer
-LARGEST = 1e37  # of a number: ten times it, as Adam's first step is of the learning rate, fits into float32
+MODEL, TRAINING, EVALUATION, MACHINE, DATA = "model", "training", "evaluation", "machine", "data"
+UNREAD = "unread"  # of RecBole: known, and without effect on a general recommender
+COMMAND, SEARCH, BENCHMARK = "command", "search", "benchmark"
+PAPER, RELEASED, HOST, OURS = "paper", "released code", "RecBole", "ours"
+ALGORITHMS = ("random", "grid", "optuna")
+SCHEDULERS = ("asha", "none")
 
 
-class Option(NamedTuple):
-    """Allowed values of one option: `check` says whether a value is allowed, `allowed` says which are."""
+@dataclass(frozen=True)
+class Entry:
+    """One option: whose it is, what it may be, who had it first, and what it means.
 
-    allowed: str
-    check: Callable[[Any], bool]
+    `option` is None where what is allowed follows from its default's kind, or from the metrics there are.
+    """
 
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
-
-
-def _number(allowed: str, check: Callable[[float], bool]) -> Option:
-    return Option(f"a number {allowed}".strip(), lambda v: _is_number(v) and check(v))
-
-
-def _integer(least: int, most: int = MOST) -> Option:
-    limit = f"and < 2^{(most + 1).bit_length() - 1}" if most >= MOST else f"and <= {most}"
-    return Option(
-        f"an integer >= {least} {limit}",
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and least <= v <= most,
-    )
-
-
-def _choice(*names: str) -> Option:
-    return Option("one of " + ", ".join(names), lambda v: isinstance(v, str) and v in names)
-
-
-def _or_null(option: Option) -> Option:
-    return Option(f"{option.allowed}, or null", lambda v: v is None or option.check(v))
+    belongs: str
+    name: str
+    option: Option | None = None
+    source: str = HOST
+    meaning: str = ""  # where no file of properties/ says it
+    text: bool = False  # never read as YAML
+    path: bool = False  # a leading ~ is the home directory
+    resume: bool = False  # may change in a resumed run, or search
+    evaluate: bool = False  # may be given anew in an evaluation
+    load: bool = False  # may be given anew where a run is loaded
+    searched: bool = False  # a search may try it
+    splits: bool = False  # the data and their split follow from it
+    filters: bool = False  # leaves interactions out
+    whole: bool = False  # as a filter, looks at the whole data set
+    switch: bool = False  # auto, on or off
+    run_only: bool = False  # RecBole's own trainer does not act on it
+    weightless: bool = False  # an integer that takes no memory
 
 
-def _mapping(allowed: str, check: Callable[[dict[str, Any]], bool]) -> Option:
-    return Option(f"a mapping {allowed}", lambda v: isinstance(v, dict) and check(v))
+_model = partial(Entry, MODEL, searched=True)
+_training = partial(Entry, TRAINING)
+_evaluation = partial(Entry, EVALUATION)
+_machine = partial(Entry, MACHINE)
+_data = partial(Entry, DATA)
+_column = partial(Entry, DATA, text=True, splits=True)
+_unread = partial(Entry, UNREAD)
+_command = partial(Entry, COMMAND, source=OURS, text=True)
+_search = partial(Entry, SEARCH, source=OURS)
+_benchmark = partial(Entry, BENCHMARK, source=OURS)
+_SWITCH = choice("auto", "on", "off")
+_NAME = unless_null(Option("a text", is_text))
+_COUNT = Option("an integer >= 1", lambda v: is_integer(v, 1))
 
-
-def _is_eval_args(value: dict[str, Any]) -> bool:
-    split, mode = value.get("split", {"RS": [8, 1, 1]}), value.get("mode", "full")
-    modes = list(mode.values()) if isinstance(mode, dict) else [mode]
-    if not isinstance(split, dict) or len(split) != 1:
-        return False
-    ratios, leave = split.get("RS"), split.get("LS")
-    return (
-        set(value) <= {"split", "group_by", "order", "mode"}
-        and (
-            leave in ("valid_and_test", "valid_only", "test_only")
-            or (
-                isinstance(ratios, list)
-                and len(ratios) == 3
-                and all(_is_number(r) and r >= 0 for r in ratios)
-                and ratios[0] > 0
-            )
-        )
-        and value.get("group_by", "user") in ("user", "none", None)
-        and value.get("order", "RO") in ("RO", "TO")
-        and (not isinstance(mode, dict) or set(mode) <= {"valid", "test"})
-        and all(re.fullmatch(r"full|labeled|(uni|pop)[1-9]\d*", str(m)) for m in modes)
-    )
-
-
-def _is_negative_sampling(value: dict[str, Any]) -> bool:
-    return (
-        set(value) <= {"distribution", "sample_num", "alpha", "dynamic", "candidate_num"}
-        and value.get("distribution", "uniform") in ("uniform", "popularity")
-        and _integer(1).check(value.get("sample_num", 1))
-        and _is_number(value.get("alpha", 1.0))
-        and -10 <= value.get("alpha", 1.0) <= 10  # a popularity to the power of more is 0 or infinite
-        and isinstance(value.get("dynamic", False), bool)
-        and _integer(1 if value.get("dynamic") else 0).check(value.get("candidate_num", 0))
-    )
-
-
-def _is_topk(value: Any) -> bool:
-    values = value if isinstance(value, list) else [value]
-    return bool(values) and all(_integer(1).check(k) for k in values)
-
-
-def _is_null(value: Any) -> bool:
-    return value is None
-
-
-def _is_gpu(value: Any) -> bool:
-    return _integer(0).check(value) or (isinstance(value, str) and bool(re.fullmatch(r"[0-9]*", value)))
-
-
-SWITCHES = ("compile", "lazy_adam")  # auto, on or off
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_TEXT = Option("a text that is not empty", lambda v: isinstance(v, str) and v != "")
-_BOOL = Option("true or false", lambda v: isinstance(v, bool))
-_POSITIVE = _number("> 0", lambda v: v > 0)
-_NOT_NEGATIVE = _number(">= 0", lambda v: v >= 0)
-_SIZE = _number("> 0 and <= 1e9", lambda v: 0 < v <= 1e9)
-
-MODEL_OPTIONS: dict[str, Option] = {
-    "margin": _POSITIVE,
-    "max_norm": _or_null(_POSITIVE),
-    "negative_reduction": _choice("mean", "hardest", "soft", "rank"),
-    "negative_temperature": _POSITIVE,
-    "num_memories": _integer(1),
-    "max_history": _integer(1),
-    "eval_history": _choice("capped", "all"),
-    "history_sampling": _choice("uniform", "inverse_popularity"),
-    "attend_user": _BOOL,
-    "share_negative_relation": _BOOL,
-    "attention_smoothing": _number("in (0, 1]", lambda v: 0 < v <= 1),
-    "clip_memories": _BOOL,
-    "direct_memory": _BOOL,
-    "max_memory_norm": _or_null(_POSITIVE),
-    "initial_key_norm": _POSITIVE,
-    "item_attention": _choice("history", "audience"),
-    "attend_target": _BOOL,
-    "neighbour_weight": _NOT_NEGATIVE,
-    "distance_weight": _NOT_NEGATIVE,
-    "neighbour_refresh": _choice("batch", "epoch"),
-    "pretrained_embeddings": _or_null(_TEXT),
-    "freeze_embeddings": _BOOL,
-    "regularization": _POSITIVE,
-    "regularization_scaling": _number("in [0, 2]", lambda v: 0 <= v <= 2),
-    "confidence_weight": _POSITIVE,
-    "cg_steps": _integer(1),
-}
-
-RUN_OPTIONS: dict[str, Option] = {
-    "protocol": _choice(*PROTOCOLS),
-    "test_history": _choice("training", "training_and_validation"),
-    "embedding_size": _integer(1),
-    "epochs": _integer(1),
-    "train_batch_size": _integer(1),
-    "eval_batch_size": _integer(1, 2**63 - 1),  # users times items
-    "eval_memory": _SIZE,
-    **dict.fromkeys(SWITCHES, _choice("auto", "on", "off")),
-    "matmul_precision": _choice("highest", "high", "medium"),
-    "learning_rate": _POSITIVE,
-    "learner": _choice("adam", "adamw", "sgd", "adagrad", "rmsprop"),
-    "lr_scheduler": _or_null(_mapping("{name: ..., its arguments}", lambda v: "name" in v)),
-    "weight_decay": _NOT_NEGATIVE,
-    "clip_grad_norm": _or_null(
-        _mapping(
-            "{max_norm: > 0, norm_type: >= 1}",
-            lambda v: (
-                set(v) <= {"max_norm", "norm_type"}
-                and _POSITIVE.check(v.get("max_norm"))
-                and _is_number(v.get("norm_type", 2))
-                and v.get("norm_type", 2) >= 1
-            ),
-        )
+ENTRIES = (
+    # --- what a model is ---------------------------------------------------------------------------------
+    _model("embedding_size", integer(1)),
+    _model("margin", POSITIVE, PAPER),
+    _model("max_norm", or_null(POSITIVE), PAPER),
+    _model("negative_reduction", choice("mean", "hardest", "soft", "rank"), OURS),
+    _model("negative_temperature", POSITIVE, OURS),
+    _model("num_memories", integer(1), PAPER),
+    _model("max_history", integer(1), RELEASED),
+    _model("eval_history", choice("capped", "all"), OURS),
+    _model("history_sampling", choice("uniform", "inverse_popularity"), RELEASED),
+    _model("attend_user", BOOL, RELEASED),
+    _model("share_negative_relation", BOOL, RELEASED),
+    _model("attention_smoothing", number("in (0, 1]", lambda v: 0 < v <= 1), RELEASED),
+    _model("clip_memories", BOOL, RELEASED),
+    _model("direct_memory", BOOL, RELEASED),
+    _model("max_memory_norm", or_null(POSITIVE), OURS),
+    _model("initial_key_norm", POSITIVE, OURS),
+    _model("item_attention", choice("history", "audience"), PAPER),
+    _model("attend_target", BOOL, RELEASED),
+    _model("neighbour_weight", NOT_NEGATIVE, RELEASED),
+    _model("distance_weight", NOT_NEGATIVE, RELEASED),
+    _model("neighbour_refresh", choice("batch", "epoch"), OURS),
+    _model("pretrained_embeddings", or_null(TEXT), OURS, text=True, path=True, run_only=True),
+    _model("freeze_embeddings", BOOL, OURS, run_only=True),
+    _model("regularization", POSITIVE, RELEASED),
+    _model("regularization_scaling", number("in [0, 2]", lambda v: 0 <= v <= 2), OURS),
+    _model("confidence_weight", POSITIVE, RELEASED),
+    _model("cg_steps", integer(1), RELEASED),
+    # --- how it is trained -------------------------------------------------------------------------------
+    _training("epochs", integer(1), meaning="passes over the training part", resume=True, weightless=True),
+    _training("train_batch_size", integer(1), meaning="positives per step", searched=True),
+    _training("learning_rate", POSITIVE, meaning="the optimizer's step", searched=True),
+    _training(
+        "learner",
+        choice("adam", "adamw", "sgd", "adagrad", "rmsprop"),
+        meaning="the optimizer",
+        searched=True,
     ),
-    "train_neg_sample_args": _or_null(
-        _mapping(
-            "{distribution: uniform | popularity, sample_num: an integer >= 1 and < 2^31, "
-            "alpha: -10 to 10, dynamic: true | false, candidate_num: as sample_num if dynamic}",
-            _is_negative_sampling,
-        )
+    _training("lr_scheduler", or_null(forms.SCHEDULE), OURS, searched=True, run_only=True),
+    _training("weight_decay", NOT_NEGATIVE, meaning="the optimizer's weight decay", searched=True),
+    _training("clip_grad_norm", or_null(forms.CLIPPING), meaning="clips gradients by norm", searched=True),
+    _training(
+        "train_neg_sample_args",
+        or_null(forms.NEGATIVES),
+        meaning="how negatives are drawn; null: none are",
+        searched=True,
     ),
-    "eval_args": _mapping(
-        "{split: {RS: [8, 1, 1]} | {LS: valid_and_test}, group_by: user | none, "
-        "order: RO | TO, mode: full | uni100 | pop100 | labeled}",
-        _is_eval_args,
+    _training(
+        "stopping_step", integer(0), meaning="validations without a better one at which it stops", resume=True
     ),
-    "eval_step": _integer(0),
-    "stopping_step": _integer(0),
-    "topk": Option("an integer >= 1 or a list of them", _is_topk),
-    "cohorts": _integer(0),
-    "user_metrics": _BOOL,
-    "metric_decimal_place": _integer(0, 16),
-    "seed": Option("an integer from 0 to 4294967295", _integer(0, 2**32 - 1).check),
-    "worker": _integer(0, 32),
-    "loss_decimal_place": _integer(0, 16),
-    "gpu_id": Option("the number of one GPU", _is_gpu),
-    "transform": Option("null: RecBole's transforms are of sequences, of which there are none", _is_null),
-    "checkpoint_dir": _TEXT,
-    "show_progress": _BOOL,
-    "tensorboard": _BOOL,
-    "use_gpu": _BOOL,
-    "shuffle": _BOOL,
-    "reproducibility": _BOOL,
-    "state": Option(f"one of {', '.join(LEVELS)}", lambda v: str(v).upper() in LEVELS),
-}
-
-
-# --- data: how files are read, filtered and split ------------------------------------------------------
-
-
-def _is_encoding(value: Any) -> bool:
-    try:
-        return bool("name:type".encode(value))  # base64, hex and rot13 are codecs, but of no text
-    except (LookupError, TypeError, ValueError):
-        return False
-
-
-def _is_separator(value: Any) -> bool:
-    if not isinstance(value, str) or not value or set(value) & set('\n\r\0"'):
-        return False
-    try:
-        return len(value) == 1 or not re.compile(value).match("")
-    except re.error:
-        return False
-
-
-def _is_interval(value: Any) -> bool:
-    parts = [re.fullmatch(rf"\s*[\[(]({_NUMBER}),({_NUMBER})[\])]\s*", p) for p in str(value).split(";")]
-    return all(part is not None and float(part[1]) <= float(part[2]) for part in parts)
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_TEXT.check, value)) and len(set(value)) == len(value)
-
-
-def _are_values(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str | int | float) for one in value)
-
-
-def _of_columns(allowed: str, check: Callable[[Any], bool]) -> Option:
-    """Return the option of a mapping {column: value}, where a value is allowed by `check`."""
-    return _mapping(allowed, lambda v: all(map(_TEXT.check, v)) and all(map(check, v.values())))
-
-
-_NUMBER = r"\s*[-+]?(?:\d+(?:\.\d*)?|inf)\s*"
-_INTERVAL = Option('an interval such as "[10,inf)"', _is_interval)
-_NAMES = Option("a list of different names", _is_names)
-_SEPARATOR = Option("a text or a regular expression that matches more than nothing", _is_separator)
-_COLUMNS = _of_columns("{suffix of a file: [columns]}", _is_names)
-
-DATA_OPTIONS: dict[str, Option] = {
-    "data_path": _TEXT,
-    "encoding": _or_null(Option("the name of a text encoding", _is_encoding)),
-    "field_separator": _SEPARATOR,
-    "seq_separator": Option("a text that is not empty", _TEXT.check),
-    **dict.fromkeys(("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "NEG_PREFIX"), _TEXT),
-    "TIME_FIELD": _or_null(_TEXT),
-    "load_col": _or_null(
-        _mapping(
-            "{inter: [columns]} or {inter: '*'}",
-            lambda v: (
-                "inter" in v
-                and all(map(_TEXT.check, v))
-                and all(one == "*" or _is_names(one) for one in v.values())
-            ),
-        )
+    _training("shuffle", BOOL, meaning="shuffle the training part in every epoch"),
+    _training("transform", forms.NO_TRANSFORM, meaning="of sequences"),
+    _training("loss_decimal_place", integer(0, 16), meaning="decimal places of the training loss"),
+    _training("require_pow", meaning="the exponent in RecBole's EmbLoss"),
+    _training("enable_amp", meaning="train in mixed precision"),
+    _training("enable_scaler", meaning="scale the loss in mixed precision"),
+    # --- how it is evaluated -----------------------------------------------------------------------------
+    _evaluation("protocol", choice(*PROTOCOLS), OURS, run_only=True),
+    _evaluation("test_history", choice("training", "training_and_validation"), PAPER, run_only=True),
+    _evaluation(
+        "eval_args",
+        forms.EVAL_ARGS,
+        meaning="how data are split, and which items are ranked; in an evaluation its mode alone may change",
+        evaluate=True,
     ),
-    "unload_col": _or_null(_COLUMNS),
-    "unused_col": _or_null(_COLUMNS),
-    "additional_feat_suffix": _or_null(
-        Option("a name or a list of different names", lambda v: _TEXT.check(v) or _is_names(v))
+    _evaluation("eval_step", integer(0), meaning="epochs from one validation to the next; 0: none"),
+    _evaluation("metrics", evaluate=True),
+    _evaluation("topk", forms.TOPK, meaning="cut-offs of the metrics", evaluate=True, weightless=True),
+    _evaluation("valid_metric", evaluate=True),
+    _evaluation("valid_metric_bigger", meaning="follows from valid_metric"),
+    _evaluation("cohorts", integer(0), PAPER, evaluate=True, run_only=True, weightless=True),
+    _evaluation("user_metrics", BOOL, OURS, run_only=True),
+    _evaluation("metric_decimal_place", integer(0, 16), meaning="decimal places of metrics"),
+    # --- where it runs, and what it shows ----------------------------------------------------------------
+    _machine(
+        "seed",
+        Option("an integer from 0 to 4294967295", integer(0, 2**32 - 1).check),
+        meaning="of all that is drawn",
+        splits=True,
+        weightless=True,
     ),
-    "benchmark_filename": _or_null(
-        Option(
-            "a list of different names, [train, valid, test] or [train, test]",
-            lambda v: _is_names(v) and len(v) in (2, 3),
-        )
+    _machine("reproducibility", BOOL, meaning="the same result again on the same machine"),
+    _machine("use_gpu", BOOL, meaning="use a GPU where there is one", resume=True, evaluate=True, load=True),
+    _machine("gpu_id", forms.GPU, meaning="which GPU", resume=True, evaluate=True, load=True),
+    _machine("worker", integer(0, 32), meaning="processes that load batches", weightless=True),
+    _machine(
+        "eval_memory",
+        number("> 0 and <= 1e9", lambda v: 0 < v <= 1e9),
+        OURS,
+        resume=True,
+        evaluate=True,
+        load=True,
     ),
-    "rm_dup_inter": Option("first, last or false", lambda v: v in (None, "first", "last") or v is False),
-    "val_interval": _or_null(
-        _of_columns('{column: "[4,inf)"}, or {column: [values]}', lambda v: _are_values(v) or _is_interval(v))
+    _machine(
+        "eval_batch_size",
+        integer(1, 2**63 - 1),
+        meaning="users times items of a batch that is ranked; follows from eval_memory",
+        evaluate=True,
     ),
-    "filter_inter_by_user_or_item": _BOOL,
-    "user_inter_num_interval": _or_null(_INTERVAL),
-    "item_inter_num_interval": _or_null(_INTERVAL),
-    "threshold": _or_null(
-        Option(
-            "a mapping {column: number} of one column",
-            lambda v: isinstance(v, dict) and len(v) == 1 and _of_columns("", _is_number).check(v),
-        )
+    _machine("compile", _SWITCH, OURS, text=True, load=True, switch=True),
+    _machine("lazy_adam", _SWITCH, OURS, text=True, switch=True),
+    _machine("matmul_precision", choice("highest", "high", "medium"), OURS, run_only=True),
+    _machine("tensorboard", BOOL, OURS),
+    _machine(
+        "checkpoint_dir", TEXT, meaning="the folder in which run directories are made", text=True, path=True
     ),
-    "seq_len": _or_null(_of_columns("{column: an integer >= 1}", _integer(1).check)),
-    "alias_of_user_id": _or_null(_NAMES),
-    "alias_of_item_id": _or_null(_NAMES),
-    "numerical_features": _NAMES,
-    "normalize_field": _or_null(_NAMES),
-    "normalize_all": _or_null(_BOOL),
-    "discretization": _or_null(
-        _of_columns(
-            "{column: {method: LD}} or {column: {method: ED, bucket: an integer >= 1}}",
-            lambda v: (
-                v == {"method": "LD"}
-                or (
-                    isinstance(v, dict)
-                    and set(v) == {"method", "bucket"}
-                    and v["method"] in ("ED", "LD")
-                    and _integer(1).check(v["bucket"])
-                )
-            ),
-        )
+    _machine("show_progress", BOOL, meaning="show progress bars", resume=True, evaluate=True),
+    _machine(
+        "state", forms.LEVEL, meaning="from which level on messages are shown", resume=True, evaluate=True
     ),
-    "preload_weight": _or_null(_of_columns("{id column: column of numbers}", _TEXT.check)),
-}
+    # --- data: how files are read, filtered and split ----------------------------------------------------
+    _data(
+        "data_path",
+        TEXT,
+        meaning="the folder with the data sets' folders",
+        text=True,
+        path=True,
+        resume=True,
+        evaluate=True,
+    ),
+    _data(
+        "encoding",
+        or_null(forms.ENCODING),
+        meaning="of the atomic files; null: UTF-8",
+        text=True,
+        splits=True,
+    ),
+    _data("field_separator", forms.SEPARATOR, meaning="between columns", text=True, splits=True),
+    _data("seq_separator", TEXT, meaning="between the entries of a sequence", text=True, splits=True),
+    _column("USER_ID_FIELD", TEXT, meaning="the column of users"),
+    _column("ITEM_ID_FIELD", TEXT, meaning="the column of items"),
+    _column("LABEL_FIELD", TEXT, meaning="the column of labels, 1 for an interaction and 0 for none"),
+    _column("NEG_PREFIX", TEXT, meaning="begins the names of a negative's columns"),
+    _column("TIME_FIELD", or_null(TEXT), meaning="the column of times"),
+    _column("RATING_FIELD", meaning="the column of ratings, which DMF may read"),
+    _data("load_col", or_null(forms.LOAD_COL), meaning="the columns that are loaded", splits=True),
+    _data("unload_col", or_null(forms.COLUMNS), meaning="columns that are not loaded", splits=True),
+    _data(
+        "unused_col",
+        or_null(forms.COLUMNS),
+        meaning="columns that are loaded to filter by alone",
+        splits=True,
+    ),
+    _data(
+        "additional_feat_suffix", or_null(forms.SUFFIXES), meaning="suffixes of further files", splits=True
+    ),
+    _data(
+        "benchmark_filename",
+        or_null(forms.PARTS),
+        meaning="names of parts that are split already",
+        splits=True,
+    ),
+    _data(
+        "rm_dup_inter",
+        forms.DUPLICATES,
+        meaning="which of several interactions of a user and an item stays",
+        splits=True,
+        filters=True,
+        whole=True,
+    ),
+    _data(
+        "val_interval",
+        or_null(forms.INTERVALS),
+        meaning="values of columns that interactions must have",
+        splits=True,
+        filters=True,
+    ),
+    _data(
+        "threshold",
+        or_null(forms.THRESHOLD),
+        meaning="the least value of a column that makes an interaction",
+        splits=True,
+        filters=True,
+    ),
+    _data(
+        "filter_inter_by_user_or_item",
+        BOOL,
+        meaning="leave out interactions of users and items that are left out",
+        splits=True,
+        filters=True,
+    ),
+    _data(
+        "user_inter_num_interval",
+        or_null(forms.INTERVAL),
+        meaning="interactions that a user must have",
+        splits=True,
+        filters=True,
+        whole=True,
+    ),
+    _data(
+        "item_inter_num_interval",
+        or_null(forms.INTERVAL),
+        meaning="interactions that an item must have",
+        splits=True,
+        filters=True,
+        whole=True,
+    ),
+    _data("seq_len", or_null(forms.LENGTHS), meaning="the longest sequence of a column", splits=True),
+    _data(
+        "alias_of_user_id",
+        or_null(forms.NAMES),
+        meaning="columns of user ids besides USER_ID_FIELD",
+        splits=True,
+    ),
+    _data(
+        "alias_of_item_id",
+        or_null(forms.NAMES),
+        meaning="columns of item ids besides ITEM_ID_FIELD",
+        splits=True,
+    ),
+    _data("numerical_features", forms.NAMES, meaning="columns of numbers to be embedded"),
+    _data("normalize_field", or_null(forms.NAMES), meaning="columns to be scaled to 0 to 1", splits=True),
+    _data("normalize_all", or_null(BOOL), meaning="scale all columns of numbers to 0 to 1", splits=True),
+    _data("discretization", or_null(forms.DISCRETIZATION), meaning="how columns of numbers are made classes"),
+    _data(
+        "preload_weight",
+        or_null(forms.WEIGHTS),
+        meaning="columns of vectors, by their column of ids",
+        splits=True,
+    ),
+    # --- RecBole's, without effect here ------------------------------------------------------------------
+    *(
+        _unread(name, splits=True, text=True, meaning="of sequences")
+        for name in ("ITEM_LIST_LENGTH_FIELD", "LIST_SUFFIX", "POSITION_FIELD")
+    ),
+    _unread("MAX_ITEM_LIST_LENGTH", splits=True, meaning="of sequences"),
+    *(
+        _unread(f"{name}_ID_FIELD", splits=True, text=True, meaning="of knowledge graphs")
+        for name in ("HEAD_ENTITY", "TAIL_ENTITY", "RELATION", "ENTITY")
+    ),
+    *(
+        _unread(name, splits=True, meaning="of knowledge graphs")
+        for name in ("alias_of_entity_id", "alias_of_relation_id")
+    ),
+    *(
+        _unread(name, meaning="of knowledge graphs")
+        for name in ("kg_reverse_r", "entity_kg_num_interval", "relation_kg_num_interval")
+    ),
+    _unread("repeatable", meaning="of sequences"),
+    *(_unread(name, meaning="Weights & Biases is not written to") for name in ("log_wandb", "wandb_project")),
+    *(
+        _unread(name, meaning="must be off: no data set is pickled here")
+        for name in ("save_dataset", "save_dataloaders")
+    ),
+    *(
+        _unread(name, text=True, path=True, meaning="must be off: no data set is pickled here")
+        for name in ("dataset_save_path", "dataloaders_save_path")
+    ),
+    # --- what a command is given, of which no run keeps a default ----------------------------------------
+    _command("model", source=HOST, meaning="the name of a model"),
+    _command("dataset", source=HOST, meaning="the name of a folder in data_path", splits=True),
+    _command("config_files", source=HOST, meaning="YAML files of options, with spaces between them"),
+    _command("resume", meaning="the run directory of the run, or the search, to be continued", path=True),
+    # --- search ------------------------------------------------------------------------------------------
+    _search("space", meaning="a shipped space, wide or paper, or FILE or FILE#NAME"),
+    _search("params_file", meaning="RecBole's name for space"),
+    _search(
+        "algorithm",
+        unless_null(choice(*ALGORITHMS)),
+        meaning="what suggests values; grid where the space is one, else random",
+    ),
+    _search(
+        "num_samples",
+        unless_null(_COUNT),
+        meaning="trials, the defaults included; all of a grid, else 32",
+        resume=True,
+    ),
+    _search(
+        "time_budget",
+        unless_null(forms.TIME),
+        meaning="the time it takes, resumed parts included",
+        resume=True,
+    ),
+    _search("scheduler", choice(*SCHEDULERS), meaning="what stops trials that fall behind"),
+    _search("grace_period", _COUNT, meaning="validated epochs that every trial gets"),
+    _search(
+        "reduction_factor",
+        Option("an integer from 2 to 1000", lambda v: is_integer(v, 2, 1000)),
+        meaning="one trial in this number goes on at each rung",
+    ),
+    _search(
+        "max_concurrent",
+        unless_null(_COUNT),
+        meaning="trials at a time; as many as there are processors",
+        resume=True,
+    ),
+    _search("cpus_per_trial", forms.SHARE, meaning="processors of a trial", resume=True),
+    _search(
+        "gpus_per_trial",
+        unless_null(forms.GPUS),
+        meaning="GPUs of a trial; one where a single run would use one",
+        resume=True,
+    ),
+    _search(
+        "ray_address",
+        unless_null(forms.ADDRESS),
+        meaning="of a running Ray cluster; a benchmark has it, too",
+        text=True,
+        resume=True,
+    ),
+    # --- benchmark ---------------------------------------------------------------------------------------
+    _benchmark("models", meaning="names of models, with commas", text=True),
+    _benchmark("datasets", meaning="names of data sets, with commas", text=True),
+    _benchmark("seeds", meaning="a number of seeds, or seeds with commas", text=True),
+    _benchmark("out", _NAME, meaning="the folder of its cells and tables", text=True),
+    _benchmark("jobs", unless_null(_COUNT), meaning="cells that run at a time"),
+    _benchmark("baseline", _NAME, meaning="the model that others are compared with", text=True),
+    _benchmark("options", _NAME, meaning="the file with options of models and data sets", text=True),
+    _benchmark("report", BOOL, meaning="write the tables alone"),
+)
+TABLE = {entry.name: entry for entry in ENTRIES}
+OF_RUNS = (MODEL, TRAINING, EVALUATION, MACHINE, DATA)
 
 
-def spell_switches(values: dict[str, Any]) -> None:
-    """Put the switches into words: YAML 1.1 reads a bare on or off as a truth value."""
-    for key in SWITCHES:
-        if isinstance(values[key], bool):
-            values[key] = "on" if values[key] else "off"
+def told(*groups: str) -> dict[str, Option]:
+    """Return what the options of `groups` may be, as far as it is told here."""
+    return {e.name: e.option for e in ENTRIES if e.belongs in groups and e.option is not None}
 
 
-def refuse_huge(values: dict[str, Any], sources: dict[str, str]) -> None:
-    """Raise `InputError` for an option that is or holds a number too large for float32 or int64."""
-    allowed = f"finite, at most {LARGEST} in size, and integers below 2^63"
-    for key, value in values.items():
-        for number in _numbers(value):
-            if not abs(number) <= (LARGEST if isinstance(number, float) else 2**63 - 1):
-                raise invalid(key, value, sources[key], allowed)
-
-
-def _numbers(value: Any) -> Iterator[int | float]:
-    if isinstance(value, int | float):
-        yield value
-    elif isinstance(value, list | dict):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _numbers(one)
-
-
-def options_of(is_ours: bool) -> dict[str, Option]:
-    """Return the options that are told here, those of models only for our models."""
-    return {**RUN_OPTIONS, **DATA_OPTIONS, **(MODEL_OPTIONS if is_ours else {})}
-
-
-def check_values(values: dict[str, Any], sources: dict[str, str], is_ours: bool) -> None:
-    """Raise `InputError` for the first value outside its range; model options only of our models."""
-    for key, option in options_of(is_ours).items():
-        if key in values and not option.check(values[key]):
-            raise invalid(key, values[key], sources[key], option.allowed)
-
-
-_LIMITS: dict[str, Callable[[Any], bool]] = {
-    "": lambda v: True,
-    "> 0": lambda v: v > 0,
-    ">= 0": lambda v: v >= 0,
-    ">= 1": lambda v: v >= 1,
-    ">= 2": lambda v: v >= 2,
-    "in [0, 1)": lambda v: 0 <= v < 1,
-    "in [0, 1]": lambda v: 0 <= v <= 1,
-    "in [-1, 1]": lambda v: -1 <= v <= 1,
-}
-
-
-def option_like(default: Any, limit: str = "") -> Option | None:
-    """Return what may stand for a default: its kind, within a limit of `_LIMITS`; None where it has none."""
-    if isinstance(default, bool):
-        return _BOOL
-    if isinstance(default, int) and (limit == "" or limit.startswith(">= ")):
-        return _integer(int(limit.removeprefix(">= ") or -MOST))
-    if isinstance(default, int | float):
-        return _number(limit, _LIMITS[limit])
-    if isinstance(default, str):
-        return Option("a text", lambda v: isinstance(v, str))
-    if not isinstance(default, list):
-        return None
-    element = option_like(default[0], limit) if default else None
-    allowed = f"a list, each of it {element.allowed}" if element else "a list"
-    return Option(
-        allowed, lambda v: isinstance(v, list) and all(element is None or element.check(one) for one in v)
-    )
+# Of the models in this package; RecBole's have embedding_size, too, and others that options/host.py tells.
+MODEL_OPTIONS = {name: option for name, option in told(MODEL).items() if TABLE[name].source != HOST}
+RUN_OPTIONS = {name: option for name, option in told(*OF_RUNS[:-1]).items() if name not in MODEL_OPTIONS}
+DATA_OPTIONS = told(DATA)
+RESUME_KEYS = frozenset(e.name for e in ENTRIES if e.resume and e.belongs in OF_RUNS)
+EVALUATE_KEYS = frozenset(e.name for e in ENTRIES if e.evaluate)
+LOAD_KEYS = frozenset(e.name for e in ENTRIES if e.load)
+TRAINING_KEYS = frozenset(e.name for e in ENTRIES if e.searched and e.belongs == TRAINING)
+SPLIT_KEYS = frozenset(e.name for e in ENTRIES if e.splits)
+COUNTS = frozenset(e.name for e in ENTRIES if e.weightless)
+FILTERS = tuple(e.name for e in ENTRIES if e.filters)
+WHOLE_DATA = tuple(e.name for e in ENTRIES if e.whole)
+SWITCHES = tuple(e.name for e in ENTRIES if e.switch)
+RUN_ONLY = tuple(e.name for e in ENTRIES if e.run_only)
+SEARCH_OPTIONS = told(SEARCH)
+CHANGEABLE = tuple(e.name for e in ENTRIES if e.resume and e.belongs == SEARCH)
+BENCHMARK_OPTIONS = {**told(BENCHMARK), "ray_address": _NAME}
+BENCHMARK_KEYS = (*(e.name for e in ENTRIES if e.belongs == BENCHMARK), "ray_address")

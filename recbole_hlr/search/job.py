@@ -18,7 +18,7 @@ from recbole_hlr.errors import InputError
 from recbole_hlr.experiment.assemble import Experiment, assemble
 from recbole_hlr.experiment.result import RunResult
 from recbole_hlr.experiment.resume import take_up
-from recbole_hlr.experiment.run import RESUME_KEYS, finish, saver
+from recbole_hlr.experiment.run import finish, saver
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import write_text
 from recbole_hlr.host import recbole as compat
@@ -58,7 +58,7 @@ class Job:
         run_dir = RunDir(Path(self.folder) / f"{number:04d}")
         if not as_it_is and run_dir.checkpoint.exists():
             discard_unless_own(run_dir.checkpoint, experiment.config.requested, list(values))
-        stored = take_up(experiment, run_dir, RESUME_KEYS)
+        stored = take_up(experiment, run_dir)
         if not run_dir.checkpoint.exists():
             run_dir.path.mkdir(parents=True, exist_ok=True)
             write_text(run_dir.config, str(experiment.config))

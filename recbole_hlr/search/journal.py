@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.search.numbers import is_integer, is_number
+from recbole_hlr.options.kinds import is_finite, is_integer
 
 OPEN, DONE, STOPPED, FAILED, LOST, CUT = "unfinished", "done", "stopped", "failed", "lost", "cut"
 # stopped: by the scheduler. lost: its process or machine died, more than once, or its disk was full. cut:
@@ -30,16 +30,16 @@ ASKED: dict[str, Callable[[Any], bool]] = {
     "event": lambda v: v == "asked",
     "number": is_integer,
     "values": lambda v: isinstance(v, dict),
-    "elapsed": lambda v: is_number(v) and v >= 0,
+    "elapsed": lambda v: is_finite(v) and v >= 0,
 }
 END: dict[str, Callable[[Any], bool]] = {
     "event": lambda v: v == "ended",
     "number": is_integer,
     "status": lambda v: v in (*ENDED, LOST, CUT),
-    "curve": lambda v: isinstance(v, list) and all(map(is_number, v)),
+    "curve": lambda v: isinstance(v, list) and all(map(is_finite, v)),
     "epochs": lambda v: isinstance(v, list) and all(map(is_integer, v)) and v == sorted(set(v)),
     "reason": lambda v: isinstance(v, str),
-    "seconds": lambda v: is_number(v) and v >= 0,
+    "seconds": lambda v: is_finite(v) and v >= 0,
     "elapsed": ASKED["elapsed"],
 }
 

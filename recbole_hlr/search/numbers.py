@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
+
+from recbole_hlr.options.kinds import is_finite, is_integer
 
 LISTS = ("choice", "grid")
 RANGES = {"uniform": 2, "loguniform": 2, "quniform": 3, "randint": 2}  # with the numbers that each takes
 LARGEST = 2**53  # of the integers in a range: up to it, Optuna's floats hold them all
-
-
-def is_number(value: Any) -> bool:
-    """Say whether a value is a finite number that a float can hold, and no truth value."""
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return known and abs(value) <= sys.float_info.max  # math.isfinite fails at integers of 400 digits
-
-
-def is_integer(value: Any) -> bool:
-    """Say whether a value is an integer of any size, and no truth value."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_kept(value: Any) -> bool:
@@ -38,7 +28,7 @@ def rule_of(kind: str, numbers: Any) -> str:
         return "" if is_kept(numbers) else "hold finite numbers, texts, true, false, null, lists or mappings"
     if len(numbers) != RANGES[kind]:
         return f"have {RANGES[kind]} numbers"
-    if not all(map(is_number, numbers)):
+    if not all(map(is_finite, numbers)):
         return "hold numbers"
     if kind == "randint" and not all(map(is_integer, numbers)):
         return "hold integers"
@@ -51,7 +41,7 @@ def rule_of_ends(kind: str, low: float, high: float, step: float = 0) -> str:
     """Return what must hold of the ends and the step of a range and does not, or an empty text."""
     if low >= high:
         return "have its first number below the second"
-    if not is_number(high - low):
+    if not is_finite(high - low):
         return "have a width that a float can hold"
     if kind == "loguniform" and low <= 0:
         return "have both numbers > 0"

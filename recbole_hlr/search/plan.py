@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
-from recbole_hlr.errors import InputError, nearest
+from recbole_hlr.errors import InputError, UnknownOption, nearest
 from recbole_hlr.files import is_file
 from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.command_line import (
     COMMAND_LINE,
 )
 from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.table import TRAINING_KEYS
 from recbole_hlr.options.yaml_values import (
     dump_yaml,
     load_yaml,
@@ -24,7 +25,7 @@ from recbole_hlr.options.yaml_values import (
 from recbole_hlr.search import options as search_options
 from recbole_hlr.search import space
 from recbole_hlr.search.options import DEFAULT_SAMPLES, NAMES, SearchOptions
-from recbole_hlr.search.space import TRAINING_KEYS, Space
+from recbole_hlr.search.space import Space
 from recbole_hlr.search.suggest import LARGEST_GRID, Suggestions, default_algorithm
 from recbole_hlr.version import __version__
 
@@ -70,9 +71,9 @@ def make_plan(
     chosen = search_options.make_options(given, source)
     try:
         config = HLRConfig(model, dataset, config_files, options, command)
-    except InputError as error:  # perhaps a misspelt option of the search
-        hint = nearest(str(error).split()[0], NAMES) if "is no option of" in str(error) else ""
-        raise InputError(str(error).partition(" (did you mean")[0] + hint if hint else str(error)) from None
+    except UnknownOption as error:  # perhaps a misspelt option of the search
+        error.known = NAMES if nearest(str(error.option), NAMES) else error.known
+        raise
     if isinstance(lines, Mapping):
         tried = space.make_space(lines, KEYWORDS)
     else:
@@ -109,7 +110,9 @@ def open_plan(folder: Path, rest: dict[str, Any], given: dict[str, Any], source:
     base = stored["options"]
     for key, value in rest.items():
         if not isinstance(value, type) and usual(key, value) != usual(key, base.get(key)):
-            raise InputError(f"{key}={value} ({source}): cannot change in a resumed search")
+            raise InputError(
+                f"{key}={value}", "cannot change in a resumed search", place=source, option=key, value=value
+            )
     search_options.make_options(stored["search"], file)
     options = search_options.change_options(stored["search"], given, source)
     tried = space.make_space(stored["space"], file)
@@ -118,7 +121,7 @@ def open_plan(folder: Path, rest: dict[str, Any], given: dict[str, Any], source:
         config = HLRConfig(model, base["dataset"], options={k: v for k, v in base.items() if k != "model"})
         check_space(tried, config)
     except InputError as error:
-        raise InputError(f"{file}: {str(error).replace(f' ({KEYWORDS})', '')}") from None
+        raise (error.at("") if error.place == KEYWORDS else error).within(file) from None
     if not is_older(stored):
         refuse_missing(config.requested, base, file)
     return Plan(model, config, stored["given"], tried, options, stored["made"].get("data"))
@@ -137,7 +140,13 @@ def read_search(file: str) -> dict[str, Any]:
     refuse_missing(("model", "dataset"), stored["options"], file)
     for key in ("model", "dataset"):
         if not isinstance(stored["options"][key], str):
-            raise InputError(f"{key}={stored['options'][key]} ({file}): must be a name")
+            raise InputError(
+                f"{key}={stored['options'][key]}",
+                "must be a name",
+                place=file,
+                option=key,
+                value=stored["options"][key],
+            )
     return stored
 
 
@@ -182,9 +191,10 @@ def check_space(tried: Space, config: HLRConfig) -> None:
             )
         for value in dimension.probes():
             try:
-                changed = space.put(config.requested, {dimension.key: value})
-                HLRConfig(config.model_class, config.dataset, options=changed)
-            except (InputError, TypeError) as error:
+                config.check(space.put(config.requested, {dimension.key: value}))
+            except InputError as error:
+                raise error.within(f"space: {dimension.key}") from None
+            except TypeError as error:
                 raise InputError(f"space: {dimension.key}: {error}") from None
 
 

@@ -19,22 +19,17 @@ from optuna.distributions import (
 
 from recbole_hlr.errors import InputError, nearest
 from recbole_hlr.files import is_file
+from recbole_hlr.options.kinds import is_finite
 from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.yaml_values import (
     load_yaml,
     parse_scalar,
 )
-from recbole_hlr.search.numbers import LISTS, RANGES, is_number, rule_of
+from recbole_hlr.search.numbers import LISTS, RANGES, rule_of
 
 KINDS = (*LISTS, *RANGES)
 DEFAULT_SPACE = "wide"
 LARGEST_EXPONENT = 700  # of hyper.test's loguniform: exp(710) is more than a float holds
-# Besides the keys of the model's own file. All others name the data, the evaluation or the machine,
-# which one search shares among its trials.
-TRAINING_KEYS = frozenset(
-    {"learning_rate", "train_batch_size", "learner", "weight_decay", "clip_grad_norm", "lr_scheduler"}
-    | {"train_neg_sample_args"}
-)
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,7 @@ class Dimension:
         distribution = self.distribution()
         assert isinstance(distribution, FloatDistribution | IntDistribution)
         low, high, step = distribution.low, distribution.high, distribution.step or 0
-        if not is_number(value) or not low - step <= value <= high + step:
+        if not is_finite(value) or not low - step <= value <= high + step:
             return None
         if not step:
             return float(value)
@@ -210,7 +205,7 @@ def read_lines(file: str) -> Space:
             raise InputError(f"{file}, line {number}: {key} is given twice")
         numbers = parse_scalar(text if kind == "choice" else f"[{text}]")
         if kind == "loguniform" and isinstance(numbers, list):
-            if not all(is_number(n) and abs(n) <= LARGEST_EXPONENT for n in numbers):
+            if not all(is_finite(n) and abs(n) <= LARGEST_EXPONENT for n in numbers):
                 raise InputError(
                     f"{file}, line {number}: loguniform {text}: must have natural logarithms, numbers "
                     f"from -{LARGEST_EXPONENT} to {LARGEST_EXPONENT}"

@@ -16,7 +16,6 @@ from recbole_hlr.errors import InputError
 from recbole_hlr.search.journal import DONE, STOPPED, Trial
 from recbole_hlr.search.space import Space, is_same
 
-ALGORITHMS = ("random", "grid", "optuna")
 LARGEST_GRID = 1_000_000  # combinations, which are listed and shuffled
 TRIES = 1000  # random draws after which a space is taken to be used up
 TPE_TRIES = 20  # draws after which TPE, which likes to come back to the best values, gives way to chance

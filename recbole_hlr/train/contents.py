@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_hlr.options.kinds import is_count, is_number, is_text
+
 Check = Callable[[Any], bool]
 
 
@@ -32,26 +34,11 @@ def digest(value: Any, crc: int = 0) -> int:
     return crc
 
 
-def is_integer(value: Any, least: int = 0) -> bool:
-    """Say whether `value` is an integer >= `least`, and no truth value."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def is_number(value: Any) -> bool:
-    """Say whether `value` is a number, and no truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def maps(check: Check) -> Check:
     """Return the check of a mapping from texts to what `check` admits."""
     return lambda value: (
         isinstance(value, dict) and all(isinstance(k, str) and check(v) for k, v in value.items())
     )
-
-
-def is_text(value: Any) -> bool:
-    """Say whether `value` is a text."""
-    return isinstance(value, str)
 
 
 def is_stored_whole(value: Any, depth: int = 20) -> bool:
@@ -108,7 +95,7 @@ def _is_stored(value: Any) -> bool:
     if not isinstance(value, dict) or "__csr__" not in value:
         return True
     parts, shape = value["__csr__"], value.get("shape")
-    if not (isinstance(shape, list) and len(shape) == 2 and all(map(is_integer, shape))):
+    if not (isinstance(shape, list) and len(shape) == 2 and all(map(is_count, shape))):
         return False
     return (
         maps(_is_tensor)(parts)
@@ -163,7 +150,7 @@ def _is_epoch(value: Any, number: int) -> bool:
     validated = isinstance(value, dict) and {"valid", "valid_score", "valid_seconds"} & set(value)
     return (
         isinstance(value, dict)
-        and is_integer(value.get("epoch"))
+        and is_count(value.get("epoch"))
         and value["epoch"] == number
         and all(is_number(value.get(key)) for key in ("train_loss", "learning_rate", "train_seconds"))
         and (not validated or all(is_number(value.get(key)) for key in ("valid_score", "valid_seconds")))

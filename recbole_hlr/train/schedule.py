@@ -11,7 +11,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from recbole_hlr.errors import InputError, nearest, shown
-from recbole_hlr.options.table import LARGEST, MOST
+from recbole_hlr.options.kinds import LARGEST, MOST
 from recbole_hlr.options.yaml_values import (
     as_list,
 )
@@ -100,10 +100,14 @@ def check_schedule(options: dict[str, Any] | None, source: str, epochs: int, lea
             schedule.last_epoch = epoch
             check_rates(epoch, closed_form())
     except InputError as error:
-        raise InputError(f"{error} ({source})") from None
+        raise InputError(str(error), place=source, option="lr_scheduler", value=options) from None
     except (TypeError, ValueError, ArithmeticError) as error:
         raise InputError(
-            f"lr_scheduler={shown(options)} ({source}): cannot be stepped {epochs} times: {error}"
+            f"lr_scheduler={shown(options)}",
+            f"cannot be stepped {epochs} times: {error}",
+            place=source,
+            option="lr_scheduler",
+            value=options,
         ) from None
 
 

@@ -10,19 +10,17 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.options.kinds import is_count, is_number, is_text
 from recbole_hlr.train.contents import (
     Check,
     is_bytes,
     is_config,
     is_data,
     is_epochs,
-    is_integer,
-    is_number,
     is_optimizer,
     is_random,
     is_state,
     is_stored_whole,
-    is_text,
     maps,
     or_none,
 )
@@ -96,9 +94,9 @@ FIELDS: dict[str, tuple[str, Check]] = {
     "config": ("the options of a run", is_config),
     "data": ("the ids and interactions of a data set", is_data),
     "epochs": ("one record for every epoch", is_epochs),
-    "epoch": ("an integer >= 0", is_integer),
-    "cur_step": ("an integer >= 0", is_integer),
-    "best_epoch": ("an integer >= 0", is_integer),
+    "epoch": ("an integer >= 0", is_count),
+    "cur_step": ("an integer >= 0", is_count),
+    "best_epoch": ("an integer >= 0", is_count),
     "best_valid_score": ("a number", lambda v: is_number(v) and not math.isnan(v)),
     "best_valid_result": ("metrics and their values, or null", or_none(maps(is_number))),
     "validated": ("true or false", lambda v: isinstance(v, bool)),
