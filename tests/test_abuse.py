@@ -95,7 +95,8 @@ def test_a_verb_that_prints_a_traceback_is_caught(monkeypatch, shared):
 
 
 def test_damage_that_changes_figures_is_caught(monkeypatch, shared):
-    abuse.good_run(shared, "BPR")
+    for model in ("CML", "HLR", "MF-ALS", "BPR"):
+        abuse.good_run(shared, model)
     before = UserEvaluator.evaluate
 
     def other(self, part):
