@@ -296,3 +296,16 @@ def test_an_unfailing_stream_is_otherwise_the_stream():
     assert (stream.encoding, stream.isatty(), stream.write("ab")) == ("utf-8", False, 2)
     stream.flush()
     assert plain.buffer.getvalue() == b"ab"
+
+
+def test_quiet_says_the_result_alone_and_verbose_what_was_given(capsys, arguments):
+    assert main(["train", "--model=CML", *arguments, "--quiet"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "ndcg@10" in said.out
+    assert main(["train", "--model=CML", *arguments, "-v"]) == 0
+    assert "embedding_size=6 (command line)" in capsys.readouterr().err
+    assert main(["train", "--model=CML", *arguments, "--quiet", "--verbose"]) == 2
+    assert capsys.readouterr().err == "error: --quiet (command line): cannot be given with --verbose\n"
+    assert main(["train", "--model=CML", *arguments]) == 0
+    assert "epoch   0" in capsys.readouterr().err

@@ -117,6 +117,8 @@ def assemble(
     here = {**config.variable_config_dict, **config.cmd_config_dict}
     refuse_missing_gpu(config, here if taken_up else config.external_config_dict)
     set_console_level(config["state"].upper())
+    for key, value in config.external_config_dict.items():
+        log.debug("%s=%s (%s)", key, value, config.sources[key])
     if data is not None and not isinstance(data, SplitData):
         raise invalid("data", type(data).__name__, KEYWORDS, "what load_split returns")
     with shortage_told(config):
