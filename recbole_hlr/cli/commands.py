@@ -7,7 +7,7 @@ import sys
 import click
 
 from recbole_hlr.cli.conversion import convert
-from recbole_hlr.cli.verbs import HELP, Verb, Verbs
+from recbole_hlr.cli.verbs import HELP, Verb, Verbs, complete_model
 from recbole_hlr.console import console_logging
 from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.version import __version__
@@ -77,21 +77,14 @@ def models(arguments: list[str]) -> None:
     print("RecBole:", ", ".join(sorted(host_models())))
 
 
-def options(arguments: list[str]) -> None:
-    """Print the options of a model and of every run that hold a word in their name or meaning."""
+@click.command("options", context_settings=HELP, epilog=f"Example: {PROGRAM} options --model=HLR memory")
+@click.option("--model", shell_complete=complete_model, help="name of a model")
+@click.argument("words", nargs=-1, metavar="[WORD ...]")
+def options(model: str | None, words: tuple[str, ...]) -> None:
+    """List the options of every run and of a model; with words, those that hold them in name or meaning."""
     from recbole_hlr.cli.listing import search
-    from recbole_hlr.cli.verbs import model_of
 
-    rest = list(arguments)
-    model = model_of(rest)
-    words = [
-        word
-        for word, before in zip(rest, ["", *rest], strict=False)
-        if not word.startswith("--model") and before != "--model"
-    ]
-    if any(word.startswith("-") for word in words):
-        raise InputError(f"{words[0]} (command line): must be --model=NAME or words to search for")
-    print(search(words, model))
+    print(search(list(words), model))
 
 
 def listen(arguments: list[str]) -> list[str]:
@@ -187,15 +180,7 @@ for verb in (
         "recbole-hlr benchmark --models=HLR,CML --datasets=ml-100k --seeds=5 --out=bench",
     ),
     Verb("models", models, "", "List the models.", {}, "recbole-hlr models", shows_model=False),
-    Verb(
-        "options",
-        options,
-        "[--model=HLR] [WORD ...]",
-        "List the options of every run and of a model; with words, those that hold them in name or meaning.",
-        {"model": "name of a model"},
-        "recbole-hlr options --model=HLR memory",
-        shows_model=False,
-    ),
 ):
     group.add_command(verb)
 group.add_command(convert)
+group.add_command(options)
