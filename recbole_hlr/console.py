@@ -27,19 +27,34 @@ def say(text: str) -> None:
 
 
 class ConsoleHandler(logging.Handler):
-    """Shows messages on standard error."""
+    """Shows messages on standard error; `chosen` says that its level was asked for and stays."""
+
+    chosen = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one message."""
         say(self.format(record))
 
 
-def console_logging() -> None:
-    """Show the plugin's messages on standard error."""
+def console_logging(level: str | None = None) -> None:
+    """Show the plugin's messages on standard error: from `level` on, else as the option `state` says."""
     own = logging.getLogger(OWN)
-    if not any(isinstance(handler, ConsoleHandler) for handler in own.handlers):
+    if not console_handlers():
         own.addHandler(ConsoleHandler())
-    own.setLevel(logging.INFO)
+    own.setLevel(logging.DEBUG if level == "DEBUG" else logging.INFO)
+    for handler in console_handlers():
+        handler.setLevel(level or logging.NOTSET)
+        handler.chosen = level is not None
+
+
+def console_handlers() -> list[ConsoleHandler]:
+    """Return what shows messages on standard error."""
+    return [one for one in logging.getLogger(OWN).handlers if isinstance(one, ConsoleHandler)]
+
+
+def is_quiet() -> bool:
+    """Say whether errors alone are to be shown."""
+    return any(one.chosen and one.level >= logging.ERROR for one in console_handlers())
 
 
 def interactive_logging() -> None:
@@ -53,8 +68,8 @@ def interactive_logging() -> None:
 
 def set_console_level(level: str) -> None:
     """Show only messages from `level` on; `log.txt` keeps them all."""
-    for handler in logging.getLogger(OWN).handlers:
-        if isinstance(handler, ConsoleHandler):
+    for handler in console_handlers():
+        if not handler.chosen:
             handler.setLevel(level)
 
 
@@ -68,8 +83,8 @@ def in_notebook() -> bool:
 
 
 def shows_progress() -> bool:
-    """Say whether a progress bar can be seen: on a terminal and in a notebook."""
-    return in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+    """Say whether a progress bar can be seen: on a terminal and in a notebook, unless quiet was asked for."""
+    return not is_quiet() and (in_notebook() or (sys.stderr is not None and sys.stderr.isatty()))
 
 
 def progress_bar(iterable: Any = None, **options: Any) -> Any:

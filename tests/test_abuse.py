@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_hlr import cli
+from recbole_hlr.cli import commands
 from recbole_hlr.data.account import Account
 from recbole_hlr.metrics.evaluator import UserEvaluator
 from tests import abuse
@@ -82,16 +82,15 @@ def test_a_verb_that_raises_is_caught(monkeypatch, shared):
     def fault(arguments):
         raise RuntimeError("planted")
 
-    monkeypatch.setitem(cli.VERBS, "train", fault)
+    monkeypatch.setattr(commands.group.commands["train"], "action", fault)
     for said, right in outcomes("data", range(1, 4), shared):
         assert not right
         assert "planted" in said
 
 
 def test_a_verb_that_prints_a_traceback_is_caught(monkeypatch, shared):
-    monkeypatch.setitem(
-        cli.VERBS, "train", lambda _: print("Traceback (most recent call last):", file=sys.stderr)
-    )
+    told = lambda _: print("Traceback (most recent call last):", file=sys.stderr)  # noqa: E731
+    monkeypatch.setattr(commands.group.commands["train"], "action", told)
     assert not any(right for _, right in outcomes("data", range(1, 4), shared))
 
 

@@ -3,6 +3,7 @@
 import lzma
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 
 from recbole_hlr.cli import main
+from recbole_hlr.cli.conversion import convert as formats
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.convert import convert
-from recbole_hlr.convert.command import arguments_parser
 from recbole_hlr.data.loaders import load_dataset
 from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.yaml_values import (
@@ -152,7 +153,8 @@ def test_a_missing_data_set_says_where_to_get_it(name, tmp_path, capsys):
     assert f"there is no file {tmp_path / name / name}.inter; get {source['publisher']} from" in line
     assert re.search(r"from https?://\S+ and run `", line)
     (command,) = re.findall(r"`recbole-hlr convert (.*?)`", line)
-    words = vars(arguments_parser().parse_args(command.split()))
+    kind, *rest = shlex.split(command)
+    words = {"kind": kind, **formats.commands[kind].make_context(kind, rest).params}
     assert words["out"] == str(tmp_path)
     given = {"movielens": Path(words["source"]).stem, "amazon": "amazon-books"}.get(
         words["kind"], words["kind"]

@@ -218,7 +218,7 @@ def test_unknown_verb_and_help(capsys):
     assert "must be one of train" in capsys.readouterr().err
     for words in ([], ["--help"], ["train", "-h"]):
         assert main(words) == 0
-        assert "usage: recbole-hlr train" in capsys.readouterr().out
+        assert "Usage: recbole-hlr" in capsys.readouterr().out
 
 
 def test_list_of_models(capsys):

@@ -176,7 +176,7 @@ def test_ctrl_c_while_the_result_is_printed_says_how_to_see_it_again(toy, monkey
     def interrupted(result):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("recbole_hlr.cli.describe", interrupted)
+    monkeypatch.setattr("recbole_hlr.cli.output.describe", interrupted)
     assert main(["train", "--model=MF-ALS", *(f"--{key}={value}" for key, value in toy.items())]) == 130
     (run_dir,) = Path(toy["checkpoint_dir"]).glob("[!.]*")
     assert f"interrupted; continue with --resume={run_dir}\n" in capsys.readouterr().err

@@ -13,11 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_hlr import InputError, cli, load
-from recbole_hlr.cli import VERBS, main
+from recbole_hlr import InputError, load
+from recbole_hlr.cli import listing, main
+from recbole_hlr.cli.commands import group
+from recbole_hlr.cli.verbs import Verb
 from recbole_hlr.console import Unfailing, progress_bar
 from recbole_hlr.host.ray import start
+from recbole_hlr.model import MODELS
+from recbole_hlr.model.registry import host_models
 from recbole_hlr.version import __version__
+
+VERBS = [name for name, verb in group.commands.items() if isinstance(verb, Verb)]
 
 
 class Broken(io.RawIOBase):
@@ -95,7 +101,7 @@ def print_a_lot(arguments: list[str]) -> int:
 @pytest.mark.parametrize("number", ERRORS, ids=lambda number: errno.errorcode[number])
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_code_of_every_verb_is_that_of_its_work(monkeypatch, verb, number):
-    monkeypatch.setitem(VERBS, verb, print_a_lot)
+    monkeypatch.setattr(group.commands[verb], "action", print_a_lot)
     for stream in ("stdout", "stderr"):
         monkeypatch.setattr(sys, stream, broken(number, terminal=True))
     before = sys.stdout, sys.stderr
@@ -159,8 +165,8 @@ def test_a_working_directory_that_has_been_deleted(tmp_path, words, capsys, monk
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    for verb in VERBS:
-        assert main([verb, *words[1:]]) == 2
+    for given in (*([verb, *words[1:]] for verb in VERBS), ["convert", "yelp", "x", "--out=y"]):
+        assert main(given) == 2
         assert capsys.readouterr().err.startswith("error: working directory: has been deleted")
     assert main(["--version"]) == main(["--help"]) == 0
 
@@ -204,11 +210,11 @@ def test_a_file_never_gets_the_number_of_a_standard_stream():
 def test_help_and_version_load_no_library():
     code = (
         "import sys; from recbole_hlr.cli import main\n"
-        "codes = main(['--version']), main(['-V']), main(['train', '--help'])\n"
-        "sys.exit(repr((codes, {'torch', 'recbole', 'numpy', 'pandas', 'ray', 'yaml'} & set(sys.modules))))"
+        "codes = main(['--version']), main(['-V']), main(['tune', '--model=HLR', '--help']), main(['trian'])\n"
+        "sys.exit(repr((codes, {'torch', 'recbole', 'pandas', 'ray', 'scipy'} & set(sys.modules))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
-    assert done.stderr == "((0, 0, 0), set())\n"
+    assert done.stderr.endswith("((0, 0, 0, 2), set())\n")
     assert done.stdout.splitlines()[:2] == [f"recbole-hlr {__version__}"] * 2
 
 
@@ -220,9 +226,68 @@ def test_a_misspelt_verb(capsys, word, meant):
     assert capsys.readouterr().err.endswith(f" (did you mean {meant}?)\n")
 
 
-def test_every_verb_is_in_the_help():
-    for verb in (*VERBS, "--version"):
-        assert f"recbole-hlr {verb}" in cli.USAGE
+def test_every_verb_is_in_the_help_and_has_its_own(capsys):
+    main(["--help"])
+    text = capsys.readouterr().out
+    for verb in group.commands:
+        assert f"\n  {verb} " in text
+        assert main([verb, "--help"]) == 0
+        own = capsys.readouterr().out
+        assert own.startswith(f"Usage: recbole-hlr {verb}")
+        assert f"Example: recbole-hlr {verb}" in own
+
+
+def test_help_with_a_model_lists_its_options_with_kind_and_default(capsys):
+    assert main(["train", "--model=hlr++", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--margin=2.5 (float > 0) margin of the hinge, Eq. 8" in text
+    assert "--item_attention=" in text
+    assert "--seed=2020 (int)" in text
+    assert main(["train", "--model=HLRR", "--help"]) == 2
+    assert "did you mean HLR" in capsys.readouterr().err
+
+
+def test_options_are_searched_by_name_and_meaning(capsys):
+    assert main(["options", "--model", "HLR", "memory", "radius"]) == 0
+    text = capsys.readouterr().out
+    assert "max_memory_norm" in text
+    assert "num_memories" not in text
+    assert main(["options", "lerning_rate"]) == 2
+    assert capsys.readouterr().err == (
+        "error: lerning_rate (command line): no option has it in its name or meaning "
+        "(did you mean learning_rate?)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("recbole-hlr tr", {"train"}),
+        ("recbole-hlr train --model=HL", {"HLR", "HLR++"}),
+        ("recbole-hlr train --model=HLR --num_m", {"--num_memories"}),
+        ("recbole-hlr train --model HLR --resu", {"--resume"}),
+        ("recbole-hlr convert table x --us", {"--user"}),
+    ],
+)
+def test_a_shell_completes(words, offered):
+    asked = {
+        "_RECBOLE_HLR_COMPLETE": "zsh_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
+    command = [sys.executable, "-m", "recbole_hlr"]
+    done = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True, timeout=100)
+    assert done.stderr == ""
+    assert set(done.stdout.splitlines()[1::3]) == offered
+
+
+def test_the_names_that_the_command_line_completes_are_those_of_all_models():
+    known = {listing.SPELT.get(name, name) for name in {*MODELS, *host_models()}}
+    assert {listing.SPELT.get(name, name) for name in listing.models()} - known <= {
+        "RaCT"
+    }  # refused when run
+    assert known <= {listing.SPELT.get(name, name) for name in listing.models()}
+    assert {name: MODELS[name].__name__ for name in listing.SPELT} == listing.SPELT
 
 
 def test_an_unfailing_stream_is_otherwise_the_stream():
@@ -231,3 +296,16 @@ def test_an_unfailing_stream_is_otherwise_the_stream():
     assert (stream.encoding, stream.isatty(), stream.write("ab")) == ("utf-8", False, 2)
     stream.flush()
     assert plain.buffer.getvalue() == b"ab"
+
+
+def test_quiet_says_the_result_alone_and_verbose_what_was_given(capsys, arguments):
+    assert main(["train", "--model=CML", *arguments, "--quiet"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "ndcg@10" in said.out
+    assert main(["train", "--model=CML", *arguments, "-v"]) == 0
+    assert "embedding_size=6 (command line)" in capsys.readouterr().err
+    assert main(["train", "--model=CML", *arguments, "--quiet", "--verbose"]) == 2
+    assert capsys.readouterr().err == "error: --quiet (command line): cannot be given with --verbose\n"
+    assert main(["train", "--model=CML", *arguments]) == 0
+    assert "epoch   0" in capsys.readouterr().err

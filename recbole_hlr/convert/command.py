@@ -1,11 +1,10 @@
-"""`recbole-hlr convert`: its arguments, and what it prints."""
+"""What `recbole-hlr convert` does, and what it prints."""
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import math
-from typing import NoReturn
+from typing import Any
 
 from recbole_hlr.convert.check import ITEM, PLAYS, RATING, TIME, USER
 from recbole_hlr.convert.conversion import Conversion, convert
@@ -15,58 +14,16 @@ from recbole_hlr.options.command_line import (
     COMMAND_LINE,
 )
 
-SOURCES = {
-    "movielens": "ratings.csv (20M and later), ratings.dat (1M, 10M) or u.data (100K), its folder or .zip",
-    "echonest": "train_triplets.txt of the Taste Profile subset, or its .zip",
-    "yelp": "yelp_academic_dataset_review.json",
-    "amazon": "reviews (JSON) or ratings (CSV) of a category, such as reviews_Books.json.gz",
-    "table": "a table with a header (comma, tab, semicolon or bar) or a .parquet file",
-}
+FIELDS = {"user": USER, "item": ITEM, "rating": RATING, "count": PLAYS, "time": TIME}
 
 
-class Parser(argparse.ArgumentParser):
-    """Wrong arguments are an `InputError`."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the sentence that argparse would exit with."""
-        raise InputError(f"{message} ({COMMAND_LINE}); see `{self.prog} --help`")
-
-
-def arguments_parser() -> Parser:
-    """Return the parser of the verb: one sub-command for each format."""
-    parser = Parser(
-        prog="recbole-hlr convert",
-        description="Write RecBole's atomic files from a download or a table.",
-        allow_abbrev=False,
-    )
-    formats = parser.add_subparsers(dest="kind", metavar="FORMAT", required=True)
-    for kind, what in SOURCES.items():
-        sub = formats.add_parser(kind, help=what, description=f"SOURCE: {what}.", allow_abbrev=False)
-        sub.add_argument("source", metavar="SOURCE", help="may be packed as .gz, .xz or .zip")
-        sub.add_argument("--out", required=True, metavar="FOLDER", help="FOLDER/NAME/NAME.inter is written")
-        sub.add_argument("--name", required=kind == "table", help="of the data set, else as the source says")
-        sub.add_argument("--encoding", help="of the text, if it is not UTF-8")
-        sub.add_argument("--strict", action="store_true", help="stop at the first malformed line")
-        sub.add_argument("--overwrite", action="store_true", help="replace FOLDER/NAME")
-    sub.add_argument("--user", dest=USER, required=True, metavar="COLUMN", help="of user ids")
-    sub.add_argument("--item", dest=ITEM, required=True, metavar="COLUMN", help="of item ids")
-    value = sub.add_mutually_exclusive_group()
-    value.add_argument("--rating", dest=RATING, metavar="COLUMN", help="of ratings")
-    value.add_argument("--count", dest=PLAYS, metavar="COLUMN", help="of play counts and the like")
-    sub.add_argument("--time", dest=TIME, metavar="COLUMN", help="of times: numbers, or dates as 2026-01-31")
-    return parser
-
-
-def run(words: list[str]) -> None:
+def run(kind: str, encoding: str | None = None, **given: Any) -> None:
     """Convert as a command line says, and print the report."""
-    try:
-        given = vars(arguments_parser().parse_args(words))
-    except SystemExit:  # --help has been printed
-        return
-    fields = (USER, ITEM, RATING, PLAYS, TIME)
-    columns = {field: given[field] for field in fields if given.get(field) is not None}
-    options = {key: given[key] for key in ("kind", "source", "out", "name", "strict", "overwrite")}
-    print(describe(convert(**options, columns=columns, encoding=checked_encoding(given["encoding"]))))
+    if given.get("rating") is not None and given.get("count") is not None:
+        raise InputError(f"--count ({COMMAND_LINE}): cannot be given with --rating")
+    named = {key: given.pop(key, None) for key in FIELDS}
+    columns = {FIELDS[key]: column for key, column in named.items() if column is not None}
+    print(describe(convert(kind, **given, columns=columns, encoding=checked_encoding(encoding))))
 
 
 def checked_encoding(name: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from recbole_hlr.metrics.evaluator import refuse_empty_cohorts
 from recbole_hlr.options.host import check_sizes
 from recbole_hlr.train.metric import MetricTrainer
 from recbole_hlr.train.trainer import RunTrainer
+
+log = logging.getLogger("recbole_hlr")
 
 
 @dataclass
@@ -85,6 +88,8 @@ def assemble(
     here = {**config.variable_config_dict, **config.cmd_config_dict}
     refuse_missing_gpu(config, here if taken_up else config.external_config_dict)
     set_console_level(config["state"].upper())
+    for key, value in config.external_config_dict.items():
+        log.debug("%s=%s (%s)", key, value, config.sources[key])
     if data is not None and not isinstance(data, SplitData):
         raise invalid("data", type(data).__name__, KEYWORDS, "what load_split returns")
     with shortage_told(config):

@@ -1,0 +1,186 @@
+"""The verbs of `recbole-hlr`; each does one public function's work and prints what it came to."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from recbole_hlr.cli.conversion import convert
+from recbole_hlr.cli.verbs import HELP, Verb, Verbs, complete_model
+from recbole_hlr.console import console_logging
+from recbole_hlr.errors import InputError, RunInterrupted
+from recbole_hlr.version import __version__
+
+PROGRAM = "recbole-hlr"
+COMPLETION = "_RECBOLE_HLR_COMPLETE"  # an environment variable: bash_source, zsh_source or fish_source
+TOLD = {
+    "quiet": "print the result and errors alone",
+    "verbose": "also say which options were given, and where",
+}
+FILES = {"config_files": 'YAML files of options, such as "a.yaml b.yaml"; the later ones win'}
+
+
+def train(arguments: list[str]) -> None:
+    """Run one experiment and print its result."""
+    from recbole_hlr.cli.output import describe
+    from recbole_hlr.experiment.run import run
+
+    result = run(arguments=listen(arguments))
+    try:
+        print(describe(result))
+    except KeyboardInterrupt:  # of a run that is whole: resumed, it prints its result again
+        raise RunInterrupted(result.run_dir) from None
+
+
+def evaluate(arguments: list[str]) -> None:
+    """Evaluate the checkpoint of a run and print its result."""
+    from recbole_hlr.cli.output import describe
+    from recbole_hlr.experiment.evaluate import evaluate
+    from recbole_hlr.options.command_line import take_word
+
+    run_dir, options = take_word(listen(arguments), "RUN_DIR")
+    print(describe(evaluate(run_dir, arguments=options)))
+
+
+def tune(arguments: list[str]) -> None:
+    """Run a search and print its winner."""
+    from recbole_hlr.cli.output import describe_search
+    from recbole_hlr.search.search import tune
+
+    print(describe_search(tune(arguments=listen(arguments))))
+
+
+def benchmark(arguments: list[str]) -> int:
+    """Run a benchmark and print its tables; return 1 where a cell failed, 130 after Ctrl-C."""
+    from recbole_hlr.benchmark import benchmark
+    from recbole_hlr.benchmark.tables import TERMINAL, as_text
+
+    try:
+        done = benchmark(listen(arguments))
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on", file=sys.stderr)
+        return 130
+    print(as_text(done.report, TERMINAL))
+    print(f"tables and page: {done.out}/results.md .tex .csv .json .html")
+    return 1 if done.failures else 0
+
+
+def models(arguments: list[str]) -> None:
+    """Print the names of all models."""
+    from recbole_hlr.model import MODELS
+    from recbole_hlr.model.registry import host_models
+
+    if arguments:
+        raise InputError(f"{arguments[0]} (command line): models takes no argument")
+    print("recbole_hlr:", ", ".join(MODELS))
+    print("RecBole:", ", ".join(sorted(host_models())))
+
+
+@click.command("options", context_settings=HELP, epilog=f"Example: {PROGRAM} options --model=HLR memory")
+@click.option("--model", shell_complete=complete_model, help="name of a model")
+@click.argument("words", nargs=-1, metavar="[WORD ...]")
+def options(model: str | None, words: tuple[str, ...]) -> None:
+    """List the options of every run and of a model; with words, those that hold them in name or meaning."""
+    from recbole_hlr.cli.listing import search
+
+    print(search(list(words), model))
+
+
+def listen(arguments: list[str]) -> list[str]:
+    """Show messages as --quiet and --verbose ask for, and return the other words."""
+    asked = {word for word in arguments if word in ("--quiet", "-q", "--verbose", "-v")}
+    if asked & {"--quiet", "-q"} and asked & {"--verbose", "-v"}:
+        raise InputError("--quiet (command line): cannot be given with --verbose")
+    if asked & {"--quiet", "-q"}:
+        console_logging("ERROR")
+    else:
+        console_logging("DEBUG" if asked else None)
+    return [word for word in arguments if word not in asked]
+
+
+group = Verbs(
+    name=PROGRAM,
+    help="Metric-learning recommenders (HLR, HLR++, CML, LRML, TransCF, AdaCML, MF-ALS) and RecBole's own: "
+    "train, evaluate, search, compare.",
+    epilog="`recbole-hlr VERB --help` says more, and with --model=HLR lists that model's options. Every "
+    "option of RecBole and of the model is given as --key=value or --key value; dashes in a key are read as "
+    "underscores.",
+    context_settings=HELP,
+)
+_version = click.version_option(__version__, "-V", "--version", message=f"{PROGRAM} %(version)s")
+group = _version(group)
+
+for verb in (
+    Verb(
+        "train",
+        train,
+        "--model=HLR --dataset=ml-100k [--key=value ...] | --resume=RUN_DIR",
+        "Train, validate and test one model; `python run_recbole_hlr.py` is the same.",
+        {
+            "model": "name of a model; `recbole-hlr models` lists them",
+            "dataset": "name of a folder in data_path, or ml-100k, which comes with RecBole",
+            "resume": "run directory of a run to go on with",
+            **FILES,
+            **TOLD,
+        },
+        "recbole-hlr train --model=HLR --dataset=ml-100k --epochs=20",
+    ),
+    Verb(
+        "evaluate",
+        evaluate,
+        "RUN_DIR [--key=value ...]",
+        "Validate and test the best state of a run, with other metrics or cuts where they are given.",
+        {
+            "metrics": "such as [NDCG,Recall]",
+            "topk": "cuts, such as [5,20]",
+            "cohorts": "shuffled groups of test users, for mean and deviation",
+            **TOLD,
+        },
+        "recbole-hlr evaluate RUN_DIR --topk=[5,20]",
+        shows_model=False,
+    ),
+    Verb(
+        "tune",
+        tune,
+        "--model=HLR --dataset=ml-100k [--space=SPACE] [--key=value ...] | --resume=RUN_DIR",
+        "Search for options on Ray Tune; docs/search.md says how, and what stops it.",
+        {
+            "model": "name of a model",
+            "dataset": "name of a folder in data_path",
+            "space": "name of a shipped space, or a file: YAML, or RecBole's hyper.test",
+            "algorithm": "random, grid or optuna",
+            "num_samples": "trials, the defaults included",
+            "time_budget": "such as 90s, 30m or 2h",
+            "resume": "run directory of a search to go on with",
+            **FILES,
+            **TOLD,
+        },
+        "recbole-hlr tune --model=CML --dataset=ml-100k --num-samples=20 --time-budget=30m",
+    ),
+    Verb(
+        "benchmark",
+        benchmark,
+        "--models=HLR,CML --datasets=ml-100k [--seeds=5] --out=bench [--key=value ...] | --out=bench "
+        "--report",
+        "Run models on data sets with several seeds, and make tables and a page; docs/benchmark.md.",
+        {
+            "models": "names with commas",
+            "datasets": "names with commas",
+            "seeds": "a number of seeds, or seeds with commas",
+            "out": "folder of the cells, the tables and the page",
+            "options": "YAML file with options of all cells, of a data set, of a model, of both",
+            "baseline": "model that the others are tested against",
+            "jobs": "cells at a time",
+            "ray_address": "cluster that the cells run on: auto or HOST:PORT",
+            "report": "make the tables and the page anew, of what is there",
+            **FILES,
+            **TOLD,
+        },
+        "recbole-hlr benchmark --models=HLR,CML --datasets=ml-100k --seeds=5 --out=bench",
+    ),
+    Verb("models", models, "", "List the models.", {}, "recbole-hlr models", shows_model=False),
+):
+    group.add_command(verb)
+group.add_command(convert)
+group.add_command(options)

@@ -1,0 +1,131 @@
+"""The options of a model and of every run, as a person looks them up; nothing heavy is imported for it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_hlr.errors import InputError, nearest
+from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
+
+SPELT = {"HLR++": "HLRPP", "MF-ALS": "MFALS"}  # names that are not their class's
+COMMENTED = re.compile(r"^([\w-]+): +(.*?) +# \((.*?)\) +(.*)$")  # key: value  # (kind) meaning
+
+
+class Described(NamedTuple):
+    """One option: its default, what it may be, and what it means, as far as the YAML files say it."""
+
+    name: str
+    default: str
+    kind: str
+    meaning: str
+
+    def row(self) -> tuple[str, str]:
+        """Return the two columns of a list."""
+        kind = f"({self.kind}) " if self.kind else ""
+        return f"--{self.name}={self.default}", f"{kind}{self.meaning}".strip() or "see RecBole"
+
+
+def sections(model: str | None) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Return titles and rows: the options of a model, where one is named, and of every run."""
+    if model:
+        yield f"Options of {model}", [one.row() for one in options_of(model)]
+    yield "Options of every run", [one.row() for one in of_every_run()]
+    if not model:
+        yield "Options of a model", [("--model=NAME --help", "lists those of that model, too")]
+
+
+def search(words: list[str], model: str | None) -> str:
+    """Return a table of the options whose name or meaning holds all `words`; `InputError` for none."""
+    from tabulate import tabulate
+
+    found = {one.name: one for one in of_every_run()}
+    if model:
+        found.update({one.name: one for one in options_of(model)})
+    sought = [word.casefold().replace("-", "_") for word in words]
+    rows = [
+        [one.name, one.default, one.kind, one.meaning]
+        for one in found.values()
+        if all(word in f"{one.name} {one.meaning}".casefold() for word in sought)
+    ]
+    if not rows:
+        asked = " ".join(words)
+        hint = nearest(asked, found)
+        raise InputError(f"{asked} (command line): no option has it in its name or meaning{hint}")
+    return tabulate(rows, ["option", "default", "may be", "meaning"], maxcolwidths=[None, 24, 30, 60])
+
+
+def names(model: str | None) -> list[str]:
+    """Return the names of the options of every run and, where it is known, of a model."""
+    found = of_every_run()
+    with contextlib.suppress(InputError):
+        found += options_of(model) if model else []
+    return list(dict.fromkeys(one.name for one in found))
+
+
+def of_every_run() -> list[Described]:
+    """Return the options of training, evaluation, data and the machine, ours in place of RecBole's."""
+    found: dict[str, Described] = {}
+    for file in (
+        host_file("overall.yaml"),
+        shipped("properties", "overall.yaml"),
+        host_file("dataset/sample.yaml"),
+    ):
+        found.update({one.name: one for one in described(file)})
+    return list(found.values())
+
+
+def models() -> list[str]:
+    """Return the names of the plugin's models, as the paper spells them, and of RecBole's models."""
+    spelt = {stem: name for name, stem in SPELT.items()}
+    files = ((path.parent, path.stem) for path in model_files().values() if path)
+    ours = sorted(spelt.get(stem, stem) for folder, stem in files if folder == shipped("properties", "model"))
+    return list(dict.fromkeys([*ours, *sorted(name for name in model_files() if name not in spelt)]))
+
+
+def model_files() -> dict[str, Path | None]:
+    """Return the YAML file of every general recommender by its class's name; None where it has no options."""
+    hosts = host_file("../model/general_recommender").glob("[a-z]*.py")
+    general = {path.stem for path in hosts}
+    stems = {path.stem: path for path in host_file("model").glob("*.yaml") if path.stem.lower() in general}
+    ours = {path.stem: path for path in shipped("properties", "model").glob("*.yaml")}
+    return {"Random": None, **stems, **ours}
+
+
+def options_of(model: str) -> list[Described]:
+    """Return the options of a model, RecBole's models included; `InputError` for no model."""
+    files = model_files()
+    known = {name.casefold(): file for name, file in files.items()}
+    known.update({name.casefold(): files[stem] for name, stem in SPELT.items()})
+    if model.casefold() not in known:
+        raise InputError(f"model={model} (command line): is not known{nearest(model, [*files, *SPELT])}")
+    file = known[model.casefold()]
+    return described(file) if file else []
+
+
+def host_file(name: str) -> Path:
+    """Return a file of RecBole's defaults; RecBole itself is not imported."""
+    found = importlib.util.find_spec("recbole")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "properties" / name
+
+
+def described(file: Path) -> list[Described]:
+    """Return the options in a file of defaults, with what its comments say of them."""
+    said = {}
+    for line in file.read_text(encoding="utf-8").splitlines():
+        match = COMMENTED.match(line)
+        if match:
+            said[match[1]] = match[3], match[4]
+    return [Described(key, shown(value), *said.get(key, ("", ""))) for key, value in load_yaml(file).items()]
+
+
+def shown(value: Any) -> str:
+    """Return a default as it would be written on a command line."""
+    return dump_yaml(value, default_flow_style=True, width=2**30).removesuffix("\n...\n").strip()
