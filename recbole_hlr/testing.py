@@ -77,6 +77,10 @@ class ModelContract:
     @pytest.fixture
     def given(self, tmp_path: Path) -> dict[str, Any]:
         """Return the options of a short run on a small data set; everything is written below `tmp_path`."""
+        return self.options_of(tmp_path)
+
+    def options_of(self, tmp_path: Path) -> dict[str, Any]:
+        """Write the data set, and return the options of a run on it."""
         write_parts(tmp_path / "data", "contract", interactions())
         return {
             "dataset": "contract",

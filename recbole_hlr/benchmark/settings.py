@@ -117,7 +117,8 @@ def spelled(name: Any) -> str:
     if not isinstance(name, str):
         raise InputError(f"model={name}: must be the name of a model")
     from recbole_hlr.model import MODELS  # a report reads no name of a model that has no cell
+    from recbole_hlr.model.guest import name_of
     from recbole_hlr.model.registry import find_model
 
     found = find_model(name)
-    return next((name for name, model in MODELS.items() if model is found), found.__name__)
+    return next((name for name, model in MODELS.items() if model is found), name_of(found))

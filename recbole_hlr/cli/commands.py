@@ -118,7 +118,7 @@ for verb in (
         "--model=HLR --dataset=ml-100k [--key=value ...] | --resume=RUN_DIR",
         "Train, validate and test one model; `python run_recbole_hlr.py` is the same.",
         {
-            "model": "name of a model; `recbole-hlr models` lists them",
+            "model": "name of a model (`recbole-hlr models` lists them), or your own package.module:Class",
             "dataset": "name of a folder in data_path, or ml-100k, which comes with RecBole",
             "resume": "run directory of a run to go on with",
             **FILES,

@@ -99,6 +99,8 @@ def model_files() -> dict[str, Path | None]:
 
 def options_of(model: str) -> list[Described]:
     """Return the options of a model, RecBole's models included; `InputError` for no model."""
+    if ":" in model:
+        return options_of_guest(model)
     files = model_files()
     known = {name.casefold(): file for name, file in files.items()}
     known.update({name.casefold(): files[stem] for name, stem in SPELT.items()})
@@ -106,6 +108,21 @@ def options_of(model: str) -> list[Described]:
         raise InputError(f"model={model} (command line): is not known{nearest(model, [*files, *SPELT])}")
     file = known[model.casefold()]
     return described(file) if file else []
+
+
+def options_of_guest(name: str) -> list[Described]:
+    """Return the options of `package.module:Class`, which is imported for it."""
+    from recbole_hlr.model.guest import find_guest, home_of, limits_of, own_options
+
+    model_class = find_guest(name)
+    found = {one.name: one for one in options_of(home_of(model_class).__name__)}
+    limits = limits_of(model_class)
+    for place, values in own_options(model_class):
+        said = {one.name: one for one in described(Path(place))} if Path(place).is_file() else {}
+        for key, value in values.items():
+            kind = f"{type(value).__name__} {limits.get(key, '')}".strip()
+            found[key] = said.get(key, Described(key, shown(value), kind, f"of {place}"))
+    return list(found.values())
 
 
 def host_file(name: str) -> Path:

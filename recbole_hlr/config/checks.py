@@ -24,7 +24,7 @@ class Options:
     """The options of a model as they are to be checked: their values, and where each is from.
 
     `ours` and `metric` say which of this package's models it is, `defaults` what the files say, and `given`
-    what was asked for besides.
+    what was asked for besides; `limits` are the ranges that a model of others declares.
     """
 
     model: str
@@ -34,6 +34,7 @@ class Options:
     defaults: Mapping[str, Any]
     given: Mapping[str, Any]
     sources: Mapping[str, str]
+    limits: Mapping[str, str]
 
     def __getitem__(self, key: str) -> Any:
         """Return a value as RecBole's `Config` does: None where there is none."""
@@ -67,7 +68,7 @@ def check_each(options: Options) -> None:
     """Raise `InputError` for an option that is out of its range, or does not suit its model's others."""
     values, sources = options.values, options.sources
     refuse_huge(values, sources)
-    check_values(values, sources, options_of(options.model, options.defaults, options.ours))
+    check_values(values, sources, options_of(options.model, options.defaults, options.ours, options.limits))
     check_conditions(options.model, values, options.given, sources)
     check_schedule(values["lr_scheduler"], sources["lr_scheduler"], values["epochs"], values["learning_rate"])
 

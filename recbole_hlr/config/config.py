@@ -20,6 +20,7 @@ from recbole_hlr.errors import InputError, UnknownOption, invalid
 from recbole_hlr.files import is_file
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.metrics.definitions import LOSS
+from recbole_hlr.model.guest import home_of, limits_of, name_of, own_options
 from recbole_hlr.model.registry import find_model, is_metric, is_ours
 from recbole_hlr.options.command_line import (
     COMMAND_LINE,
@@ -115,7 +116,8 @@ class HLRConfig(Config):
         self.internal_config_dict: dict[str, Any] = {}
         self.dataset_source: dict[str, Any] | None = None  # where to get the data set; no option
         sources: dict[str, str] = {}
-        for folder, name in self._internal_files(model, dataset):
+        self.limits = limits_of(model_class)
+        for folder, name in self._internal_files(home_of(model_class).__name__, dataset):
             if is_file(folder / name):
                 values = load_yaml(folder / name)
                 self.dataset_source = values.pop("source", None) or self.dataset_source
@@ -123,6 +125,9 @@ class HLRConfig(Config):
                     del values["valid_metric"]  # the paper's preset; this model has no such loss
                 sources.update(dict.fromkeys(values, name if "/" in name else f"{folder.name}/{name}"))
                 self.internal_config_dict.update(values)
+        for place, values in own_options(model_class):
+            sources.update(dict.fromkeys(values, place))
+            self.internal_config_dict.update(values)
         self.sources = {**sources, **self.sources}
         self._refuse_unknown_keys()
         self.internal_config_dict["MODEL_TYPE"] = kind
@@ -147,7 +152,7 @@ class HLRConfig(Config):
         complete(self._options(values, self.external_config_dict, self.sources))
         settle(values, self.external_config_dict, self.internal_config_dict, self.sources)
         self.requested = {k: copy.deepcopy(v) for k, v in values.items() if k not in compat.DERIVED_KEYS}
-        self.requested.update(model=self.model, dataset=self.dataset)
+        self.requested.update(model=name_of(self.model_class), dataset=self.dataset)
         for key in ("eval_batch_size", "use_gpu", "gpu_id"):  # follow from eval_memory and the machine
             if key not in self.external_config_dict:
                 del self.requested[key]
@@ -193,7 +198,9 @@ class HLRConfig(Config):
     def _options(
         self, values: dict[str, Any], given: Mapping[str, Any], sources: Mapping[str, str]
     ) -> Options:
-        return Options(self.model, self.ours, self.metric, values, self.internal_config_dict, given, sources)
+        return Options(
+            self.model, self.ours, self.metric, values, self.internal_config_dict, given, sources, self.limits
+        )
 
     def check(self, options: Mapping[str, Any]) -> None:
         """Raise `InputError` where `options` could not stand in the place of those `requested`.

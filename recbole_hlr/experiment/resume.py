@@ -13,6 +13,7 @@ from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.experiment.assemble import Experiment, start_from_pretrained
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import locked
+from recbole_hlr.model.guest import name_of
 from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.table import RESUME_KEYS
 from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
@@ -87,7 +88,7 @@ def refuse_changes(
     """Raise `InputError` for a name, or an option that is not `free`, that makes it another run."""
     for key, value in names.items():
         asked = find_model(value) if key == "model" and isinstance(value, str) else value
-        if value is not None and getattr(asked, "__name__", asked) != stored[key]:
+        if value is not None and (name_of(asked) if isinstance(asked, type) else asked) != stored[key]:
             raise InputError(f"{key}={value}: cannot change in {what}; it is {stored[key]}")
     for key in set(given.variable_config_dict) | set(given.cmd_config_dict):
         if key not in free and given.requested.get(key) != stored.get(key):

@@ -12,6 +12,7 @@ from recbole.utils import ModelType
 from recbole_hlr.errors import InputError, nearest
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.model import MODELS, MetricRecommender
+from recbole_hlr.model.guest import find_guest
 
 
 def host_models() -> dict[str, type]:
@@ -47,7 +48,12 @@ def other_kind(name: str) -> str | None:
 
 
 def find_model(name: Any) -> type:
-    """Return the model class of a name, in any case of letters; `InputError` names the nearest."""
+    """Return the model class of a name, in any case of letters, or of `package.module:Class`.
+
+    Raises `InputError`, which names the nearest.
+    """
+    if ":" in str(name):
+        return find_guest(str(name))
     ours = {key.casefold(): value for key, value in MODELS.items()}
     if str(name).casefold() in ours:
         return ours[str(name).casefold()]

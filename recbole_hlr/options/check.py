@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from recbole_hlr.errors import invalid
 from recbole_hlr.options.host import host_option, without_default
-from recbole_hlr.options.kinds import LARGEST, Option
+from recbole_hlr.options.kinds import LARGEST, Option, option_like
 from recbole_hlr.options.table import DATA_OPTIONS, MODEL_OPTIONS, RUN_OPTIONS, SWITCHES
 
 BY_METRICS = ("metrics", "valid_metric")  # depend on the metrics that there are
@@ -24,10 +25,15 @@ def untold(defaults: Mapping[str, Any], is_ours: bool) -> dict[str, Any]:
     return {key: default for key, default in defaults.items() if key not in told}
 
 
-def options_of(model: str, defaults: Mapping[str, Any], is_ours: bool) -> dict[str, Option]:
-    """Return what the options of a model may be: those told in the table, and the kinds of its defaults."""
+def options_of(
+    model: str, defaults: Mapping[str, Any], is_ours: bool, limits: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Option]:
+    """Return what the options of a model may be: those told in the table, and the kinds of its defaults.
+
+    `limits` are the ranges of those numbers of which no table knows.
+    """
     kinds = {
-        key: host_option(model, key, default)
+        key: option_like(default, limits[key]) if key in limits else host_option(model, key, default)
         for key, default in {**untold(defaults, is_ours), **without_default(model)}.items()
     }
     return {**told_options(is_ours), **{key: option for key, option in kinds.items() if option is not None}}

@@ -89,7 +89,7 @@ BOOL = Option("true or false", lambda v: isinstance(v, bool))
 POSITIVE = number("> 0", lambda v: v > 0)
 NOT_NEGATIVE = number(">= 0", lambda v: v >= 0)
 
-_LIMITS: dict[str, Callable[[Any], bool]] = {
+LIMITS: dict[str, Callable[[Any], bool]] = {
     "": lambda v: True,
     "> 0": lambda v: v > 0,
     ">= 0": lambda v: v >= 0,
@@ -102,13 +102,13 @@ _LIMITS: dict[str, Callable[[Any], bool]] = {
 
 
 def option_like(default: Any, limit: str = "") -> Option | None:
-    """Return what may stand for a default: its kind, within a limit of `_LIMITS`; None where it has none."""
+    """Return what may stand for a default: its kind, within a limit of `LIMITS`; None where it has none."""
     if isinstance(default, bool):
         return BOOL
     if isinstance(default, int) and (limit == "" or limit.startswith(">= ")):
         return integer(int(limit.removeprefix(">= ") or -MOST))
     if isinstance(default, int | float):
-        return number(limit, _LIMITS[limit])
+        return number(limit, LIMITS[limit])
     if isinstance(default, str):
         return Option("a text", is_text)
     if not isinstance(default, list):

@@ -12,6 +12,7 @@ from typing import Any
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError, UnknownOption, nearest
 from recbole_hlr.files import is_file
+from recbole_hlr.model.guest import home_of, name_of, own_options
 from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.command_line import (
     COMMAND_LINE,
@@ -77,7 +78,7 @@ def make_plan(
     if isinstance(lines, Mapping):
         tried = space.make_space(lines, KEYWORDS)
     else:
-        tried = space.find_space(lines, config.model)
+        tried = space.find_space(lines, home_of(config.model_class).__name__)
     fixed = [d.key for d in tried if is_given(config, d.key)]
     if fixed:
         log.info("not searched, because given: %s", ", ".join(fixed))
@@ -89,7 +90,7 @@ def make_plan(
     if chosen.gpus_per_trial is None:
         chosen.gpus_per_trial = 1.0 if config["device"].type == "cuda" else 0.0
     own = {k: v for k, v in config.external_config_dict.items() if k not in ("model", "dataset")}
-    plan = Plan(model if isinstance(model, type) else config.model, config, own, tried, chosen)
+    plan = Plan(model if isinstance(model, type) else config.requested["model"], config, own, tried, chosen)
     suggestions_of(plan)  # refuses a grid without a list
     return plan
 
@@ -165,7 +166,7 @@ def refuse_missing(keys: Iterable[str], content: Mapping[str, Any], file: str) -
 def usual(key: str, value: Any) -> Any:
     """Return a value as `search.yaml` has it."""
     if key == "model":
-        return find_model(value).__name__
+        return name_of(find_model(value))
     return os.path.abspath(value) if key == "data_path" else value
 
 
@@ -179,7 +180,7 @@ def is_given(config: HLRConfig, key: str) -> bool:
 
 def check_space(tried: Space, config: HLRConfig) -> None:
     """Raise `InputError` for an option that is none of the model's, or a value that it may not take."""
-    known = tunable(config.model)
+    known = tunable(config.model_class)
     if not tried:
         raise InputError("space: every option of it is given already; nothing is left to search")
     for dimension in tried:
@@ -198,13 +199,15 @@ def check_space(tried: Space, config: HLRConfig) -> None:
                 raise InputError(f"space: {dimension.key}: {error}") from None
 
 
-def tunable(model: str) -> set[str]:
-    """Return the options that a search may try: those of the model's own file and of training."""
+def tunable(model_class: type) -> set[str]:
+    """Return the options that a search may try: those of the model's own files and of training."""
     import recbole.config
 
-    host = Path(recbole.config.__file__).parents[1] / "properties" / "model" / f"{model}.yaml"
-    files = [file for file in (host, shipped("properties", "model", f"{model}.yaml")) if file.is_file()]
-    return set().union(TRAINING_KEYS, *(load_yaml(file) for file in files)) - {"epochs"}  # ASHA's to cut
+    home = f"{home_of(model_class).__name__}.yaml"
+    host = Path(recbole.config.__file__).parents[1] / "properties" / "model" / home
+    files = [file for file in (host, shipped("properties", "model", home)) if file.is_file()]
+    own = (values for _, values in own_options(model_class))
+    return set().union(TRAINING_KEYS, *map(load_yaml, files), *own) - {"epochs"}  # ASHA's to cut
 
 
 def suggestions_of(plan: Plan) -> Suggestions:

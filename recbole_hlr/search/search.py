@@ -211,7 +211,7 @@ def conclude(plan: Plan, folder: Path, job: Job, test: Any, trials: list[Trial])
         chosen["epochs"] = best.epochs[-1] + 1
     files = config_files_word([folder / "best.yaml"])
     command = shlex.join(
-        ["recbole-hlr", "train", f"--model={config.model}", f"--dataset={config.dataset}", files]
+        ["recbole-hlr", "train", f"--model={config.requested['model']}", f"--dataset={config.dataset}", files]
     )
     heading = (
         f"# Trial {best.number} of {len(trials)}: validation {metric} {best.score:.4f} at epoch "

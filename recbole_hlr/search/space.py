@@ -91,14 +91,14 @@ class Dimension:
             return math.inf
         return round((distribution.high - distribution.low) / distribution.step) + 1
 
-    def all_values(self) -> list[Any]:
-        """Return every value of a dimension with a finite `count`."""
+    def value(self, place: int) -> Any:
+        """Return one value, by its place, of a dimension with a finite `count`."""
         if self.kind in LISTS:
-            return list(self.numbers)
+            return self.numbers[place]
         distribution = self.distribution()
         assert isinstance(distribution, FloatDistribution | IntDistribution)
         assert distribution.step
-        return [distribution.low + index * distribution.step for index in range(int(self.count()))]
+        return distribution.low + place * distribution.step
 
     def probes(self) -> list[Any]:
         """Return the values that must be allowed for all values to be: the listed ones, or the ends."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from recbole_hlr.errors import InputError
 from recbole_hlr.search.journal import DONE, STOPPED, Trial
 from recbole_hlr.search.space import Space, is_same
 
-LARGEST_GRID = 1_000_000  # combinations, which are listed and shuffled
+LARGEST_GRID = 10_000_000  # combinations, whose numbers are shuffled
 TRIES = 1000  # random draws after which a space is taken to be used up
 TPE_TRIES = 20  # draws after which TPE, which likes to come back to the best values, gives way to chance
 
@@ -41,7 +40,7 @@ class Suggestions:
         self._distributions = {d.key: d.distribution() for d in space}
         self._direction: Literal["maximize", "minimize"] = "maximize" if larger_is_better else "minimize"
         self._told: list[optuna.trial.FrozenTrial] = []
-        self._grid = self._combinations() if algorithm == "grid" else []
+        self._grid = self._order_of_grid() if algorithm == "grid" else np.empty(0, dtype=np.int64)
         self.total = min(samples, 1 + len(self._grid)) if algorithm == "grid" else samples
         self._seen = {key_of(defaults)}
 
@@ -53,7 +52,7 @@ class Suggestions:
             return self.defaults
         values: dict[str, Any] | None
         if self.algorithm == "grid":
-            values = self._grid[number - 2]
+            values = self._combination(int(self._grid[number - 2]))
         elif self.algorithm == "optuna":
             values = self._tpe(number) or self._random(number)
         else:
@@ -103,8 +102,8 @@ class Suggestions:
         draws = (self._draw(sampler) for _ in range(tries))
         return next((values for values in draws if key_of(values) not in self._seen), None)
 
-    def _combinations(self) -> list[dict[str, Any]]:
-        """Return every combination but the defaults, in a random order: any first part is a fair sample."""
+    def _order_of_grid(self) -> np.ndarray:
+        """Return the numbers of all combinations but the defaults, shuffled: any first part is a fair sample."""
         for dimension in self.space:
             if math.isinf(dimension.count()):
                 raise InputError(
@@ -117,12 +116,29 @@ class Suggestions:
                 f"space: has {count} combinations, and algorithm=grid takes at most {LARGEST_GRID}; "
                 "use --algorithm=random"
             )
-        listed = [dimension.all_values() for dimension in self.space]
-        keys = [dimension.key for dimension in self.space]
-        grid = [dict(zip(keys, values, strict=True)) for values in itertools.product(*listed)]
-        grid = [values for values in grid if not all(is_same(values[k], self.defaults.get(k)) for k in keys)]
-        order = np.random.default_rng(sequence_for(self.seed, Stream.GRID_ORDER, 0)).permutation(len(grid))
-        return [grid[i] for i in order]
+        generator = np.random.default_rng(sequence_for(self.seed, Stream.GRID_ORDER, 0))
+        left_out = self._numbers_of_defaults()
+        order = generator.permutation(count - len(left_out))
+        for number in left_out:  # in ascending order
+            order[order >= number] += 1
+        return order
+
+    def _combination(self, number: int) -> dict[str, Any]:
+        """Return a combination by its number, the last option changing fastest."""
+        values = {}
+        for dimension in reversed(self.space):
+            number, place = divmod(number, int(dimension.count()))
+            values[dimension.key] = dimension.value(place)
+        return {dimension.key: values[dimension.key] for dimension in self.space}
+
+    def _numbers_of_defaults(self) -> list[int]:
+        """Return the numbers of those combinations that are the defaults: several where a list repeats one."""
+        numbers = [0]
+        for dimension in self.space:
+            count, default = int(dimension.count()), self.defaults.get(dimension.key)
+            places = [place for place in range(count) if is_same(dimension.value(place), default)]
+            numbers = [number * count + place for number in numbers for place in places]
+        return numbers
 
 
 def default_algorithm(space: Space) -> str:
