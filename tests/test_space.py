@@ -359,9 +359,10 @@ def test_ranges_are_encoded_and_counted_without_a_list_of_their_values():
     )
     (steps,) = space.make_space({"x": {"quniform": [0.0, 1.0, 0.1]}}, "here")
     assert [steps.encode(i / 10) for i in range(11)] == pytest.approx([i / 10 for i in range(11)])
-    assert len(steps.all_values()) == steps.count() == 11
+    assert [steps.value(i) for i in range(11)] == pytest.approx([i / 10 for i in range(11)])
+    assert steps.count() == 11
     both = space.make_space({"x": {"randint": [0, 2**50]}, "y": {"choice": [1, 2, 3]}}, "here")
-    with pytest.raises(InputError, match=f"has {3 * 2**50} combinations.* at most 1000000"):
+    with pytest.raises(InputError, match=f"has {3 * 2**50} combinations.* at most 10000000"):
         Suggestions(both, "grid", 1, 5, {})
 
 
@@ -581,3 +582,12 @@ def test_any_journal_is_read_or_refused_by_the_line(added):
         made = Suggestions(numeric(), "optuna", 1, 5, {})
         for trial in journal.ended:
             made.tell(trial)
+
+
+def test_ten_of_a_large_grid_are_drawn_without_building_it():
+    lines = {key: {"grid": list(range(17))} for key in "abcde"}  # 1,419,857 combinations
+    suggestions = Suggestions(space.make_space(lines, "here"), "grid", 1, 10, {})
+    drawn = [suggestions.ask(number) for number in range(1, 11)]
+    assert suggestions.ask(11) is None
+    assert len({tuple(values.items()) for values in drawn[1:]}) == 9
+    assert all(0 <= value < 17 for values in drawn[1:] for value in values.values())
