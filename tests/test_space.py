@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from recbole_hlr import MODELS, InputError
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.errors import shown
+from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.command_line import (
     parse_arguments,
 )
@@ -51,7 +52,7 @@ def test_every_model_ships_spaces_that_name_only_its_options(model, name):
     """Every value, or the ends of every range, is one that the model accepts."""
     found = space.find_space(name, model)
     check_space(found, HLRConfig(model, "ml-100k"))
-    assert {dimension.key.partition(".")[0] for dimension in found} <= tunable(model)
+    assert {dimension.key.partition(".")[0] for dimension in found} <= tunable(find_model(model))
 
 
 @pytest.mark.parametrize("model", CLASSES)

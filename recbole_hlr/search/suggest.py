@@ -103,7 +103,7 @@ class Suggestions:
         return next((values for values in draws if key_of(values) not in self._seen), None)
 
     def _order_of_grid(self) -> np.ndarray:
-        """Return the numbers of all combinations but the defaults, shuffled: any first part is a fair sample."""
+        """Return the numbers of all combinations but the defaults, shuffled: any first part is fair."""
         for dimension in self.space:
             if math.isinf(dimension.count()):
                 raise InputError(
@@ -132,7 +132,7 @@ class Suggestions:
         return {dimension.key: values[dimension.key] for dimension in self.space}
 
     def _numbers_of_defaults(self) -> list[int]:
-        """Return the numbers of those combinations that are the defaults: several where a list repeats one."""
+        """Return the numbers of the combinations that are the defaults, which a list may repeat."""
         numbers = [0]
         for dimension in self.space:
             count, default = int(dimension.count()), self.defaults.get(dimension.key)
