@@ -59,7 +59,7 @@ def test_options_of_ones_own_are_known_and_checked(folder, toy, capsys):
     assert "is no option of PulledCML (did you mean pull?)" in capsys.readouterr().err
     assert main(["train", "--model=pull:PulledCML", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "--pull=0.1 (float >= 0)" in text
+    assert "--pull=0.1 (a number >= 0)" in text
     assert "--margin=" in text
     (folder / "PulledCML.yaml").write_text("pull: 0.3  # (float >= 0) what it does\n")
     assert main(["train", "--model=pull:PulledCML", "--help"]) == 0

@@ -240,9 +240,9 @@ def test_every_verb_is_in_the_help_and_has_its_own(capsys):
 def test_help_with_a_model_lists_its_options_with_kind_and_default(capsys):
     assert main(["train", "--model=hlr++", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "--margin=2.5 (float > 0) margin of the hinge, Eq. 8" in text
+    assert "--margin=2.5 (a number > 0) margin of the hinge, Eq. 8" in text
     assert "--item_attention=" in text
-    assert "--seed=2020 (int)" in text
+    assert "--seed=2020 (an integer from 0 to 4294967295) of all that is drawn [RecBole]" in text
     assert main(["train", "--model=HLRR", "--help"]) == 2
     assert "did you mean HLR" in capsys.readouterr().err
 

@@ -10,25 +10,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_hlr.errors import InputError, nearest
+from recbole_hlr.options.kinds import option_like
 from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.table import TABLE, UNREAD, Entry
 from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
 
 SPELT = {"HLR++": "HLRPP", "MF-ALS": "MFALS"}  # names that are not their class's
-COMMENTED = re.compile(r"^([\w-]+): +(.*?) +# \((.*?)\) +(.*)$")  # key: value  # (kind) meaning
+COMMENTED = re.compile(r"^([\w-]+):.*? # \((.*?)\) +(.*)$")  # key: value  # (kind) meaning
 
 
 class Described(NamedTuple):
-    """One option: its default, what it may be, and what it means, as far as the YAML files say it."""
+    """One option: its default, what it may be, what it means and whose it is."""
 
     name: str
     default: str
     kind: str
     meaning: str
+    source: str = ""
 
     def row(self) -> tuple[str, str]:
         """Return the two columns of a list."""
         kind = f"({self.kind}) " if self.kind else ""
-        return f"--{self.name}={self.default}", f"{kind}{self.meaning}".strip() or "see RecBole"
+        source = f" [{self.source}]" if self.source else ""
+        return f"--{self.name}={self.default}", f"{kind}{self.meaning}{source}"
 
 
 def sections(model: str | None) -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -49,7 +53,7 @@ def search(words: list[str], model: str | None) -> str:
         found.update({one.name: one for one in options_of(model)})
     sought = [word.casefold().replace("-", "_") for word in words]
     rows = [
-        [one.name, one.default, one.kind, one.meaning]
+        [one.name, one.default, one.kind, one.meaning, one.source]
         for one in found.values()
         if all(word in f"{one.name} {one.meaning}".casefold() for word in sought)
     ]
@@ -57,7 +61,9 @@ def search(words: list[str], model: str | None) -> str:
         asked = " ".join(words)
         hint = nearest(asked, found)
         raise InputError(f"{asked} (command line): no option has it in its name or meaning{hint}")
-    return tabulate(rows, ["option", "default", "may be", "meaning"], maxcolwidths=[None, 24, 30, 60])
+    return tabulate(
+        rows, ["option", "default", "may be", "meaning", "from"], maxcolwidths=[None, 20, 26, 46, 8]
+    )
 
 
 def names(model: str | None) -> list[str]:
@@ -77,7 +83,7 @@ def of_every_run() -> list[Described]:
         host_file("dataset/sample.yaml"),
     ):
         found.update({one.name: one for one in described(file)})
-    return list(found.values())
+    return [one for one in found.values() if one.name in TABLE and TABLE[one.name].belongs != UNREAD]
 
 
 def models() -> list[str]:
@@ -120,7 +126,8 @@ def options_of_guest(name: str) -> list[Described]:
     for place, values in own_options(model_class):
         said = {one.name: one for one in described(Path(place))} if Path(place).is_file() else {}
         for key, value in values.items():
-            kind = f"{type(value).__name__} {limits.get(key, '')}".strip()
+            option = option_like(value, limits.get(key, ""))
+            kind = option.allowed if option else type(value).__name__
             found[key] = said.get(key, Described(key, shown(value), kind, f"of {place}"))
     return list(found.values())
 
@@ -134,13 +141,19 @@ def host_file(name: str) -> Path:
 
 
 def described(file: Path) -> list[Described]:
-    """Return the options in a file of defaults, with what its comments say of them."""
-    said = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
-        match = COMMENTED.match(line)
-        if match:
-            said[match[1]] = match[3], match[4]
-    return [Described(key, shown(value), *said.get(key, ("", ""))) for key, value in load_yaml(file).items()]
+    """Return the options in a file of defaults, as the table and the file's comments describe them."""
+    text = file.read_text(encoding="utf-8")
+    said = {match[1]: (match[2], match[3]) for match in map(COMMENTED.match, text.splitlines()) if match}
+    return [describe(key, value, *said.get(key, ("", ""))) for key, value in load_yaml(file).items()]
+
+
+def describe(name: str, default: Any, kind: str, meaning: str) -> Described:
+    """Return an option as the table has it, and in the words beside its default where the table has none."""
+    entry = TABLE.get(name, Entry("", name, source=""))
+    told = entry.option or option_like(default)
+    return Described(
+        name, shown(default), told.allowed if told else kind, entry.meaning or meaning, entry.source
+    )
 
 
 def shown(value: Any) -> str:

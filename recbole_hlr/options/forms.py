@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import pandas as pd
-
 from recbole_hlr.options.kinds import (
     POSITIVE,
     TEXT,
@@ -190,6 +188,8 @@ WEIGHTS = of_columns("{id column: column of numbers}", is_named)
 
 def seconds_in(value: Any) -> float:
     """Return the seconds of a time: a number of them, or 90s, 30m, 2h, 1h30m; NaN where it is none."""
+    import pandas as pd  # slow, and the help of a command needs the table of options alone
+
     try:
         return float(value) if is_number(value) else pd.Timedelta(str(value)).total_seconds()
     except (ValueError, OverflowError):
