@@ -13,11 +13,11 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import locked
 from recbole_hlr.host import recbole as compat
+from recbole_hlr.protocols import Values
 
 PREFIX = "hlr-"  # of the temporary folders with Ray's files
 
@@ -90,7 +90,7 @@ def start(address: str | None, folder: str | None) -> None:
 
     if address not in (None, "auto"):
         check_reachable(str(address))
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    quiet: Values = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
         if address:
             ray.init(address=address, **quiet)

@@ -15,11 +15,14 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recbole_hlr.errors import InputError
+
+if TYPE_CHECKING:
+    from recbole.config import Config
 
 # RecBole 1.2 reads these keys but gives them no default in its YAML files.
 KEYS_WITHOUT_DEFAULT = frozenset(
@@ -97,7 +100,7 @@ class NoTensorboard:
 
 
 @contextlib.contextmanager
-def no_folders(config: Any) -> Iterator[None]:
+def no_folders(config: Config) -> Iterator[None]:
     """Keep RecBole 1.2's `Trainer.__init__` from making folders in the working directory.
 
     It makes `checkpoint_dir` and `log_tensorboard`, whether wanted or not; trainers get no TensorBoard
@@ -114,13 +117,17 @@ def no_folders(config: Any) -> Iterator[None]:
             trainer.get_tensorboard, config["checkpoint_dir"] = writer, folder
 
 
-def fork_workers(loader: Any) -> None:
+def fork_workers(loader: object) -> None:
     """Let the processes of `worker` be forked where another way of starting them is the default.
 
     RecBole 1.2's loaders hold a `torch.Generator`, which torch 2 does not bring to a process that is
     spawned.
     """
-    if getattr(loader, "num_workers", 0) and "fork" in multiprocessing.get_all_start_methods():
+    from torch.utils.data import DataLoader
+
+    if not isinstance(loader, DataLoader):
+        return
+    if loader.num_workers and "fork" in multiprocessing.get_all_start_methods():
         loader.multiprocessing_context = "fork"
 
 
