@@ -6,7 +6,7 @@ its tests. RecBole declares no types: what it hands over is of any kind until so
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Values: TypeAlias = dict[str, Any]  # options by name, or the lines of a YAML or JSON file: of any kind each
 Given: TypeAlias = Mapping[str, Any]  # the same, to be read alone
+Check: TypeAlias = Callable[[Any], bool]  # whether a value that came from outside is right
 
 _Integer = Literal[
     "seed", "embedding_size", "epochs", "eval_step", "train_batch_size", "eval_batch_size", "cohorts",
