@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from recbole_hlr import quick_start as host_ways
+from recbole_hlr import quick_start
 from recbole_hlr.version import __version__
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from recbole_hlr.experiment.result import RunResult
     from recbole_hlr.experiment.run import Experiment, prepare, run
     from recbole_hlr.model import MODELS
+    from recbole_hlr.options.shipped import shipped
     from recbole_hlr.search.search import SearchResult, tune
 
 _HOMES = {
@@ -31,6 +32,7 @@ _HOMES = {
     "run": "experiment.run",
     "FittedRecommender": "experiment.load",
     "load": "experiment.load",
+    "shipped": "options.shipped",
     "SearchResult": "search.search",
     "tune": "search.search",
 }
@@ -47,6 +49,7 @@ __all__ = [
     "load",
     "prepare",
     "run",
+    "shipped",
     "tune",
 ]
 
@@ -58,4 +61,4 @@ def __getattr__(name: str) -> object:
     return getattr(importlib.import_module(f"recbole_hlr.{_HOMES[name]}"), name)
 
 
-host_ways.register()
+quick_start.register()

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from recbole_hlr.host import recbole as compat
-from recbole_hlr.host.ray import environment, ray_cluster
+from recbole_hlr.host.ray import RAY_ENVIRONMENT, environment, ray_cluster, ray_local
 
 # A search refuses a Ray that listens to all.
-with environment({**compat.RAY_ENVIRONMENT, **compat.ray_local()}):
+with environment({**RAY_ENVIRONMENT, **ray_local()}):
     import ray  # noqa: F401
 compat.quiet_host()
 # A shell starts `command &` with Ctrl-C ignored, and the processes that the tests stop would inherit that.

@@ -25,7 +25,7 @@ from recbole_hlr.benchmark import worker
 from recbole_hlr.benchmark.cells import Cell, stored_cells
 from recbole_hlr.benchmark.plan import as_word, begin, command_of, plan
 from recbole_hlr.benchmark.pool import died, run_in_processes, run_on_ray
-from recbole_hlr.benchmark.progress import Progress
+from recbole_hlr.benchmark.progress import CellProgress
 from recbole_hlr.benchmark.request import Request
 from recbole_hlr.benchmark.run import benchmark
 from recbole_hlr.benchmark.settings import Settings
@@ -199,7 +199,7 @@ def test_a_terminal_shows_what_happens_and_a_pipe_only_what_failed(tmp_path, mon
     cells = [Cell("toy", model, 1, tmp_path) for model in ("CML", "BPR")]
     for terminal in (True, False):
         monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
-        with Progress(5, 3) as progress:
+        with CellProgress(5, 3) as progress:
             for cell, failure in zip(cells, (None, "no memory"), strict=True):
                 progress.started(cell)
                 progress.ended(cell, failure)

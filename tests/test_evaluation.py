@@ -11,9 +11,9 @@ import pytest
 import torch
 from recbole.evaluator import DataStruct, Evaluator
 
-import recbole_hlr.metrics.evaluator
 from recbole_hlr import InputError, evaluate, prepare, run
 from recbole_hlr.cli import main
+from recbole_hlr.metrics import evaluator
 from recbole_hlr.metrics.evaluator import cohort_rows
 from recbole_hlr.options.command_line import (
     take_word,
@@ -117,7 +117,7 @@ def test_cohorts_are_drawn_by_the_seed_and_have_an_upper_size(monkeypatch):
     one, again, other = (torch.cat(cohort_rows(100, 5, seed)).tolist() for seed in (1, 1, 2))
     assert one == again != other
     assert one != sorted(one)
-    monkeypatch.setattr(recbole_hlr.evaluator, "COHORT_USERS", 7)
+    monkeypatch.setattr(evaluator, "COHORT_USERS", 7)
     rows = cohort_rows(100, 5, seed=1)
     assert [len(cohort) for cohort in rows] == [7] * 5
     assert torch.cat(rows).tolist() == one[:35]

@@ -16,7 +16,7 @@ from recbole_hlr import InputError
 from recbole_hlr.host.ray import check_room, temporary_folder
 from recbole_hlr.search import options, space, watch
 from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, best_of
-from recbole_hlr.search.progress import Progress
+from recbole_hlr.search.progress import TrialProgress
 from recbole_hlr.search.suggest import Suggestions
 from tests.test_tune import wait_until
 
@@ -56,7 +56,7 @@ def search(
         chosen,
         larger,
         EPOCHS,
-        Progress("score", larger),
+        TrialProgress("score", larger),
         lambda t: ended.append(t.number),
     )
     journal.close()
@@ -193,12 +193,12 @@ def test_trials_that_fit_on_no_machine_are_refused_at_once(ray_up, tmp_path, mon
     for given, match in (({"cpus_per_trial": 1000}, "cpus_per_trial=1000"), ({"gpus_per_trial": 99}, "=99")):
         with pytest.raises(InputError, match=f"{match}.* must fit on one machine, and {here}"):
             search(tmp_path, **given)
-    monkeypatch.setattr("recbole_hlr.host.recbole.ray_may_grow", lambda: True)
+    monkeypatch.setattr("recbole_hlr.host.ray.ray_may_grow", lambda: True)
     check_room(1000, 0)  # an autoscaler may yet find a machine
 
 
 def test_what_is_waited_for_is_said(monkeypatch, caplog):
-    monkeypatch.setattr("recbole_hlr.host.recbole.ray_lines", dict)
+    monkeypatch.setattr("recbole_hlr.search.watch.ray_lines", dict)
     monkeypatch.setattr(watch, "describe_room", lambda: "1 with 2 cpus and 0 gpus")
     watched = watch.Watch(1000, 1)
     with caplog.at_level("INFO", logger="recbole_hlr"):
@@ -332,7 +332,7 @@ def test_a_cluster_that_is_not_there_is_named(monkeypatch):
 
 def test_ray_imported_too_early_is_refused():
     code = (
-        "import ray\nfrom recbole_hlr.search.cluster import ray_cluster\nfrom recbole_hlr import InputError\n"
+        "import ray\nfrom recbole_hlr.host.ray import ray_cluster\nfrom recbole_hlr import InputError\n"
         "try:\n    with ray_cluster(): pass\nexcept InputError as error: print(error)"
     )
     env = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}

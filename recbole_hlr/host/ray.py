@@ -1,24 +1,34 @@
-"""Ray, started for one search on this machine, or a running cluster joined."""
+"""Ray, started for one search on this machine, or a running cluster joined; all that its version needs."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
+import secrets
 import shutil
 import socket
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import locked
-from recbole_hlr.host import recbole as compat
 from recbole_hlr.protocols import Values
 
+# Ray 2.60: what a search sets before Ray is imported.
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # else Ctrl-C ends the search as if it were complete
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the search keeps its own journal
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+_TOKEN = secrets.token_hex(32)
 PREFIX = "hlr-"  # of the temporary folders with Ray's files
 
 
@@ -41,9 +51,9 @@ def ray_cluster(address: str | None = None) -> Iterator[None]:
     A new one has no dashboard, listens on the loopback interface alone, asks for a token that only
     its own processes know, keeps its files in a temporary folder, and ends with the search.
     """
-    with environment(compat.RAY_ENVIRONMENT if address else {**compat.RAY_ENVIRONMENT, **compat.ray_local()}):
+    with environment(RAY_ENVIRONMENT if address else {**RAY_ENVIRONMENT, **ray_local()}):
         if not address and "ray" in sys.modules:
-            compat.check_ray_is_local()
+            check_ray_is_local()
         import ray
 
         logging.getLogger("ray").setLevel(logging.CRITICAL)
@@ -106,7 +116,7 @@ def start(address: str | None, folder: str | None) -> None:
 
 def check_room(cpus: float, gpus: float) -> None:
     """Raise `InputError` where no machine of Ray's has what a trial takes, and none can be added."""
-    if compat.ray_may_grow() or any(cpus <= has[0] and gpus <= has[1] for has in machines()):
+    if ray_may_grow() or any(cpus <= has[0] and gpus <= has[1] for has in machines()):
         return
     raise InputError(
         f"cpus_per_trial={cpus:g}, gpus_per_trial={gpus:g}: a trial must fit on one machine, and there is "
@@ -142,3 +152,62 @@ def check_reachable(address: str) -> None:
         raise InputError(
             f"ray_address={address}: no Ray cluster was found there ({error}); must be auto or HOST:PORT"
         ) from None
+
+
+def ray_local() -> dict[str, str]:
+    """Return the environment in which Ray 2.60 listens on the loopback interface alone, with a token.
+
+    On Linux it listens on all interfaces, whatever address it is given, unless it is told to behave as
+    on Windows and macOS. A token that it makes itself would be written below the home directory.
+    """
+    return {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": _TOKEN,
+    }
+
+
+def check_ray_is_local() -> None:
+    """Raise `InputError` where Ray was imported before `ray_local` could be set, and is not yet running."""
+    import ray
+
+    constants = sys.modules.get("ray._private.ray_constants")
+    if not ray.is_initialized() and getattr(constants, "ENABLE_RAY_CLUSTER", True):
+        raise InputError(
+            "Ray was imported before the search, and would listen on all interfaces: call ray.init() "
+            "yourself first, or import ray after the search"
+        )
+
+
+def ray_lines() -> dict[str, Callable[[], socket.socket]]:
+    """Return how to connect to the two processes of Ray 2.60 without which its user cannot live, by name."""
+    from ray._private import worker
+
+    node = worker._global_node
+    if node is None or not hasattr(socket, "AF_UNIX"):  # a client of a cluster; Windows
+        return {}
+
+    def raylet() -> socket.socket:
+        line = socket.socket(socket.AF_UNIX)
+        line.connect(node.raylet_socket_name)
+        return line
+
+    host, _, port = node.gcs_address.rpartition(":")
+    return {"raylet": raylet, "gcs_server": lambda: socket.create_connection((host, int(port)), timeout=5)}
+
+
+def ray_may_grow() -> bool:
+    """Say whether an autoscaler can add machines; Ray 2.60 has no public way to ask.
+
+    Without one, a monitor that only looks on calls the type of every machine `node_` and its id.
+    """
+    from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+    from ray.autoscaler.v2.utils import is_autoscaler_v2
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    if is_autoscaler_v2(fetch_from_server=True):
+        return True
+    status = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
+    report = json.loads(status).get("autoscaler_report") if status else None
+    types = (report or {}).get("node_type_mapping") or {}
+    return any(kind != f"node_{machine}" for machine, kind in types.items())

@@ -1,25 +1,19 @@
 """Everything that exists only because of a version of the host or of its needs, with the reason.
 
-Hosts: RecBole 1.2.0 and 1.2.1, torch >= 2.6, numpy 2, scipy >= 1.13, Ray 2.60.
+Hosts: RecBole 1.2.0 and 1.2.1, torch >= 2.6, numpy 2, scipy >= 1.13.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
-import secrets
-import socket
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from recbole_hlr.errors import InputError
 
 if TYPE_CHECKING:
     from recbole.config import Config
@@ -55,16 +49,7 @@ DERIVED_KEYS = frozenset(
     }
 )  # fmt: skip
 
-# Ray 2.60: what a search sets before Ray is imported.
-RAY_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # else Ctrl-C ends the search as if it were complete
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the search keeps its own journal
-    "RAY_AIR_NEW_OUTPUT": "0",
-}
 _BUILDING = threading.RLock()
-_TOKEN = secrets.token_hex(32)
 
 
 def set_numpy_aliases() -> None:
@@ -144,62 +129,3 @@ def quietly() -> Iterator[None]:
     with warnings.catch_warnings():
         quiet_host()
         yield
-
-
-def ray_local() -> dict[str, str]:
-    """Return the environment in which Ray 2.60 listens on the loopback interface alone, with a token.
-
-    On Linux it listens on all interfaces, whatever address it is given, unless it is told to behave as
-    on Windows and macOS. A token that it makes itself would be written below the home directory.
-    """
-    return {
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": _TOKEN,
-    }
-
-
-def check_ray_is_local() -> None:
-    """Raise `InputError` where Ray was imported before `ray_local` could be set, and is not yet running."""
-    import ray
-
-    constants = sys.modules.get("ray._private.ray_constants")
-    if not ray.is_initialized() and getattr(constants, "ENABLE_RAY_CLUSTER", True):
-        raise InputError(
-            "Ray was imported before the search, and would listen on all interfaces: call ray.init() "
-            "yourself first, or import ray after the search"
-        )
-
-
-def ray_lines() -> dict[str, Callable[[], socket.socket]]:
-    """Return how to connect to the two processes of Ray 2.60 without which its user cannot live, by name."""
-    from ray._private import worker
-
-    node = worker._global_node
-    if node is None or not hasattr(socket, "AF_UNIX"):  # a client of a cluster; Windows
-        return {}
-
-    def raylet() -> socket.socket:
-        line = socket.socket(socket.AF_UNIX)
-        line.connect(node.raylet_socket_name)
-        return line
-
-    host, _, port = node.gcs_address.rpartition(":")
-    return {"raylet": raylet, "gcs_server": lambda: socket.create_connection((host, int(port)), timeout=5)}
-
-
-def ray_may_grow() -> bool:
-    """Say whether an autoscaler can add machines; Ray 2.60 has no public way to ask.
-
-    Without one, a monitor that only looks on calls the type of every machine `node_` and its id.
-    """
-    from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
-    from ray.autoscaler.v2.utils import is_autoscaler_v2
-    from ray.experimental.internal_kv import _internal_kv_get
-
-    if is_autoscaler_v2(fetch_from_server=True):
-        return True
-    status = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)
-    report = json.loads(status).get("autoscaler_report") if status else None
-    types = (report or {}).get("node_type_mapping") or {}
-    return any(kind != f"node_{machine}" for machine, kind in types.items())

@@ -7,8 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from recbole_hlr.host import recbole as compat
-from recbole_hlr.host.ray import describe_room, describe_share
+from recbole_hlr.host.ray import describe_room, describe_share, ray_lines
 
 log = logging.getLogger("recbole_hlr")
 PATIENCE = 60  # seconds without a running trial after which it is said what is waited for
@@ -51,7 +50,7 @@ class Watch:
 
     def __init__(self, cpus: float, gpus: float) -> None:
         self.share, self.busy = describe_share(cpus, gpus), time.monotonic()
-        self.lines = {name: Line(connect) for name, connect in compat.ray_lines().items()}
+        self.lines = {name: Line(connect) for name, connect in ray_lines().items()}
 
     def look(self, running: bool) -> None:
         """Raise `RayDied` where Ray has died; `running` says whether a trial is."""
