@@ -113,10 +113,21 @@ class NamedData(InteractionData, Protocol):
 
 
 class Loader(Protocol):
-    """What is trained or evaluated on, batch by batch."""
+    """Yields a part of a data set batch by batch, as it is trained or evaluated on."""
+
+    @property
+    def dataset(self) -> NamedData:
+        """The part."""
+        ...
 
     def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[Any]: ...
+    def __iter__(self) -> Iterator[object]: ...
+
+
+class RankedLoader(Loader, Protocol):
+    """Yields the users of a part, for whom items are ranked."""
+
+    uid_list: Tensor  # (users,) ascending
 
 
 class Recommender(Protocol):
