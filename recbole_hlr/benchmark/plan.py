@@ -8,7 +8,6 @@ import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
 
@@ -31,6 +30,7 @@ from recbole_hlr.options.yaml_values import (
     load_yaml,
     parse_scalar,
 )
+from recbole_hlr.protocols import Values
 
 log = logging.getLogger("recbole_hlr")
 # What may differ between a stored run and the same cell asked for anew: where it runs, not what it does.
@@ -56,11 +56,11 @@ class Task:
 
     cell: Cell
     model: str
-    options: dict[str, Any]
+    options: Values
     config_files: list[str]
     command: str
     directory: str  # the working directory, to which file names are relative
-    effective: dict[str, Any]  # all options, as the run's config.yaml has them; {} if there is a failure
+    effective: Values  # all options, as the run's config.yaml has them; {} if there is a failure
     finished: bool = False
     failure: str | None = None
 
@@ -87,7 +87,7 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
     model = request.settings.model(label)
     options = {**request.settings.of(label, dataset), **request.options}
     failure: str | None = None
-    effective: dict[str, Any] = {}
+    effective: Values = {}
     try:
         options["metrics"] = reported_metrics(HLRConfig(model, dataset, request.config_files, options))
         config = HLRConfig(model, dataset, request.config_files, {**options, "user_metrics": True})
@@ -133,20 +133,20 @@ def look_at_stored(task: Task) -> None:
         log.warning("%s; the cell is run again, from its checkpoint where it has one", damage)
 
 
-def has_test_part(split: dict[str, Any]) -> bool:
+def has_test_part(split: Values) -> bool:
     """Say whether a split leaves something to be tested on."""
     return split["RS"][2] > 0 if "RS" in split else split["LS"] != "valid_only"
 
 
-def of_seed(options: dict[str, Any], seed: int) -> dict[str, Any]:
+def of_seed(options: Values, seed: int) -> Values:
     """Return options whose start, `pretrained_embeddings`, names the seed where it says {seed}."""
     start = options.get(START)
     return {**options, START: start.replace("{seed}", str(seed))} if isinstance(start, str) else options
 
 
-def refuse_mixed_data(cells: Iterable[tuple[Cell, dict[str, Any]]]) -> None:
+def refuse_mixed_data(cells: Iterable[tuple[Cell, Values]]) -> None:
     """Raise `InputError` where two cells, with all their options, have different parts of a data set."""
-    first: dict[str, tuple[Cell, dict[str, Any]]] = {}
+    first: dict[str, tuple[Cell, Values]] = {}
     for cell, options in cells:
         other, others = first.setdefault(cell.dataset, (cell, options))
         for key in SHARED:
@@ -163,7 +163,7 @@ def reported_metrics(config: HLRConfig) -> list[str]:
     return [*metrics, *([] if POPULARITY.lower() in map(str.lower, metrics) else [POPULARITY])]
 
 
-def refuse_other_options(run_dir: RunDir, effective: dict[str, Any]) -> None:
+def refuse_other_options(run_dir: RunDir, effective: Values) -> None:
     """Raise `InputError` where a stored run differs from what is asked for now."""
     stored = load_yaml(run_dir.config)
     differing = [
@@ -179,7 +179,7 @@ def refuse_other_options(run_dir: RunDir, effective: dict[str, Any]) -> None:
         )
 
 
-def command_of(model: str, dataset: str, seed: int, files: list[str], options: dict[str, Any]) -> str:
+def command_of(model: str, dataset: str, seed: int, files: list[str], options: Values) -> str:
     """Return the command that repeats a cell."""
     words = [f"--model={model}", f"--dataset={dataset}", f"--seed={seed}"]
     words += [config_files_word(files)] if files else []
@@ -187,7 +187,7 @@ def command_of(model: str, dataset: str, seed: int, files: list[str], options: d
     return shlex.join(["recbole-hlr", "train", *words])
 
 
-def as_word(key: str, value: Any) -> str:
+def as_word(key: str, value: object) -> str:
     """Return a value such that a command line reads it back."""
     if is_text(key) and isinstance(value, bool):  # YAML 1.1 reads on and off as booleans
         return "on" if value else "off"

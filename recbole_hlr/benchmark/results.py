@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -14,6 +13,7 @@ from recbole_hlr.benchmark.plan import refuse_mixed_data
 from recbole_hlr.benchmark.summary import summarise
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.protocol import one_protocol
+from recbole_hlr.protocols import Values
 
 
 @dataclass
@@ -85,11 +85,11 @@ def refuse_two_splits(finished: list[Finished]) -> None:
             )
 
 
-def read_cells(out: Path) -> tuple[list[dict[str, Any]], list[Finished]]:
+def read_cells(out: Path) -> tuple[list[Values], list[Finished]]:
     """Return a row on every cell below `out`, and those that are finished and whole."""
     rows, done = [], []
     for cell in stored_cells(out):
-        row: dict[str, Any] = {"dataset": cell.dataset, "model": cell.model, "seed": cell.seed}
+        row: Values = {"dataset": cell.dataset, "model": cell.model, "seed": cell.seed}
         row |= {"status": "damaged", "reason": "", "command": "", "run": "", "test": {}}
         rows.append(row)
         try:
