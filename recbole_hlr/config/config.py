@@ -36,12 +36,13 @@ from recbole_hlr.options.yaml_values import (
     load_yaml,
     plain,
 )
+from recbole_hlr.protocols import RunConfig
 from recbole_hlr.train.schedule import check_schedule, has_plain_adam
 
 KEYWORDS = "keyword argument"  # where a value came from, in messages
 
 
-class HLRConfig(Config):
+class HLRConfig(Config, RunConfig):
     """RecBole's `Config` for the plugin and for the host's general recommenders.
 
     Order: host defaults < overall.yaml < model < protocol and what was published for it < data set <
