@@ -30,12 +30,12 @@ _Bound = Literal["max_norm", "max_memory_norm"]
 _Switch = Literal[
     "share_negative_relation", "clip_memories", "attend_user", "attend_target", "direct_memory",
     "freeze_embeddings", "shuffle", "reproducibility", "valid_metric_bigger", "show_progress",
-    "user_metrics", "test_history", "tensorboard",
+    "user_metrics", "tensorboard",
 ]  # fmt: skip
 _Text = Literal[
     "model", "dataset", "data_path", "checkpoint_dir", "state", "learner", "valid_metric", "lazy_adam",
     "USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "TIME_FIELD", "NEG_PREFIX", "field_separator",
-    "item_attention", "eval_history", "neighbour_refresh",
+    "test_history", "item_attention", "eval_history", "neighbour_refresh",
 ]  # fmt: skip
 
 

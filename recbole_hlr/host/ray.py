@@ -183,7 +183,7 @@ def ray_lines() -> dict[str, Callable[[], socket.socket]]:
     """Return how to connect to the two processes of Ray 2.60 without which its user cannot live, by name."""
     from ray._private import worker
 
-    node = worker._global_node
+    node = getattr(worker, "_global_node", None)  # Ray declares it None for ever
     if node is None or not hasattr(socket, "AF_UNIX"):  # a client of a cluster; Windows
         return {}
 

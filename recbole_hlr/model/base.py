@@ -65,6 +65,13 @@ class MetricRecommender(GeneralRecommender):
     Sees data only here: `dataset` gives the sizes and the training interactions.
     """
 
+    USER_ID: str  # what the host's class sets, which declares no types
+    ITEM_ID: str
+    NEG_ITEM_ID: str
+    n_users: int
+    n_items: int
+    device: torch.device
+
     input_type = InputType.PAIRWISE
     attends_to_history = False
 

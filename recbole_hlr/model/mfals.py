@@ -32,6 +32,12 @@ class MFALS(GeneralRecommender):
     gradient is followed; `alternating.py` trains it.
     """
 
+    USER_ID: str  # what the host's class sets, which declares no types
+    ITEM_ID: str
+    n_users: int
+    n_items: int
+    device: torch.device
+
     input_type = InputType.POINTWISE
 
     def __init__(self, config: Options, dataset: InteractionData) -> None:

@@ -82,6 +82,8 @@ class Alternation:
 class ALSEpoch(Trainer):
     """RecBole's trainer with an epoch that is one iteration of ALS."""
 
+    model: MFALS
+
     def __init__(self, config: Options, model: MFALS) -> None:
         super().__init__(config, model)
         self.alternation = Alternation(model)

@@ -48,10 +48,10 @@ def refuse_other_kind(model: nn.Module, values: Values) -> None:
 
 def kind_of(value: Any) -> tuple[object, ...]:
     """Return what two values of an attribute have in common: for arrays and tensors the shape, too."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return ("a number",)
     if isinstance(value, Tensor | np.ndarray) or sparse.issparse(value):
         return tuple(value.shape), str(value.dtype).removeprefix("torch.")
+    if not isinstance(value, bool) and isinstance(value, numbers.Real):
+        return ("a number",)
     return (type(value).__name__,)
 
 

@@ -9,7 +9,8 @@ import torch
 from recbole_hlr.console import progress_bar
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.metrics.definitions import LOSS
-from recbole_hlr.protocols import Loader
+from recbole_hlr.model.base import MetricRecommender
+from recbole_hlr.protocols import Loader, RunConfig
 from recbole_hlr.train.lazy_adam import LazyAdam
 from recbole_hlr.train.schedule import has_plain_adam
 from recbole_hlr.train.trainer import RunTrainer
@@ -20,6 +21,8 @@ _PAYS = 30_000  # rows that a batch does not read: from so many on, LazyAdam is 
 class MetricTrainer(RunTrainer):
     """Trains the metric models: norm ball after each step, validation by a ranking metric or the loss."""
 
+    model: MetricRecommender
+    config: RunConfig
     valid_triplets: TripletLoader | None = None  # set where valid_metric is the loss
 
     def _build_optimizer(self, **kwargs: object) -> torch.optim.Optimizer:
