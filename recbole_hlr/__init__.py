@@ -7,7 +7,7 @@ Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Lear
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recbole_hlr import quick_start
 from recbole_hlr.version import __version__
@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import what is asked for only then: the host takes seconds to load."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__} has no attribute {name}")

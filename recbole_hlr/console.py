@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import importlib.util
 import io
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TextIO, cast
 
 from tqdm import tqdm
@@ -87,12 +88,25 @@ def shows_progress() -> bool:
     return not is_quiet() and (in_notebook() or (sys.stderr is not None and sys.stderr.isatty()))
 
 
-def progress_bar(iterable: Any = None, **options: Any) -> Any:
-    """Return tqdm's bar for this place, a widget where a notebook has them; `options` are tqdm's."""
-    bar: Any = tqdm
+def progress_bar(
+    iterable: Iterable[object] | None = None,
+    *,
+    desc: str | None = None,
+    unit: str = "it",
+    unit_scale: bool = False,
+    total: int | None = None,
+    initial: int = 0,
+    leave: bool = False,
+    disable: bool = False,
+) -> tqdm[Any]:
+    """Return tqdm's bar for this place, a widget where a notebook has them; the options are tqdm's."""
+    bar: type[tqdm[Any]] = tqdm
     if in_notebook() and importlib.util.find_spec("ipywidgets"):
-        from tqdm.notebook import tqdm as bar
-    return bar(iterable, **{"leave": False, "dynamic_ncols": True, **options})
+        bar = importlib.import_module("tqdm.notebook").tqdm
+    return bar(
+        iterable, desc, total, leave, unit=unit, unit_scale=unit_scale, initial=initial, disable=disable,
+        dynamic_ncols=True,
+    )  # fmt: skip
 
 
 # --- streams -------------------------------------------------------------------------------------------
@@ -111,7 +125,7 @@ class Unfailing:
             if isinstance(self.stream, io.TextIOWrapper):
                 self.stream.reconfigure(errors="backslashreplace")
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:

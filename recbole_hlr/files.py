@@ -11,7 +11,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -20,7 +20,7 @@ from recbole_hlr.errors import InputError
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # a disk, a quota, the limit on a file's size
 
 
-def write_whole(path: Path, write: Callable[[Any], Any], mode: str = "wb") -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Call `write(file)` on a temporary file beside `path` and rename it: the old file or the new one.
 
     Ctrl-C waits until it is done. Raises `InputError` when the disk is full or the folder cannot be written.
@@ -28,7 +28,7 @@ def write_whole(path: Path, write: Callable[[Any], Any], mode: str = "wb") -> No
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with uninterrupted():
         try:
-            with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+            with open(temporary, "wb") as file:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -43,8 +43,8 @@ def write_whole(path: Path, write: Callable[[Any], Any], mode: str = "wb") -> No
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically, as `write_whole` does; what is no text, as in paths, is escaped."""
-    escaped = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    write_whole(path, lambda file: file.write(escaped), "w")
+    content = text.encode("utf-8", "backslashreplace")
+    write_whole(path, lambda file: file.write(content))
 
 
 def unwritten(path: str | Path, error: OSError) -> str:

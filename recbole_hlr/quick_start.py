@@ -10,17 +10,23 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from recbole_hlr.errors import InputError
+
+if TYPE_CHECKING:
+    from recbole.trainer import Trainer
+
+    from recbole_hlr.model.mfals import MFALS
+    from recbole_hlr.protocols import Options
 
 MODEL_NAMES = ("CML", "LRML", "TransCF", "AdaCML", "HLR", "HLR++", "HLRPP", "MF-ALS", "MFALS")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> type:
     """Return the model of a name: where RecBole's `get_model` looks for HLR's module, it finds this one."""
     if name not in MODEL_NAMES:
         spelled = [known for known in MODEL_NAMES if known.casefold() == name.casefold()]
@@ -45,7 +51,9 @@ class Completer:
     """Finds the modules in `COMPLETIONS` where Python does, and completes them once they are imported."""
 
     @staticmethod
-    def find_spec(name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """Return the spec of such a module; None for any other (hook of `sys.meta_path`)."""
         complete = COMPLETIONS.get(name)
         spec = PathFinder.find_spec(name, path, target) if complete else None
@@ -90,7 +98,7 @@ def complete_quick_start(module: ModuleType) -> None:
     """
     host_init_logger = module.init_logger
 
-    def init_logger(config: Any) -> None:
+    def init_logger(config: object) -> None:
         if isinstance(config, dict):  # only a checkpoint of this package holds its options so
             raise InputError(
                 "load_data_and_model: the file is model.pth of a run directory; must be a checkpoint of "
@@ -117,14 +125,14 @@ COMPLETIONS: dict[str, Callable[[ModuleType], None]] = {
 }
 
 
-def alternating_trainer(config: Any, model: Any) -> Any:
+def alternating_trainer(config: Options, model: MFALS) -> Trainer:
     """Return what trains MF-ALS, as RecBole's `get_trainer` wants it."""
     from recbole_hlr.train.als import ALSEpoch
 
     return ALSEpoch(config, model)
 
 
-def save_checkpoint(trainer: Any, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+def save_checkpoint(trainer: Trainer, epoch: int, verbose: bool = True, **kwargs: str) -> None:
     """Write what `Trainer._save_checkpoint` (RecBole 1.2.0 and 1.2.1) writes, so that torch >= 2.6 reads it.
 
     The host pickles its `Config` by protocol 4, which `torch.load` refuses since then, so that neither

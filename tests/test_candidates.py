@@ -15,10 +15,10 @@ from recbole.data.utils import create_samplers
 
 from recbole_hlr import evaluate, prepare, run
 from recbole_hlr.config.config import HLRConfig
-from recbole_hlr.data import candidates
-from recbole_hlr.data.candidates import draw_candidates
+from recbole_hlr.data import candidates, negatives
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.loaders import load_split
+from recbole_hlr.data.negatives import draw_candidates
 from recbole_hlr.data.random import Stream, generator_for
 from tests.test_history import successive_draws
 
@@ -58,7 +58,7 @@ def test_as_many_distinct_unseen_items_as_are_asked_for_or_there_are(
 ) -> None:
     users, items = torch.tensor(sorted(seen), dtype=torch.int64).view(-1, 2).T
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(candidates, "_BLOCK", block)
+        patch.setattr(negatives, "_BLOCK", block)
         found = draw_candidates(
             InteractionMatrix.from_pairs(users, items, USERS, ITEMS),
             torch.tensor(asked),

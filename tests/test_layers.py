@@ -19,11 +19,21 @@ def test_a_room_imports_from_those_below_it_alone(monkeypatch):
     assert lint(ROOT / "setup.cfg", monkeypatch) == 0
 
 
-def test_an_order_that_is_not_kept_is_found(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("held", "broken"),
+    [
+        (
+            "    recbole_hlr.train\n    recbole_hlr.metrics\n",
+            "    recbole_hlr.metrics\n    recbole_hlr.train\n",
+        ),
+        ("    recbole_hlr.data.negatives\n", "    recbole_hlr.data.triplets\n"),
+        ("    recbole_hlr.model.mixture\n", "    recbole_hlr.model.base\n"),
+    ],
+    ids=["rooms", "mathematics", "models"],
+)
+def test_a_rule_that_is_not_kept_is_found(tmp_path, monkeypatch, held, broken):
     text = (ROOT / "setup.cfg").read_text(encoding="utf-8")
-    turned = text.replace(
-        "    recbole_hlr.train\n    recbole_hlr.metrics\n", "    recbole_hlr.metrics\n    recbole_hlr.train\n"
-    )
+    turned = text.replace(held, broken)
     assert turned != text
     (tmp_path / "setup.cfg").write_text(turned, encoding="utf-8")
     assert lint(tmp_path / "setup.cfg", monkeypatch) == 1

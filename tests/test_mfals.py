@@ -19,7 +19,7 @@ from implicit.cpu.als import AlternatingLeastSquares
 
 from recbole_hlr import InputError, load, prepare, run
 from recbole_hlr.config.config import HLRConfig
-from recbole_hlr.data.triplets import TripletLoader
+from recbole_hlr.data.negatives import NegativeSampler
 from recbole_hlr.model import MFALS
 from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.table import MODEL_OPTIONS, RUN_OPTIONS
@@ -391,7 +391,7 @@ def test_nothing_is_drawn_whatever_is_said_of_negatives(toy, given, monkeypatch)
     def refuse(*_):
         raise AssertionError("a negative was drawn")
 
-    monkeypatch.setattr(TripletLoader, "draw_negatives", refuse)
+    monkeypatch.setattr(NegativeSampler, "draw", refuse)
     monkeypatch.setattr(Sampler, "sample_by_user_ids", refuse)
     result = run("MF-ALS", **toy, train_neg_sample_args=given)
     assert result.test == run("MF-ALS", **toy).test

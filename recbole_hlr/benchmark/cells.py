@@ -14,6 +14,7 @@ from recbole_hlr.files import writable, write_text
 from recbole_hlr.options.yaml_values import (
     load_yaml,
 )
+from recbole_hlr.protocols import Values
 
 TEXTS = ("command", "failure", "trace")  # what `cell.json` says of a cell
 
@@ -57,7 +58,7 @@ class Cell:
             raise Damaged(str(error)) from None
         return run_dir
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> Values:
         """Return what `write` wrote, {} where it did not yet; raises `Damaged`."""
         file = self.folder / "cell.json"
         text = read_text(file, missing="")
@@ -76,7 +77,7 @@ class Cell:
         except Damaged:
             return False
 
-    def write(self, **record: Any) -> None:
+    def write(self, **record: object) -> None:
         """Write what is known of the cell beside its run: its command, why it failed."""
         with writable(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -122,10 +123,10 @@ class Task:
 
     cell: Cell
     model: str
-    options: dict[str, Any]
+    options: Values
     config_files: list[str]
     command: str
     directory: str  # the working directory, to which file names are relative
-    effective: dict[str, Any]  # all options, as the run's config.yaml has them; {} if there is a failure
+    effective: Values  # all options, as the run's config.yaml has them; {} if there is a failure
     finished: bool = False
     failure: str | None = None

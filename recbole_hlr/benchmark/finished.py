@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from recbole_hlr.options.kinds import is_count, is_number, is_text
 from recbole_hlr.options.yaml_values import (
     load_yaml,
 )
+from recbole_hlr.protocols import Values
 
 Shape = dict[str, Callable[[Any], bool]]
 
@@ -57,8 +59,8 @@ class Finished:
 
     cell: Cell
     run_dir: RunDir
-    result: Any
-    epochs: list[dict[str, Any]]
+    result: SimpleNamespace
+    epochs: list[Values]
 
     @classmethod
     def read(cls, cell: Cell) -> Finished | None:
@@ -92,7 +94,7 @@ class Finished:
         return read_users(self.run_dir)
 
     @cached_property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Values:
         """All options of the run."""
         return load_yaml(self.run_dir.config)
 
@@ -103,7 +105,7 @@ class Finished:
         return {"train_seconds": training, "evaluate_seconds": self.result.seconds["evaluate"]}
 
 
-def refuse_other_shape(file: Any, value: Any, shape: Shape) -> None:
+def refuse_other_shape(file: Path, value: object, shape: Shape) -> None:
     """Raise `Damaged` where a value of `file` is no mapping with what `shape` asks for."""
     if not isinstance(value, dict):
         raise Damaged(f"{file}: must hold a mapping, not a {type(value).__name__}")

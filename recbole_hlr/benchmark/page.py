@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Any
 
 import pandas as pd
 from jinja2 import Environment
 from markupsafe import Markup
+from plotly.graph_objects import Figure
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
@@ -17,7 +17,7 @@ from recbole_hlr.benchmark.results import BenchmarkReport
 from recbole_hlr.version import __version__
 
 PARTS = ("page.css", "page.js")
-NOT_MEASURED = {"text": "", "value": "", "rank": None}
+NOT_MEASURED: dict[str, object] = {"text": "", "value": "", "rank": None}
 
 
 def page(report: BenchmarkReport) -> str:
@@ -40,7 +40,7 @@ def page(report: BenchmarkReport) -> str:
     )
 
 
-def section(report: BenchmarkReport, dataset: str) -> dict[str, Any]:
+def section(report: BenchmarkReport, dataset: str) -> dict[str, object]:
     """Return what the page shows of one data set."""
     rows = report.accuracy[report.accuracy["dataset"] == dataset]
     metrics = list(rows["metric"].unique())
@@ -67,7 +67,7 @@ def section(report: BenchmarkReport, dataset: str) -> dict[str, Any]:
     }
 
 
-def shown_cells(of_model: pd.DataFrame, metrics: list[str]) -> list[dict[str, Any]]:
+def shown_cells(of_model: pd.DataFrame, metrics: list[str]) -> list[dict[str, object]]:
     """Return a model's row of the table, a cell for each of `metrics`, empty where it was not measured."""
     there = {row.metric: row for row in of_model.itertuples()}
     return [
@@ -76,7 +76,7 @@ def shown_cells(of_model: pd.DataFrame, metrics: list[str]) -> list[dict[str, An
     ]
 
 
-def drawn(figure: Any) -> Markup:
+def drawn(figure: Figure) -> Markup:
     """Return a figure as HTML; plotly itself stands in the page once."""
     figure.update_layout(template="plotly_white", margin={"t": 60, "r": 20})
     options = {

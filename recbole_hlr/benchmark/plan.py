@@ -7,7 +7,6 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator
-from typing import Any
 
 import yaml
 
@@ -30,6 +29,7 @@ from recbole_hlr.options.yaml_values import (
     load_yaml,
     parse_scalar,
 )
+from recbole_hlr.protocols import Values
 
 log = logging.getLogger("recbole_hlr")
 # What may differ between a stored run and the same cell asked for anew: where it runs, not what it does.
@@ -60,7 +60,7 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
     model = request.settings.model(label)
     options = {**request.settings.of(label, dataset), **request.options}
     failure: str | None = None
-    effective: dict[str, Any] = {}
+    effective: Values = {}
     try:
         options["metrics"] = reported_metrics(HLRConfig(model, dataset, request.config_files, options))
         config = HLRConfig(model, dataset, request.config_files, {**options, "user_metrics": True})
@@ -106,12 +106,12 @@ def look_at_stored(task: Task) -> None:
         log.warning("%s; the cell is run again, from its checkpoint where it has one", damage)
 
 
-def has_test_part(split: dict[str, Any]) -> bool:
+def has_test_part(split: Values) -> bool:
     """Say whether a split leaves something to be tested on."""
     return split["RS"][2] > 0 if "RS" in split else split["LS"] != "valid_only"
 
 
-def of_seed(options: dict[str, Any], seed: int) -> dict[str, Any]:
+def of_seed(options: Values, seed: int) -> Values:
     """Return options whose start, `pretrained_embeddings`, names the seed where it says {seed}."""
     start = options.get(START)
     return {**options, START: start.replace("{seed}", str(seed))} if isinstance(start, str) else options
@@ -123,7 +123,7 @@ def reported_metrics(config: HLRConfig) -> list[str]:
     return [*metrics, *([] if POPULARITY.lower() in map(str.lower, metrics) else [POPULARITY])]
 
 
-def refuse_other_options(run_dir: RunDir, effective: dict[str, Any]) -> None:
+def refuse_other_options(run_dir: RunDir, effective: Values) -> None:
     """Raise `InputError` where a stored run differs from what is asked for now."""
     stored = load_yaml(run_dir.config)
     differing = [
@@ -139,7 +139,7 @@ def refuse_other_options(run_dir: RunDir, effective: dict[str, Any]) -> None:
         )
 
 
-def command_of(model: str, dataset: str, seed: int, files: list[str], options: dict[str, Any]) -> str:
+def command_of(model: str, dataset: str, seed: int, files: list[str], options: Values) -> str:
     """Return the command that repeats a cell."""
     words = [f"--model={model}", f"--dataset={dataset}", f"--seed={seed}"]
     words += [config_files_word(files)] if files else []
@@ -147,7 +147,7 @@ def command_of(model: str, dataset: str, seed: int, files: list[str], options: d
     return shlex.join(["recbole-hlr", "train", *words])
 
 
-def as_word(key: str, value: Any) -> str:
+def as_word(key: str, value: object) -> str:
     """Return a value such that a command line reads it back."""
     if is_text(key) and isinstance(value, bool):  # YAML 1.1 reads on and off as booleans
         return "on" if value else "off"

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
-from typing import Any
 
 from recbole_hlr.benchmark.cells import Task
 from recbole_hlr.benchmark.worker import Outcome, run_cell
@@ -165,7 +164,8 @@ def run_on_ray(tasks: list[Task], address: str, jobs: int | None, started: Start
 
         has_gpus = bool(ray.cluster_resources().get("GPU"))
         remote = ray.remote(max_retries=0, max_calls=1)(run_cell)
-        waiting, running = list(tasks), dict[Any, Task]()
+        waiting = list(tasks)
+        running: dict[ray.ObjectRef[Outcome], Task] = {}
         while waiting or running:
             while waiting and (jobs is None or len(running) < jobs):
                 task = waiting.pop(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from recbole_hlr.benchmark.cells import Cell
 from recbole_hlr.console import progress_bar, say, shows_progress
@@ -24,7 +23,7 @@ class CellProgress:
             say(f"{self.bar.n} of {self.bar.total} cells are there already")
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.bar.close()
 
     def started(self, cell: Cell) -> None:

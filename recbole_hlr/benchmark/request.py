@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from recbole_hlr.benchmark.settings import Settings
 from recbole_hlr.errors import InputError
@@ -22,6 +21,7 @@ from recbole_hlr.options.table import BENCHMARK_KEYS, BENCHMARK_OPTIONS
 from recbole_hlr.options.yaml_values import (
     plain,
 )
+from recbole_hlr.protocols import Given, Values
 
 MOST_SEEDS = 1000  # each is a run of every model on every data set
 RESERVED = {
@@ -51,10 +51,10 @@ class Request:
     report: bool = False
     settings: Settings = field(default_factory=Settings)
     config_files: list[str] = field(default_factory=list)
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Values = field(default_factory=dict)
 
     @classmethod
-    def of(cls, arguments: Sequence[str] = (), given: Mapping[str, Any] | None = None) -> Request:
+    def of(cls, arguments: Sequence[str] = (), given: Given | None = None) -> Request:
         """Return the request of a command line and of keyword arguments, which it overrides."""
         words = [word for word in arguments if word != "--report"]
         values = {**plain(dict(given or {})), **parse_arguments(words)}
@@ -97,13 +97,13 @@ class Request:
         )
 
 
-def names(value: Any) -> list[str]:
+def names(value: object) -> list[str]:
     """Return the names of a list, or of a text with commas."""
     parts = value if isinstance(value, list) else str(value or "").split(",")
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
-def seeds(value: Any) -> list[int]:
+def seeds(value: object) -> list[int]:
     """Return the seeds: 1 to a number, or those of a list or of a text with commas."""
     given = str(value)
     if re.fullmatch("[1-9][0-9]{0,3}", given) and not isinstance(value, list) and int(given) <= MOST_SEEDS:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -15,6 +14,7 @@ from recbole_hlr.benchmark.summary import summarise
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.protocol import one_protocol
 from recbole_hlr.options.table import FILTERS
+from recbole_hlr.protocols import Values
 
 # What defines the split, and what is ranked.
 SHARED = ("eval_args", "benchmark_filename", *FILTERS)
@@ -77,9 +77,9 @@ def make_report(out: Path, models: list[str], datasets: list[str], baseline: str
     return BenchmarkReport(one_protocol(protocols), baseline, main, **frames, cells=pd.DataFrame(rows))
 
 
-def refuse_mixed_data(cells: Iterable[tuple[Cell, dict[str, Any]]]) -> None:
+def refuse_mixed_data(cells: Iterable[tuple[Cell, Values]]) -> None:
     """Raise `InputError` where two cells, with all their options, have different parts of a data set."""
-    first: dict[str, tuple[Cell, dict[str, Any]]] = {}
+    first: dict[str, tuple[Cell, Values]] = {}
     for cell, options in cells:
         other, others = first.setdefault(cell.dataset, (cell, options))
         for key in SHARED:
@@ -102,11 +102,11 @@ def refuse_two_splits(finished: list[Finished]) -> None:
             )
 
 
-def read_cells(out: Path) -> tuple[list[dict[str, Any]], list[Finished]]:
+def read_cells(out: Path) -> tuple[list[Values], list[Finished]]:
     """Return a row on every cell below `out`, and those that are finished and whole."""
     rows, done = [], []
     for cell in stored_cells(out):
-        row: dict[str, Any] = {"dataset": cell.dataset, "model": cell.model, "seed": cell.seed}
+        row: Values = {"dataset": cell.dataset, "model": cell.model, "seed": cell.seed}
         row |= {"status": "damaged", "reason": "", "command": "", "run": "", "test": {}}
         rows.append(row)
         try:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 from recbole_hlr.benchmark import tables
 from recbole_hlr.benchmark.cells import Cell, Damaged, Task, stored_cells
@@ -25,6 +24,7 @@ from recbole_hlr.options.yaml_values import (
     dump_yaml,
     load_yaml,
 )
+from recbole_hlr.protocols import Values
 
 log = logging.getLogger("recbole_hlr")
 PLAN = "benchmark.yaml"  # what was asked for so far, so that tables keep its order
@@ -39,7 +39,7 @@ class Benchmark:
     out: Path
 
 
-def benchmark(arguments: Sequence[str] = (), **given: Any) -> Benchmark:
+def benchmark(arguments: Sequence[str] = (), **given: object) -> Benchmark:
     """Run every model on every data set with every seed, skip what is there, and write the tables.
 
     `given` are the options of the command line as keywords (docs/benchmark.md), those of RecBole and of
@@ -117,7 +117,7 @@ def refuse_two_tables(request: Request, tasks: list[Task]) -> None:
     refuse_mixed_data(cells)
 
 
-def stored_options(cell: Cell) -> dict[str, Any]:
+def stored_options(cell: Cell) -> Values:
     """Return all options of a cell's run, {} where there is none, or none that can be read."""
     try:
         run_dir = cell.run_dir()
@@ -126,13 +126,13 @@ def stored_options(cell: Cell) -> dict[str, Any]:
     return load_yaml(run_dir.config) if run_dir else {}
 
 
-def remembered(out: Path) -> dict[str, Any]:
+def remembered(out: Path) -> Values:
     """Return the models, data sets and baseline that earlier calls with the same folder asked for.
 
     Raises `InputError` where the file of it is damaged.
     """
     file = out / PLAN
-    empty: dict[str, Any] = {"models": [], "datasets": [], "baseline": None}
+    empty: Values = {"models": [], "datasets": [], "baseline": None}
     advice = "delete it, and the tables begin with what is asked for next"
     try:
         found = {**empty, **(load_yaml(file) if is_file(file) else {})}

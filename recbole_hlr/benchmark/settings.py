@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.yaml_values import (
     as_list,
     load_yaml,
 )
+from recbole_hlr.protocols import Values
 
 SECTIONS = ("all", "datasets", "models", "cells")
 # Where and with which seed a run goes is the benchmark's to say: left out of files, refused in sections.
@@ -30,7 +30,7 @@ WHERE = ("seed", "checkpoint_dir", "show_progress", "user_metrics", "resume")
 class Settings:
     """Options by section; `of(model, dataset)` are those of one cell."""
 
-    def __init__(self, path: Path | None = None, sections: dict[str, Any] | None = None) -> None:
+    def __init__(self, path: Path | None = None, sections: Values | None = None) -> None:
         self.path = path
         given = sections or {}
         for name, value in given.items():
@@ -54,7 +54,7 @@ class Settings:
                 if not re.fullmatch(r"[\w+][\w+.-]*", name):
                     raise InputError(f"models: {name} ({path}): must be letters, digits and any of _ + . -")
         self.models = {self.label(name): options for name, options in models.items()}
-        self.cells: dict[tuple[str, str], dict[str, Any]] = {}
+        self.cells: dict[tuple[str, str], Values] = {}
         for name, value in (given.get("cells") or {}).items():
             dataset, slash, model = str(name).rpartition("/")
             if not slash:
@@ -66,10 +66,10 @@ class Settings:
         """Return the sections of a file; `InputError` says what is wrong with it."""
         return cls(Path(path), load_yaml(path))
 
-    def _options(self, value: Any, where: str) -> dict[str, Any]:
+    def _options(self, value: object, where: str) -> Values:
         """Return the options of a section: a mapping, a file's name, or a list of these."""
         assert self.path is not None or value is None
-        merged: dict[str, Any] = {}
+        merged: Values = {}
         for part in as_list(value):
             if isinstance(part, str):
                 own = load_yaml(self.path.parent / part)  # type: ignore[union-attr]
@@ -90,7 +90,7 @@ class Settings:
         """Return the model of a row."""
         return self.names.get(label, label)
 
-    def of(self, label: str, dataset: str) -> dict[str, Any]:
+    def of(self, label: str, dataset: str) -> Values:
         """Return the options of a row on a data set."""
         return {
             **self.all,
@@ -112,7 +112,7 @@ class Settings:
         ]
 
 
-def spelled(name: Any) -> str:
+def spelled(name: object) -> str:
     """Return a model's name as the paper spells it; `InputError` where there is no such model."""
     if not isinstance(name, str):
         raise InputError(f"model={name}: must be the name of a model")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -16,7 +14,7 @@ DESCRIPTIVE = ("averagepopularity", "medianpopularity")  # neither more nor less
 SMALLER = ("averagepopularity", "giniindex", "logloss", "mae", "medianpopularity", "rmse")
 
 
-def summarise(dataset: str, finished: list[Finished], baseline: str) -> dict[str, Any]:
+def summarise(dataset: str, finished: list[Finished], baseline: str) -> dict[str, str | pd.DataFrame]:
     """Return the frames of one data set."""
     rows: dict[str, list[Finished]] = {}
     for one in finished:
@@ -33,7 +31,7 @@ def summarise(dataset: str, finished: list[Finished], baseline: str) -> dict[str
     tables = {model: [one.users for one in ones] for model, ones in rows.items()}
     cubes = {model: statistics.cube_of(part, users, metrics) for model, part in tables.items()}
     main = main_metric(finished, measured)
-    found: dict[str, Any] = {
+    found: dict[str, str | pd.DataFrame] = {
         "dataset": dataset,
         "main": main,
         "accuracy": accuracy(rows, cubes, metrics),

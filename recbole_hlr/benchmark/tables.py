@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import pandas as pd
 from tabulate import tabulate
@@ -31,6 +31,16 @@ def number(value: float) -> str:
 def plain_text(text: str) -> str:
     """Return a text that Markdown shows as it is."""
     return "".join(f"\\{letter}" if letter in "\\`*_{}[]<>#|" else letter for letter in text)
+
+
+class Row(Protocol):
+    """A row of `BenchmarkReport.accuracy`."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+    rank: int
 
 
 class Style(NamedTuple):
@@ -63,14 +73,14 @@ def probability(value: float) -> str:
     return f"{value:.4f}" if value >= 0.0001 else "< 0.0001"
 
 
-def cell(row: Any, plus_minus: str = "±", mark: Callable[[str], str] = str) -> str:
+def cell(row: Row, plus_minus: str = "±", mark: Callable[[str], str] = str) -> str:
     """Return mean ± deviation [interval] of a row of `BenchmarkReport.accuracy`, the mean marked."""
     text = mark(number(row.mean))
     text += f" {plus_minus} {number(row.std)}" if not math.isnan(row.std) else ""
     return text + (f" [{number(row.low)}, {number(row.high)}]" if not math.isnan(row.low) else "")
 
 
-def wide(report: BenchmarkReport, dataset: str, text: Callable[[Any], str]) -> pd.DataFrame:
+def wide(report: BenchmarkReport, dataset: str, text: Callable[[Row], str]) -> pd.DataFrame:
     """Return one row per model and one column per metric, each cell what `text` makes of its row."""
     rows = report.accuracy[report.accuracy["dataset"] == dataset]
     texts = rows.assign(text=[text(row) for row in rows.itertuples()])
@@ -162,7 +172,7 @@ def as_json(report: BenchmarkReport) -> str:
     return json.dumps(finite({"version": __version__, **content}), indent=1, ensure_ascii=False) + "\n"
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> object:
     """Return a value as JSON has it: plain numbers, null for those that are none."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}

@@ -36,11 +36,12 @@ from recbole_hlr.options.yaml_values import (
     load_yaml,
     plain,
 )
+from recbole_hlr.protocols import RunConfig
 
 KEYWORDS = "keyword argument"  # where a value came from, in messages
 
 
-class HLRConfig(Config):
+class HLRConfig(Config, RunConfig):
     """RecBole's `Config` for the plugin and for the host's general recommenders.
 
     Order: host defaults < overall.yaml < model < protocol and what was published for it < data set <

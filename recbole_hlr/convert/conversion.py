@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +25,7 @@ from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.yaml_values import (
     load_yaml,
 )
+from recbole_hlr.protocols import Values
 
 KINDS = {USER: "token", ITEM: "token", RATING: "float", PLAYS: "float", TIME: "float"}
 NOTHING = Counts(0, 0, 0, 0.0)
@@ -44,7 +45,7 @@ class Conversion:
     repeated: int = 0
     before: Counts = NOTHING
     after: Counts = NOTHING
-    config: dict[str, Any] = field(default_factory=dict)
+    config: Values = field(default_factory=dict)
 
     def leave_out(self, entry: Entry, lines: list[Malformed], strict: bool) -> None:
         """Count malformed lines and keep the first; with `strict` the first is an `InputError`."""
@@ -118,7 +119,7 @@ def write_interactions(
     return tally
 
 
-def write_rows(file: Any, kept: Rows) -> None:
+def write_rows(file: BinaryIO, kept: Rows) -> None:
     """Append rows to an atomic file, each a line of values between tabs."""
     if len(kept.users):
         lines = pc.binary_join_element_wise(*kept.columns.values(), "\t")

@@ -7,7 +7,7 @@ import csv
 import io
 import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -71,7 +71,7 @@ class Delimited(NamedTuple):
     def _read(self, data: bytes, delimiter: str) -> tuple[pa.Table, list[tuple[int, int]]]:
         refused: list[tuple[int, int]] = []
 
-        def set_aside(row: Any) -> str:
+        def set_aside(row: pa.csv.InvalidRow) -> str:
             refused.append((row.number - 1, row.actual_columns))
             return "skip"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -53,7 +53,7 @@ class Json(NamedTuple):
                 malformed.append(Malformed(line, str(error)))
         return pa.Table.from_pylist(rows, schema), np.array(lines, dtype=np.int64), malformed
 
-    def _row(self, text: bytes) -> dict[str, Any]:
+    def _row(self, text: bytes) -> dict[str, object]:
         try:
             record = json.loads(text)
         except (ValueError, RecursionError) as error:

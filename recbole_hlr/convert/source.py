@@ -12,10 +12,15 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn, cast
+
+from tqdm import tqdm
 
 from recbole_hlr.console import progress_bar, shows_progress
 from recbole_hlr.errors import InputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 PIECE = 2**20  # bytes that are read at a time
 BLOCK = 2**24  # bytes that are parsed at a time, and the longest line
@@ -50,16 +55,17 @@ class UnixLines(io.RawIOBase):
         """Say that it can be read."""
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: Buffer) -> int:
         """Fill `buffer`; return how many bytes were read, 0 at the end."""
-        while data := self.stream.read(len(buffer)):
+        view = memoryview(buffer)
+        while data := self.stream.read(len(view)):
             ends_line = data.endswith(b"\r")
             if self.after_return:  # the \n of a \r\n that was cut in two
                 data = data.removeprefix(b"\n")
             self.after_return = ends_line
             if data:
                 data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-                buffer[: len(data)] = data
+                view[: len(data)] = data
                 return len(data)
         return 0
 
@@ -196,7 +202,7 @@ def as_utf8(data: bytes, first_line: int, entry: Entry, encoding: str) -> bytes:
     return data if encoding == "utf-8" else text.encode()
 
 
-def progress(entry: Entry, total: int) -> Any:
+def progress(entry: Entry, total: int) -> tqdm[NoReturn]:
     """Return a bar that counts bytes; it is silent where standard error is no terminal."""
     return progress_bar(
         total=total, desc=entry.plain_name, unit="B", unit_scale=True, disable=not shows_progress()

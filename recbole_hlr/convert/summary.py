@@ -10,13 +10,14 @@ import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from recbole_hlr.convert.check import Rows
+from recbole_hlr.protocols import Given
 
 ROW = np.dtype([("user", "<i4"), ("item", "<i4"), ("value", "<f8"), ("time", "<f8")])
 PART = 2**21  # interactions that are in memory at a time
@@ -85,7 +86,7 @@ def codes(column: pa.DictionaryArray, known: dict[str, int]) -> np.ndarray:
     return numbers[column.indices.to_numpy()]
 
 
-def summarize(tally: Tally, config: dict[str, Any], value_field: str) -> tuple[Counts, Counts, int]:
+def summarize(tally: Tally, config: Given, value_field: str) -> tuple[Counts, Counts, int]:
     """Return the counts before and after the filters of `config`, and how many lines repeat a pair.
 
     The filters are RecBole's, in its order: `rm_dup_inter`, `val_interval`, then repeatedly
@@ -103,7 +104,7 @@ def summarize(tally: Tally, config: dict[str, Any], value_field: str) -> tuple[C
     return before, core(scratch, sizes, config), repeated
 
 
-def filtered(part: pd.DataFrame, config: dict[str, Any], value_field: str) -> pd.DataFrame:
+def filtered(part: pd.DataFrame, config: Given, value_field: str) -> pd.DataFrame:
     """Return the interactions of whole users that the filters by pair and by value leave."""
     if config.get("rm_dup_inter"):
         if "timestamp" in config["load_col"]["inter"]:
@@ -115,7 +116,7 @@ def filtered(part: pd.DataFrame, config: dict[str, Any], value_field: str) -> pd
     return part
 
 
-def core(scratch: Path, sizes: tuple[int, int], config: dict[str, Any]) -> Counts:
+def core(scratch: Path, sizes: tuple[int, int], config: Given) -> Counts:
     """Return the counts when users and items with too few interactions are dropped until none is left."""
     intervals = [config.get(f"{side}_inter_num_interval", "[0,inf)") for side in ("user", "item")]
     alive = [np.ones(size, dtype=bool) for size in sizes]  # (U,), (I,)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recbole_hlr.data.atomic import AtomicDataset
 
 REASONS = {  # in the order in which the host filters, then what the labels leave out of a part
     "missing_id": "without a user or an item id",
@@ -37,13 +40,13 @@ class Account:
             self.left_out[reason] = self.left_out.get(reason, 0) + count
 
     @contextlib.contextmanager
-    def step(self, reason: str, data: Any) -> Iterator[None]:
+    def step(self, reason: str, data: AtomicDataset) -> Iterator[None]:
         """Enter what a step of loading takes out of the interactions of `data`."""
         before = len(data.inter_feat)
         yield
         self.leave_out(reason, before - len(data.inter_feat))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, int | dict[str, int]]:
         """Return the account as `result.json` has it."""
         return {"read": self.read, "left_out": dict(self.left_out), "kept": self.kept}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,7 +62,7 @@ class AtomicDataset(Dataset):
                 self.dataset_name, label,
             )  # fmt: skip
 
-    def _load_feat(self, filepath: str, source: Any) -> Any:
+    def _load_feat(self, filepath: str, source: FeatureSource | str) -> pd.DataFrame | None:
         suffix = getattr(source, "value", source)
         if suffix not in (self.config["load_col"] or {suffix: "*"}):
             return None
@@ -112,7 +112,7 @@ class AtomicDataset(Dataset):
                     "from one of them (option load_col)"
                 )
 
-    def _load_interactions(self, filepath: str, header: str, separator: str, encoding: str) -> Any:
+    def _load_interactions(self, filepath: str, header: str, separator: str, encoding: str) -> pd.DataFrame:
         """Return the table of an interaction file.
 
         The host reads only the header, which tells it the columns and their types: its own way, pandas'
@@ -208,7 +208,7 @@ class AtomicDataset(Dataset):
             parts.insert(1, parts[0].copy(parts[0].inter_feat[:0]))
         return parts
 
-    def _grouped_index(self, group_by_list: Any) -> list[list[int]]:
+    def _grouped_index(self, group_by_list: Sequence[object]) -> list[list[int]]:
         """Return the places of each value, in order of first appearance, without a loop over places."""
         codes, values = pd.factorize(np.asarray(group_by_list))
         ends = np.bincount(codes, minlength=len(values)).cumsum()

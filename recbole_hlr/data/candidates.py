@@ -6,17 +6,16 @@ rank the same, and with repetition, so that fewer than were asked for remain.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 from torch import Tensor
 
 from recbole_hlr.data.interactions import InteractionMatrix
-
-_BLOCK = 2**22  # users times items whose chances are drawn at once; what is drawn depends on it
+from recbole_hlr.data.negatives import draw_candidates
+from recbole_hlr.protocols import Given, Options
 
 Batch = tuple[Interaction, Tensor, Tensor, Tensor]
 
@@ -31,10 +30,10 @@ class CandidateLoader(AbstractDataLoader):
 
     def __init__(
         self,
-        config: Any,
-        dataset: Any,
+        config: Options,
+        dataset: Dataset,
         seen: InteractionMatrix,
-        sampling: dict[str, Any],
+        sampling: Given,
         generator: torch.Generator,
     ) -> None:
         dataset.sort(by=dataset.uid_field, ascending=True)
@@ -72,30 +71,3 @@ class CandidateLoader(AbstractDataLoader):
         pairs = self._dataset.join(pairs)
         pairs.update(Interaction({self.label_field: is_positive.float()}))
         return pairs, row, row[is_positive], pairs[self._dataset.iid_field][is_positive]
-
-
-def draw_candidates(
-    seen: InteractionMatrix, asked: Tensor, weights: Tensor | None, generator: torch.Generator
-) -> InteractionMatrix:
-    """Return at most `asked (U,)` items of every user, none of them `seen`, drawn without repetition.
-
-    The order of an exponential race is that of successive draws in proportion to `weights (I,)`, or of
-    uniform ones (Efraimidis and Spirakis, 2006). Where nothing is left that has a weight, they end.
-    """
-    found = [asked.new_empty(0)]
-    for users in asked.nonzero().squeeze(dim=1).split(max(_BLOCK // seen.num_items, 1)):
-        race = torch.rand(len(users), seen.num_items, generator=generator, dtype=torch.float64)  # (B, I)
-        if weights is not None:
-            race = race.neg_().log1p_().neg_().div_(weights)
-            race[:, weights == 0] = torch.inf
-        race[:, 0] = torch.inf  # padding
-        items, _ = seen.flat(users)
-        race[torch.arange(len(users)).repeat_interleave(seen.lengths[users]), items] = torch.inf
-        first = race.topk(min(int(asked[users].max()), seen.num_items), dim=1, largest=False)  # (B, W)
-        places = torch.arange(first.values.shape[1])  # (W,)
-        rows, places = ((places < asked[users, None]) & first.values.isfinite()).nonzero(as_tuple=True)
-        found.append(users[rows] * seen.num_items + first.indices[rows, places])
-    pairs = torch.cat(found)
-    return InteractionMatrix.from_pairs(
-        pairs // seen.num_items, pairs % seen.num_items, seen.num_users, seen.num_items
-    )

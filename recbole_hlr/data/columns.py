@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from recbole.utils import FeatureType
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.protocols import RunConfig
+
+if TYPE_CHECKING:
+    from recbole_hlr.data.atomic import AtomicDataset
 
 NUMBERS = (FeatureType.FLOAT, FeatureType.FLOAT_SEQ)
 KINDS = {  # options that name columns, and of which kinds these may be
@@ -21,7 +25,7 @@ KINDS = {  # options that name columns, and of which kinds these may be
 }
 
 
-def check_header(filepath: str, header: str, config: Any, suffix: str) -> list[str]:
+def check_header(filepath: str, header: str, config: RunConfig, suffix: str) -> list[str]:
     """Return the loaded columns, `name:type`, of a file `.suffix`; `InputError` where its header is wrong."""
     separator, kinds = config["field_separator"], [kind.value for kind in FeatureType]
     if header.startswith("\ufeff"):
@@ -63,7 +67,7 @@ def check_header(filepath: str, header: str, config: Any, suffix: str) -> list[s
     return loaded
 
 
-def check_ids(filepath: str, loaded: Sequence[str], config: Any, suffix: str) -> None:
+def check_ids(filepath: str, loaded: Sequence[str], config: RunConfig, suffix: str) -> None:
     """Raise `InputError` where the ids of a file `.suffix` are not loaded or are no tokens."""
     kinds = dict(column.split(":") for column in loaded)
     for key, suffixes in (("USER_ID_FIELD", ("inter", "user")), ("ITEM_ID_FIELD", ("inter", "item"))):
@@ -78,7 +82,7 @@ def check_ids(filepath: str, loaded: Sequence[str], config: Any, suffix: str) ->
             )
 
 
-def check_options(data: Any) -> None:
+def check_options(data: AtomicDataset) -> None:
     """Raise `InputError` for an option that names a column which is not loaded, or is of another kind."""
     for option, kinds in KINDS.items():
         for column in data.config[option] or ():
@@ -95,7 +99,7 @@ def check_options(data: Any) -> None:
     _check_unused(data)
 
 
-def not_loaded(data: Any, given: str, column: str, option: str | None = None) -> InputError:
+def not_loaded(data: AtomicDataset, given: str, column: str, option: str | None = None) -> InputError:
     """Return the error of what is `given` and needs a column, which an `option` may name.
 
     It says how to load the column, if a file has it.
@@ -113,7 +117,7 @@ def not_loaded(data: Any, given: str, column: str, option: str | None = None) ->
     )
 
 
-def _check_intervals(data: Any) -> None:
+def _check_intervals(data: AtomicDataset) -> None:
     for column, wanted in (data.config["val_interval"] or {}).items():
         kind = data.field2type[column]
         if (kind == FeatureType.FLOAT) == isinstance(wanted, list):
@@ -123,7 +127,7 @@ def _check_intervals(data: Any) -> None:
             raise InputError(f"{given}: must be {allowed}, for the column is {kind.value}")
 
 
-def _check_labels_and_times(data: Any) -> None:
+def _check_labels_and_times(data: AtomicDataset) -> None:
     config, types = data.config, data.field2type
     label, time = config["LABEL_FIELD"], config["TIME_FIELD"]
     ordered = config["eval_args"]["order"] == "TO" and not config["benchmark_filename"]
@@ -146,7 +150,7 @@ def _check_labels_and_times(data: Any) -> None:
         raise _wrong(data, "NEG_PREFIX", "must make no name of a loaded column")
 
 
-def _check_unused(data: Any) -> None:
+def _check_unused(data: AtomicDataset) -> None:
     for suffix, columns in (data.config["unused_col"] or {}).items():
         if suffix not in data.loaded:
             raise _wrong(data, "unused_col", f"must name files that are loaded, and .{suffix} is not")
@@ -157,10 +161,10 @@ def _check_unused(data: Any) -> None:
                 raise _wrong(data, "unused_col", f"must not name {column}, which every run uses")
 
 
-def _wrong(data: Any, option: str, allowed: str) -> InputError:
+def _wrong(data: AtomicDataset, option: str, allowed: str) -> InputError:
     value = data.config[option]
     return InputError(f"{option}={value}", allowed, place=_source(data, option), option=option, value=value)
 
 
-def _source(data: Any, option: str) -> str:
+def _source(data: AtomicDataset, option: str) -> str:
     return data.config.sources[option]

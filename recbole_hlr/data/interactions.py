@@ -6,10 +6,12 @@ Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Lear
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from recbole_hlr.protocols import InteractionData
 
 Sampling = Literal["uniform", "inverse_popularity"]
 
@@ -46,7 +48,7 @@ class InteractionMatrix:
         return cls(indptr, pairs % num_items, num_items)
 
     @classmethod
-    def of(cls, *parts: Any) -> InteractionMatrix:
+    def of(cls, *parts: InteractionData) -> InteractionMatrix:
         """Build from the interactions of one built data set, or of several parts of one."""
         fields = parts[0].uid_field, parts[0].iid_field
         users, items = (torch.cat([part.inter_feat[field] for part in parts]) for field in fields)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from recbole.data.dataloader.user_dataloader import UserDataLoader
@@ -10,11 +10,15 @@ from recbole.data.utils import get_dataloader
 from recbole.utils import InputType, ModelType
 
 from recbole_hlr.errors import InputError, invalid
+from recbole_hlr.protocols import ModelOptions, RunConfig
+
+if TYPE_CHECKING:
+    from recbole_hlr.data.atomic import AtomicDataset
 
 COUNTS_NEGATIVES = "Pop"  # of the traditional models the one that reads the rows of its training loader
 
 
-def learns_from_rows(config: Any) -> bool:
+def learns_from_rows(config: ModelOptions) -> bool:
     """Say whether a model is trained on single interactions, with negatives that are drawn or with labels.
 
     MF-ALS and RecBole's traditional models but Pop read the matrix of all interactions instead, and those
@@ -27,12 +31,12 @@ def learns_from_rows(config: Any) -> bool:
     return get_dataloader(config, "train") is not UserDataLoader
 
 
-def draws_negatives(config: Any) -> bool:
+def draws_negatives(config: RunConfig) -> bool:
     """Say whether a run draws negatives to train on."""
     return config["train_neg_sample_args"]["distribution"] != "none" and learns_from_rows(config)
 
 
-def uses_labels(config: Any) -> tuple[bool, bool, bool]:
+def uses_labels(config: RunConfig) -> tuple[bool, bool, bool]:
     """Say of the training, the validation and the test part whether rows of label 0 belong to it.
 
     A model of single pairs learns from labels where no negatives are drawn; `mode: labeled` rates by them.
@@ -47,7 +51,7 @@ def uses_labels(config: Any) -> tuple[bool, bool, bool]:
     return learns, modes["valid"] == "labeled", modes["test"] == "labeled"
 
 
-def positives(config: Any, rows: pd.DataFrame) -> tuple[str, pd.Series] | None:
+def positives(config: RunConfig, rows: pd.DataFrame) -> tuple[str, pd.Series] | None:
     """Return which rows are interactions by `threshold` or by a loaded label, and which of the two said so.
 
     Raises `InputError` for labels other than 0 and 1; None where there is neither.
@@ -68,7 +72,7 @@ def positives(config: Any, rows: pd.DataFrame) -> tuple[str, pd.Series] | None:
     return "label", rows[label] == 1
 
 
-def without_negatives(config: Any, parts: list[Any]) -> list[Any]:
+def without_negatives(config: RunConfig, parts: list[AtomicDataset]) -> list[AtomicDataset]:
     """Return the built parts of a data set, of which those that no label is used in keep label 1 alone."""
     used, label = uses_labels(config), config["LABEL_FIELD"]
     if not any(used) or label not in parts[0].inter_feat.columns:
@@ -83,7 +87,7 @@ def without_negatives(config: Any, parts: list[Any]) -> list[Any]:
     return kept
 
 
-def check_negatives(config: Any) -> None:
+def check_negatives(config: ModelOptions) -> None:
     """Raise `InputError` for a model of pairs that is given no negatives, or one that learns from none."""
     negatives, model = config["train_neg_sample_args"], config["model"]
     wrong = ""

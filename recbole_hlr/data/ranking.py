@@ -7,16 +7,17 @@ gigabytes and minutes on ten million interactions. What it yields is the same.
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import numpy as np
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_hlr.data.interactions import InteractionMatrix
+from recbole_hlr.protocols import Options
 
 Batch = tuple[Interaction, tuple[Tensor, Tensor], Tensor, Tensor]
 
@@ -29,7 +30,7 @@ class RankingLoader(FullSortEvalDataLoader):
     """
 
     def __init__(
-        self, config: Any, dataset: Any, positives: InteractionMatrix, seen: InteractionMatrix
+        self, config: Options, dataset: Dataset, positives: InteractionMatrix, seen: InteractionMatrix
     ) -> None:
         self.logger = logging.getLogger()
         self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
@@ -75,7 +76,7 @@ class Rows:
     def __len__(self) -> int:
         return self.lists.num_users
 
-    def __getitem__(self, users: Any) -> Any:
+    def __getitem__(self, users: int | np.ndarray | slice) -> Tensor | np.ndarray:
         """Return the items `(n,)` of one user, or an array of those of several."""
         chosen = np.arange(len(self))[users]
         if np.ndim(chosen) == 0:

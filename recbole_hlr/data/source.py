@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_folder
 from recbole_hlr.options.table import WHOLE_DATA
+from recbole_hlr.protocols import Given, Values
 
 IN_WHEEL = "ml-100k"  # RecBole 1.2 has a copy of its own, and reads this name from there alone
 EVERY_COUNT = "[0,inf)"  # RecBole's default interval of counts, which leaves nothing out
@@ -28,9 +28,7 @@ def has_own_copy(data_path: str, name: str, parts: list[str] | None) -> bool:
     return parts is not None or is_folder(Path(data_path, name))  # RecBole's copy is in one part
 
 
-def settle(
-    values: dict[str, Any], given: Mapping[str, Any], defaults: Mapping[str, Any], sources: Mapping[str, str]
-) -> None:
+def settle(values: Values, given: Given, defaults: Given, sources: Mapping[str, str]) -> None:
     """Set what data options come to, so that none is recorded that does nothing.
 
     `rm_dup_inter: false` is null. With `benchmark_filename` a filter of the whole data set, which would
@@ -64,9 +62,7 @@ def settle(
         values["val_interval"] = there or None
 
 
-def drop_splitting(
-    values: dict[str, Any], given: Mapping[str, Any], defaults: Mapping[str, Any], sources: Mapping[str, str]
-) -> None:
+def drop_splitting(values: Values, given: Given, defaults: Given, sources: Mapping[str, str]) -> None:
     """Leave in `eval_args` what holds for parts that are given; `InputError` for a way to split them."""
     usual = defaults["eval_args"]
     for key, value in given.get("eval_args", {}).items():
@@ -81,7 +77,7 @@ def drop_splitting(
     values["eval_args"] = {key: value for key, value in values["eval_args"].items() if key not in SPLITTING}
 
 
-def refuse_equal_fields(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
+def refuse_equal_fields(values: Given, sources: Mapping[str, str]) -> None:
     """Raise `InputError` where two of the columns of user, item, label and time have one name."""
     names: dict[str, str] = {}
     for key in FIELDS:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
+from recbole.data.dataset import Dataset
 
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.errors import InputError
+from recbole_hlr.protocols import NamedData, Values
 
 
-def stored_data(train: Any, name: str) -> dict[str, Any]:
+def stored_data(train: NamedData, name: str) -> Values:
     """Return what a checkpoint keeps of the data set `name` and its training part `train`."""
     history = InteractionMatrix.of(train)
     return {
@@ -27,7 +28,7 @@ def stored_data(train: Any, name: str) -> dict[str, Any]:
     }
 
 
-def refuse_other_data(stored: dict[str, Any], now: dict[str, Any], run_dir: Path) -> None:
+def refuse_other_data(stored: Values, now: Values, run_dir: Path) -> None:
     """Raise `InputError` where the data are no longer those that a run was started with."""
     same = all(
         torch.equal(value, now[key]) if isinstance(value, torch.Tensor) else value == now[key]
@@ -39,7 +40,7 @@ def refuse_other_data(stored: dict[str, Any], now: dict[str, Any], run_dir: Path
         )
 
 
-def digest(parts: Sequence[Any]) -> str:
+def digest(parts: Sequence[Dataset]) -> str:
     """Return what tells data apart: of the tokens of users and items, and of all columns of all parts."""
     found = hashlib.sha256()
     for field in (parts[0].uid_field, parts[0].iid_field):
@@ -55,7 +56,7 @@ def digest(parts: Sequence[Any]) -> str:
 class StoredData:
     """What a model asks of its training data, from a checkpoint: sizes and interactions."""
 
-    def __init__(self, data: dict[str, Any]) -> None:
+    def __init__(self, data: Values) -> None:
         self.user_tokens, self.item_tokens = data["user_tokens"], data["item_tokens"]
         self.uid_field, self.iid_field = data["user_field"], data["item_field"]
         self.user_num, self.item_num = len(self.user_tokens), len(self.item_tokens)

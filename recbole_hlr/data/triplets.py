@@ -7,14 +7,14 @@ the epoch's order and its negatives on the device, from generators that depend o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
-from torch import Tensor
 
 from recbole_hlr.data.interactions import InteractionMatrix
+from recbole_hlr.data.negatives import NegativeSampler
 from recbole_hlr.data.random import Stream, generator_for
+from recbole_hlr.protocols import NamedData, Options
 
 
 class TripletLoader:
@@ -26,8 +26,8 @@ class TripletLoader:
 
     def __init__(
         self,
-        config: Any,
-        dataset: Any,
+        config: Options,
+        dataset: NamedData,
         seen: InteractionMatrix,
         batch_size: int,
         shuffle: bool = True,
@@ -44,8 +44,7 @@ class TripletLoader:
         self.num_negatives = int(config["train_neg_sample_args"]["sample_num"])
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, config["seed"]
         self.stream = negatives
-        self.num_items = seen.num_items
-        self._seen = seen.to(self.device).keys()  # (nnz,) ascending
+        self.sampler = NegativeSampler(seen.to(self.device))
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -68,25 +67,6 @@ class TripletLoader:
                 {
                     self.user_field: users,
                     self.item_field: self.positives[batch],
-                    self.negative_field: self.draw_negatives(users, generator),
+                    self.negative_field: self.sampler.draw(users, self.num_negatives, generator),
                 }
             )
-
-    def draw_negatives(self, users: Tensor, generator: torch.Generator) -> Tensor:
-        """Return `(B, K)` items that `users (B,)` have not seen, uniform and independent."""
-        rows = users.repeat_interleave(self.num_negatives)  # (B * K,)
-        negatives = self._draw(len(rows), generator)
-        wrong = self._is_seen(rows, negatives).nonzero().squeeze(dim=1)
-        while len(wrong):
-            again = self._draw(len(wrong), generator)
-            negatives[wrong] = again
-            wrong = wrong[self._is_seen(rows[wrong], again)]
-        return negatives.view(len(users), self.num_negatives)
-
-    def _draw(self, count: int, generator: torch.Generator) -> Tensor:
-        return torch.randint(1, self.num_items, (count,), generator=generator, device=self.device)
-
-    def _is_seen(self, users: Tensor, items: Tensor) -> Tensor:
-        pairs = users * self.num_items + items
-        at = torch.searchsorted(self._seen, pairs).clamp(max=len(self._seen) - 1)
-        return self._seen[at] == pairs

@@ -6,12 +6,11 @@ import operator
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import SupportsIndex
 
 import numpy as np
 import pandas as pd
 import torch
-from recbole.model.abstract_recommender import GeneralRecommender
 from torch import Tensor
 
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
@@ -26,6 +25,7 @@ from recbole_hlr.options.table import LOAD_KEYS
 from recbole_hlr.options.yaml_values import (
     plain,
 )
+from recbole_hlr.protocols import Recommender
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.snapshot import load_model_state
 
@@ -33,12 +33,12 @@ from recbole_hlr.train.snapshot import load_model_state
 class FittedRecommender:
     """The best state of a run: `model`, its `config`, and the data set's own user and item ids."""
 
-    def __init__(self, model: GeneralRecommender, config: HLRConfig, data: StoredData) -> None:
+    def __init__(self, model: Recommender, config: HLRConfig, data: StoredData) -> None:
         self.model, self.config, self.data = model, config, data
         self._user_ids = {token: i for i, token in enumerate(data.user_tokens) if i}
 
     def recommend(
-        self, users: str | int | Iterable[Any], k: int = 10, exclude_seen: bool = True
+        self, users: str | int | Iterable[object], k: int = 10, exclude_seen: bool = True
     ) -> pd.DataFrame:
         """Return the best `k` items of each user: columns user, rank (from 1), item, score.
 
@@ -87,25 +87,23 @@ class FittedRecommender:
         return best.values.cpu().numpy(), best.indices.cpu().numpy()
 
 
-def whole_number(value: Any) -> int | None:
+def whole_number(value: object) -> int | None:
     """Return an integer of any type, numpy's and torch's included, as Python's; None for all else."""
     value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
         return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None
+    return operator.index(value)
 
 
-def tokens_of(users: Any) -> list[str]:
+def tokens_of(users: object) -> list[str]:
     """Return one id, or an iterable of ids, as the data set's tokens; `InputError` for what is no id."""
     users = users.tolist() if hasattr(users, "tolist") else users
-    several = isinstance(users, Iterable) and not isinstance(users, str | bytes)
-    return [token_of(user) for user in (users if several else [users])]
+    if isinstance(users, Iterable) and not isinstance(users, str | bytes):
+        return [token_of(user) for user in users]
+    return [token_of(users)]
 
 
-def token_of(user: Any) -> str:
+def token_of(user: object) -> str:
     """Return an id as the data set's token: a text as it is, an integer by its digits."""
     token = user if isinstance(user, str) else whole_number(user)
     if token is None:
@@ -116,7 +114,7 @@ def token_of(user: Any) -> str:
 
 
 @alone("load()")
-def load(run_dir: str | Path, **options: Any) -> FittedRecommender:
+def load(run_dir: str | Path, **options: object) -> FittedRecommender:
     """Return the fitted recommender of a run directory; `InputError` for a host model's run.
 
     `options` replace those of the run; only `LOAD_KEYS` may, for others would make it another model.

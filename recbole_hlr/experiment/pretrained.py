@@ -6,7 +6,7 @@ import logging
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from recbole_hlr.errors import InputError
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import is_file, is_folder
 from recbole_hlr.model import MetricRecommender
+from recbole_hlr.protocols import InteractionData, NamedData
 from recbole_hlr.train import checkpoint
 
 log = logging.getLogger("recbole_hlr")
@@ -32,7 +33,9 @@ class Pretrained(NamedTuple):
     data: StoredData | None
 
 
-def start_from(model: MetricRecommender, path: str | Path, data: Any, held_out: Sequence[Any] = ()) -> None:
+def start_from(
+    model: MetricRecommender, path: str | Path, data: NamedData, held_out: Sequence[InteractionData] = ()
+) -> None:
     """Give the tables of `model` the rows that the file or run `path` has for ids of the data set `data`.
 
     Warns where a run was trained on interactions of `held_out`, the validation and test parts of `data`.
@@ -60,13 +63,13 @@ def start_from(model: MetricRecommender, path: str | Path, data: Any, held_out: 
     _warn_if_seen(path, pretrained, places, held_out)
 
 
-def warn_if_seen(path: str | Path, data: Any, held_out: Sequence[Any]) -> None:
+def warn_if_seen(path: str | Path, data: NamedData, held_out: Sequence[InteractionData]) -> None:
     """Warn where a start was trained on interactions of `held_out`, parts of the data set `data`."""
     pretrained = read_pretrained(Path(path))
     _warn_if_seen(path, pretrained, matched(pretrained, data), held_out)
 
 
-def matched(pretrained: Pretrained, data: Any) -> dict[str, Tensor]:
+def matched(pretrained: Pretrained, data: NamedData) -> dict[str, Tensor]:
     """Return, for "user" and "item", the id `(n,)` in the data set of each of their rows, or 0."""
     places = {}
     for kind, field in (("user", data.uid_field), ("item", data.iid_field)):
@@ -77,7 +80,7 @@ def matched(pretrained: Pretrained, data: Any) -> dict[str, Tensor]:
 
 
 def _warn_if_seen(
-    path: str | Path, pretrained: Pretrained, places: dict[str, Tensor], held_out: Sequence[Any]
+    path: str | Path, pretrained: Pretrained, places: dict[str, Tensor], held_out: Sequence[InteractionData]
 ) -> None:
     """Warn of held-out interactions that the run `path` was trained on: another seed splits otherwise."""
     trained = pretrained.data

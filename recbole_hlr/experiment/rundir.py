@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -78,7 +77,7 @@ class RunDir:
             (cls(file.parent) for file in folder.glob("[!.]*/config.yaml")), key=lambda run: run.path
         )
 
-    def write_metrics(self, records: list[dict[str, Any]]) -> None:
+    def write_metrics(self, records: list[dict[str, object]]) -> None:
         """Write one JSON line per epoch."""
         lines = "".join(json.dumps(record) + "\n" for record in records)
         write_text(self.metrics, lines)
@@ -89,7 +88,7 @@ class RunDir:
         content = table.to_parquet(index=False, write_page_checksum=True)
         write_whole(self.users, lambda file: file.write(content))
 
-    def write_result(self, result: dict[str, Any]) -> None:
+    def write_result(self, result: dict[str, object]) -> None:
         """Write the result of a finished run."""
         text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
         write_text(self.result, text)

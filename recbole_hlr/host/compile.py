@@ -4,41 +4,41 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Generic, Literal, ParamSpec, TypeVar
 
 import torch
 
+P = ParamSpec("P")
+T = TypeVar("T")
 log = logging.getLogger("recbole_hlr")
 Mode = Literal["auto", "on", "off"]
 WORTH_FLOPS = 2e12  # about a minute of two CPU cores; compilation takes up to half of that
 
 
-class Compiled:
+class Compiled(Generic[P, T]):
     """A compiled function; without a working compiler, the function itself and one line of notice."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[P, T]) -> None:
         self.function = function
-        self._compiled = torch.compile(function)
+        self._compiled: Callable[P, T] = torch.compile(function)
         self._works = True
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> T:
         """Call the compiled function; the plain one from the first failure to compile on."""
         if not self._works:
-            return self.function(*arguments)
+            return self.function(*arguments, **named)
         from torch._dynamo.exc import TorchDynamoException
 
         try:
-            return self._compiled(*arguments)
+            return self._compiled(*arguments, **named)
         except TorchDynamoException as error:
             self._works = False
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             log.warning("compile: not possible here, going on without (%s)", reason)
-            return self.function(*arguments)
+            return self.function(*arguments, **named)
 
 
-def compiled(
-    function: Callable[..., Any], mode: Mode, flops: float, device: torch.device
-) -> Callable[..., Any]:
+def compiled(function: Callable[P, T], mode: Mode, flops: float, device: torch.device) -> Callable[P, T]:
     """Return `function`, compiled or not.
 
     `auto` compiles what does `flops` operations in an epoch, or in one ranking of all users, when

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import torch
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.protocols import RunConfig
 
 
 def describe_device(device: torch.device) -> str:
@@ -18,7 +18,7 @@ def describe_device(device: torch.device) -> str:
     return f"{device}, {threads} thread{'s' * (threads > 1)}"
 
 
-def refuse_missing_gpu(config: Any, asked: Collection[str]) -> None:
+def refuse_missing_gpu(config: RunConfig, asked: Collection[str]) -> None:
     """Raise `InputError` where the user, who gave the options `asked`, wants a GPU and there is none.
 
     The default, a GPU where there is one, falls back to the CPU.

@@ -15,10 +15,10 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import locked
+from recbole_hlr.protocols import Values
 
 # Ray 2.60: what a search sets before Ray is imported.
 RAY_ENVIRONMENT = {
@@ -100,7 +100,7 @@ def start(address: str | None, folder: str | None) -> None:
 
     if address not in (None, "auto"):
         check_reachable(str(address))
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    quiet: Values = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
         if address:
             ray.init(address=address, **quiet)
@@ -183,7 +183,7 @@ def ray_lines() -> dict[str, Callable[[], socket.socket]]:
     """Return how to connect to the two processes of Ray 2.60 without which its user cannot live, by name."""
     from ray._private import worker
 
-    node = worker._global_node
+    node = getattr(worker, "_global_node", None)  # Ray declares it None for ever
     if node is None or not hasattr(socket, "AF_UNIX"):  # a client of a cluster; Windows
         return {}
 

@@ -12,9 +12,12 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from recbole.config import Config
 
 # RecBole 1.2 reads these keys but gives them no default in its YAML files.
 KEYS_WITHOUT_DEFAULT = frozenset(
@@ -83,7 +86,7 @@ class NoTensorboard:
 
 
 @contextlib.contextmanager
-def no_folders(config: Any) -> Iterator[Any]:
+def no_folders(config: Config) -> Iterator[Config]:
     """Yield a copy of `config` by which RecBole 1.2's `Trainer.__init__` makes no folders while this lasts.
 
     It makes `checkpoint_dir` and `log_tensorboard`, whether wanted or not; trainers get no TensorBoard
@@ -100,20 +103,24 @@ def no_folders(config: Any) -> Iterator[Any]:
             trainer.get_tensorboard = writer
 
 
-def with_values(config: Any, **values: Any) -> Any:
+def with_values(config: Config, **values: object) -> Config:
     """Return a copy of a config with other values, for a class of RecBole 1.2 that reads them there."""
     other = copy.copy(config)
     other.final_config_dict = {**config.final_config_dict, **values}
     return other
 
 
-def fork_workers(loader: Any) -> None:
+def fork_workers(loader: object) -> None:
     """Let the processes of `worker` be forked where another way of starting them is the default.
 
     RecBole 1.2's loaders hold a `torch.Generator`, which torch 2 does not bring to a process that is
     spawned.
     """
-    if getattr(loader, "num_workers", 0) and "fork" in multiprocessing.get_all_start_methods():
+    from torch.utils.data import DataLoader
+
+    if not isinstance(loader, DataLoader):
+        return
+    if loader.num_workers and "fork" in multiprocessing.get_all_start_methods():
         loader.multiprocessing_context = "fork"
 
 

@@ -6,13 +6,13 @@ import contextlib
 import errno
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import FULL, unwritten
 from recbole_hlr.options.table import COUNTS
+from recbole_hlr.protocols import InteractionData, RunConfig
 
 ALLOCATORS = (  # torch raises plain RuntimeErrors for these
     "DefaultCPUAllocator",
@@ -23,7 +23,7 @@ ALLOCATORS = (  # torch raises plain RuntimeErrors for these
 
 
 @contextlib.contextmanager
-def shortage_told(config: Any, dataset: Any = None) -> Iterator[None]:
+def shortage_told(config: RunConfig, dataset: InteractionData | None = None) -> Iterator[None]:
     """Raise `InputError` where the work of a run needs more memory or room on a disk than there is.
 
     It names the largest sizes, those of `dataset` included; everything else that goes wrong passes.
@@ -61,7 +61,7 @@ def asked(error: Exception) -> str:
     return f" ({amount} were asked for at once)"
 
 
-def largest(config: Any, dataset: Any) -> str:
+def largest(config: RunConfig, dataset: InteractionData | None) -> str:
     """Return the five largest of the sizes of a run: of its data, its model and its batches."""
     values = config.requested
     sizes = {
@@ -76,13 +76,13 @@ def largest(config: Any, dataset: Any) -> str:
     return ", ".join(f"{key}={value}" for key, value in best if value > 1)
 
 
-def numbers(value: Any) -> list[int]:
+def numbers(value: object) -> list[int]:
     """Return the integers of an option that is one or a list of them."""
     entries = value if isinstance(value, list) else [value]
     return [entry for entry in entries if isinstance(entry, int) and not isinstance(entry, bool)]
 
 
-def extremes(options: Mapping[str, Any]) -> str:
+def extremes(options: Mapping[str, object]) -> str:
     """Return the numbers among options that are so large that a loss may overflow, as `key=value`, or ''."""
     large = {
         key: value

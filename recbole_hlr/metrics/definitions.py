@@ -8,10 +8,9 @@ Importing this module adds the metrics to RecBole's table in place, under their 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from recbole.evaluator.base_metric import AbstractMetric, TopkMetric
+from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.metrics import NDCG, Recall
 from recbole.evaluator.register import metric_information, metric_types, metrics_dict, smaller_metrics
 from recbole.utils import EvaluatorType
@@ -19,6 +18,7 @@ from recbole.utils import EvaluatorType
 from recbole_hlr.options.yaml_values import (
     as_list,
 )
+from recbole_hlr.protocols import Options
 
 LOSS = "loss"  # valid_metric: the triplet loss on the validation interactions
 
@@ -32,7 +32,7 @@ class HitMetric(TopkMetric):
 
     mean_over_users = True  # one row per user, all of them
 
-    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
+    def calculate_metric(self, dataobject: DataStruct) -> dict[str, float]:
         """Return {name@K: value} for every cut."""
         return self.topk_result(type(self).__name__.lower(), self.metric_info(*self.used_info(dataobject)))
 
@@ -87,11 +87,11 @@ class DistinctItemMetric(AbstractMetric):
 
     metric_type = EvaluatorType.RANKING
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Options) -> None:
         super().__init__(config)
         self.topk = config["topk"]
 
-    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
+    def calculate_metric(self, dataobject: DataStruct) -> dict[str, float]:
         """Return {name@K: value} for every cut."""
         lists = dataobject.get("rec.items").numpy()  # (U, L)
         distinct = {k: np.setdiff1d(lists[:, :k], 0) for k in self.topk}
@@ -99,7 +99,7 @@ class DistinctItemMetric(AbstractMetric):
         name = type(self).__name__.lower()
         return {f"{name}@{k}": round(value, self.decimal_place) for k, value in values.items()}
 
-    def value(self, items: np.ndarray, dataobject: Any) -> float:
+    def value(self, items: np.ndarray, dataobject: DataStruct) -> float:
         """Return the value for the distinct items `(n,)` of all lists."""
         raise NotImplementedError
 
@@ -113,7 +113,7 @@ class MedianPopularity(DistinctItemMetric):
     metric_need = ("rec.items", "data.count_items")
     smaller = True  # as RecBole has it of AveragePopularity
 
-    def value(self, items: np.ndarray, dataobject: Any) -> float:
+    def value(self, items: np.ndarray, dataobject: DataStruct) -> float:
         """Return the median of the items' popularity."""
         counts = dataobject.get("data.count_items")
         return float(np.median([counts.get(item, 0) for item in items.tolist()]))
@@ -127,7 +127,7 @@ class CatalogueCoverage(DistinctItemMetric):
 
     metric_need = ("rec.items", "data.num_items")
 
-    def value(self, items: np.ndarray, dataobject: Any) -> float:
+    def value(self, items: np.ndarray, dataobject: DataStruct) -> float:
         """Return the number of items over the size of the catalogue."""
         return len(items) / (dataobject.get("data.num_items") - 1)
 
@@ -149,7 +149,7 @@ def has_user_values(name: str) -> bool:
     return issubclass(metric, TopkMetric) and getattr(metric, "mean_over_users", True)
 
 
-def reported(metrics: Any, cuts: Any) -> list[str]:
+def reported(metrics: object, cuts: object) -> list[str]:
     """Return the names under which `metrics` are reported: name@K, or the name where there is no cut."""
     names = []
     for name in (str(metric).lower() for metric in as_list(metrics)):
@@ -158,7 +158,7 @@ def reported(metrics: Any, cuts: Any) -> list[str]:
     return names
 
 
-def chosen_by(valid: str, metrics: Any, cuts: Any) -> str:
+def chosen_by(valid: str, metrics: object, cuts: object) -> str:
     """Return the metric that picks the best epoch where `valid` is not reported: the same at another cut.
 
     Where none of its name is reported, the first that is.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.loaders import interactions
+from recbole_hlr.protocols import Loader, RankedLoader
 
 
-def describe_users(table: pd.DataFrame, train: Any, valid: Any, test: Any) -> pd.DataFrame:
+def describe_users(
+    table: pd.DataFrame, train: Loader, valid: Loader | None, test: RankedLoader
+) -> pd.DataFrame:
     """Return the table of `Evaluation.per_user` on `test` with a column `history` and with `attrs["split"]`.
 
     `history` counts a user's interactions in the loader `train`. Two runs on one data set have the same

@@ -7,13 +7,12 @@ Zhang et al., AdaCML: Adaptive Collaborative Metric Learning for Recommendation,
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from recbole_hlr.model.base import Pairs
 from recbole_hlr.model.mixture import BlockMixture, MixtureRecommender, Ranking
 from recbole_hlr.model.relation import attention_weights
+from recbole_hlr.protocols import InteractionData, Options
 
 
 class AdaCML(MixtureRecommender):
@@ -25,7 +24,7 @@ class AdaCML(MixtureRecommender):
 
     attends_to_history = True
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Options, dataset: InteractionData) -> None:
         super().__init__(config, dataset)
         self.share_negative_relation = config["share_negative_relation"]
         self.attention_smoothing = config["attention_smoothing"]

@@ -21,10 +21,8 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import torch
-from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
@@ -36,6 +34,7 @@ from recbole_hlr.host.compile import compiled
 from recbole_hlr.model.relation import clip_norms
 from recbole_hlr.objective.triplet import triplet_loss
 from recbole_hlr.options.plain import complete
+from recbole_hlr.protocols import Batch, InteractionData, Options
 
 
 @dataclasses.dataclass
@@ -66,10 +65,17 @@ class MetricRecommender(GeneralRecommender):
     Sees data only here: `dataset` gives the sizes and the training interactions.
     """
 
+    USER_ID: str  # what the host's class sets, which declares no types
+    ITEM_ID: str
+    NEG_ITEM_ID: str
+    n_users: int
+    n_items: int
+    device: torch.device
+
     input_type = InputType.PAIRWISE
     attends_to_history = False
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Options, dataset: InteractionData) -> None:
         complete(config, type(self))
         super().__init__(config, dataset)
         self._epoch, self._epoch_used = -1, True
@@ -93,7 +99,7 @@ class MetricRecommender(GeneralRecommender):
         self.compilation = config["compile"]
         self.num_positives = len(dataset.inter_feat[self.USER_ID])
 
-    def _build_history(self, config: Any, dataset: Any) -> None:
+    def _build_history(self, config: Options, dataset: InteractionData) -> None:
         self.max_history = config["max_history"]
         self.eval_cap = self.max_history if config["eval_history"] == "capped" else None
         self.history_sampling = config["history_sampling"]
@@ -192,14 +198,14 @@ class MetricRecommender(GeneralRecommender):
             self.start_epoch(self._epoch + 1)
         return super().train(mode)
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: object, **kwargs: object) -> dict[str, Tensor]:
         """Return the weights, all in the ball (torch)."""
         self._pull_in()
         return super().state_dict(*args, **kwargs)
 
     # --- the host's interface --------------------------------------------------------------------
 
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
+    def calculate_loss(self, interaction: Batch) -> Tensor:
         """Return the loss of a batch of triplets, summed over its positives (host interface)."""
         self._pull_in()
         self._epoch_used, self._versions_read = True, self._versions()
@@ -210,7 +216,7 @@ class MetricRecommender(GeneralRecommender):
             users, positives = users[: len(negatives)], positives[: len(negatives)]
         return self.loss(users, positives, negatives, self.training_history(users, positives))
 
-    def validation_loss(self, interaction: Interaction) -> Tensor:
+    def validation_loss(self, interaction: Batch) -> Tensor:
         """Return the summed loss of validation triplets; the histories are those of scoring.
 
         As many rows at once as the memory budget allows: without a cap, histories have any length.
@@ -237,7 +243,7 @@ class MetricRecommender(GeneralRecommender):
         return self._eval_history.draw(users, self.eval_cap) if self.attends_to_history else None
 
     @torch.no_grad()
-    def predict(self, interaction: Interaction) -> Tensor:
+    def predict(self, interaction: Batch) -> Tensor:
         """Return the scores `(B,)` of pairs, larger is better (host interface)."""
         users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
         chunk = self._rows_within(self.pair_floats)
@@ -248,7 +254,7 @@ class MetricRecommender(GeneralRecommender):
         return torch.cat(scores)
 
     @torch.no_grad()
-    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+    def full_sort_predict(self, interaction: Batch) -> Tensor:
         """Return the scores `(B, I)` of users with all items, larger is better (host interface)."""
         return self.score_all(interaction[self.USER_ID])
 
@@ -309,10 +315,3 @@ class MetricRecommender(GeneralRecommender):
     def _rows_within(self, floats_per_row: int) -> int:
         item_bytes = self.item_embedding.weight.element_size()
         return rows_within(self.memory_budget, item_bytes * floats_per_row)
-
-
-def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Return ||a_i - b_j||^2, `(A, B)`, of `a (A, d)` and `b (B, d)`, by one matrix product."""
-    products = a @ b.T  # (A, B)
-    norms = a.square().sum(dim=1, keepdim=True) + b.square().sum(dim=1)  # (A, B)
-    return (norms - 2 * products).clamp_(min=0)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from recbole_hlr.model.base import MetricRecommender, Pairs, squared_distances
+from recbole_hlr.model.base import MetricRecommender, Pairs
+from recbole_hlr.model.distance import squared_distances
 
 
 class CML(MetricRecommender):

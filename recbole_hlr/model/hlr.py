@@ -6,13 +6,12 @@ Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Lear
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from recbole_hlr.model.base import Pairs
 from recbole_hlr.model.mixture import BlockMixture, Ranking, UserAttentionRecommender
 from recbole_hlr.model.relation import RelationMemory
+from recbole_hlr.protocols import InteractionData, Options
 
 
 class HLR(UserAttentionRecommender):
@@ -23,7 +22,7 @@ class HLR(UserAttentionRecommender):
     Deviation: an empty history gives r = 0 (or rel(q_v, p_u), with `attend_user`).
     """
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Options, dataset: InteractionData) -> None:
         super().__init__(config, dataset)
         if config["direct_memory"]:
             self.direct_memory = RelationMemory(

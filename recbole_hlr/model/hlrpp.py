@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +19,7 @@ from recbole_hlr.model.base import Pairs
 from recbole_hlr.model.mixture import BlockMixture, Ranking, UserAttentionRecommender
 from recbole_hlr.model.relation import attend, attend_block
 from recbole_hlr.options.plain import complete
+from recbole_hlr.protocols import InteractionData, Options
 
 
 @dataclasses.dataclass
@@ -47,7 +47,7 @@ class HLRPP(UserAttentionRecommender):
     history. Over nothing an attention gives 0; the released code attends to padding there.
     """
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Options, dataset: InteractionData) -> None:
         complete(config, type(self))
         self.item_attention = config["item_attention"]
         self.attend_target = config["attend_target"]

@@ -8,10 +8,7 @@ on Item Recommendation Benchmarks, RecSys 2022 (doi 10.1145/3523227.3548486). Le
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
@@ -20,6 +17,7 @@ from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.plain import complete
+from recbole_hlr.protocols import Batch, InteractionData, Options
 
 _PAIRS = 2**16  # interactions whose scores are held at once
 
@@ -34,9 +32,15 @@ class MFALS(GeneralRecommender):
     gradient is followed; `alternating.py` trains it.
     """
 
+    USER_ID: str  # what the host's class sets, which declares no types
+    ITEM_ID: str
+    n_users: int
+    n_items: int
+    device: torch.device
+
     input_type = InputType.POINTWISE
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Options, dataset: InteractionData) -> None:
         complete(config, type(self))
         super().__init__(config, dataset)
         self.confidence_weight = config["confidence_weight"]
@@ -80,7 +84,7 @@ class MFALS(GeneralRecommender):
         total += self.user_regularization @ users[1:].square().sum(dim=1)
         return total + self.item_regularization @ items[1:].square().sum(dim=1)
 
-    def calculate_loss(self, interaction: Interaction) -> Tensor:
+    def calculate_loss(self, interaction: Batch) -> Tensor:
         """Raise `InputError`: a trainer that asks for this follows gradients (host interface)."""
         raise InputError(
             "model=MFALS: has no gradient for RecBole's plain Trainer to follow; must be trained by "
@@ -88,12 +92,12 @@ class MFALS(GeneralRecommender):
         )
 
     @torch.no_grad()
-    def predict(self, interaction: Interaction) -> Tensor:
+    def predict(self, interaction: Batch) -> Tensor:
         """Return the scores `(B,)` of pairs, larger is better (host interface)."""
         user_e = self.user_embedding(interaction[self.USER_ID])  # (B, d)
         return (user_e * self.item_embedding(interaction[self.ITEM_ID])).sum(dim=1)
 
     @torch.no_grad()
-    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+    def full_sort_predict(self, interaction: Batch) -> Tensor:
         """Return the scores `(B, I)` of users with all items, larger is better (host interface)."""
         return self.user_embedding(interaction[self.USER_ID]) @ self.item_embedding.weight.T

@@ -9,14 +9,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from recbole_hlr.host.compile import Compiled, compiled
-from recbole_hlr.model.base import MetricRecommender, Pairs, squared_distances
+from recbole_hlr.model.base import MetricRecommender, Pairs
+from recbole_hlr.model.distance import moved_distances
 from recbole_hlr.model.relation import RelationMemory, attend, attend_table, clip_norms
+from recbole_hlr.protocols import InteractionData, Options
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 BlockMixture = Callable[[slice], Tensor]  # rows of a ranking -> their mixtures (R, b, V) or (b, R, V)
 
@@ -81,7 +86,7 @@ class MixtureRecommender(MetricRecommender):
         """Floating-point operations per user and item of a ranking, roughly."""
         return self.pair_flops
 
-    def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _compiled(self, function: Callable[P, T]) -> Callable[P, T]:
         work = self.n_users * self.n_items * self.ranking_flops
         return compiled(function, self.compilation, work, self.device)
 
@@ -131,27 +136,10 @@ def windows(total: int, size: int) -> Iterator[slice]:
         yield slice(max(min(start, total - size), 0), min(start + size, total))
 
 
-def moved_distances(user_e: Tensor, item_e: Tensor, mixture: Tensor, readout: Tensor) -> Tensor:
-    """Return ||p + c X - q||^2, `(B, V)`, of `user_e (B, d)`, `item_e (V, d)`.
-
-    `readout` X is `(R, d)` with `mixture (R, B, V)`, or `(B, R, d)` with `mixture (B, R, V)`.
-    """
-    if readout.dim() == 2:
-        of_users = (readout @ user_e.T).unsqueeze(2)  # (R, B, 1)
-        linear = of_users - (readout @ item_e.T).unsqueeze(1)  # (R, B, V)
-        quadratic = ((readout @ readout.T) @ mixture.flatten(1)).view_as(mixture)  # (R, B, V)
-        change = (mixture * (2 * linear + quadratic)).sum(dim=0)  # (B, V)
-    else:
-        linear = readout @ user_e.unsqueeze(2) - readout @ item_e.T  # (B, R, V)
-        quadratic = (readout @ readout.transpose(1, 2)) @ mixture  # (B, R, V)
-        change = (mixture * (2 * linear + quadratic)).sum(dim=1)  # (B, V)
-    return (squared_distances(user_e, item_e) + change).clamp_(min=0)
-
-
 class MemoryRecommender(MixtureRecommender):
     """r(u, v) = c(u, v) M: the rows that are mixed are the memories of Eqs. 2-4."""
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Options, dataset: InteractionData) -> None:
         super().__init__(config, dataset)
         self.share_negative_relation = config["share_negative_relation"]
         self.clip_memories = config["clip_memories"]
@@ -211,7 +199,7 @@ class UserAttentionRecommender(MemoryRecommender):
     attends_to_history = True
     direct_memory: RelationMemory | None  # that rel(q_v, p_u) is read from, where not `memory`
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Options, dataset: InteractionData) -> None:
         super().__init__(config, dataset)
         self.attention_smoothing = config["attention_smoothing"]
         self.attend_user = config["attend_user"]

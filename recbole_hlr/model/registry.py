@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import pkgutil
-from typing import Any
 
 from recbole.utils import ModelType
 
@@ -47,7 +46,7 @@ def other_kind(name: str) -> str | None:
     return None
 
 
-def find_model(name: Any) -> type:
+def find_model(name: object) -> type:
     """Return the model class of a name, in any case of letters, or of `package.module:Class`.
 
     Raises `InputError`, which names the nearest.

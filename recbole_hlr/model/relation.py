@@ -6,8 +6,6 @@ Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Lear
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -136,9 +134,16 @@ def attend_block(
 
 
 @torch.no_grad()
-def attend_table(table: Tensor, positions: Tensor, *rest: Any) -> tuple[Tensor, Tensor | None]:
+def attend_table(
+    table: Tensor,
+    positions: Tensor,
+    query: Tensor,
+    mask: Tensor,
+    smoothing: float,
+    own: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor | None]:
     """Return `attend_block` of the slots `table[positions]`, of `table (J, N, T)` and `positions (S, H)`."""
-    return attend_block(table[positions], *rest)
+    return attend_block(table[positions], query, mask, smoothing, own)
 
 
 @torch.no_grad()

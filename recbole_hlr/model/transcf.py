@@ -7,14 +7,15 @@ the form that Tran et al., RecSys 2021 (doi 10.1145/3460231.3474230) compare wit
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from recbole_hlr.data.interactions import HistoryBatch, InteractionMatrix
-from recbole_hlr.model.base import MetricRecommender, Pairs, squared_distances
+from recbole_hlr.model.base import MetricRecommender, Pairs
+from recbole_hlr.model.distance import squared_distances
+from recbole_hlr.protocols import InteractionData, Options
 
 
 @dataclasses.dataclass
@@ -34,7 +35,7 @@ class TransCF(MetricRecommender):
     start. A neighbourhood without members has the mean 0.
     """
 
-    def __init__(self, config: Any, dataset: Any) -> None:
+    def __init__(self, config: Options, dataset: InteractionData) -> None:
         super().__init__(config, dataset)
         self.neighbour_weight = config["neighbour_weight"]
         self.distance_weight = config["distance_weight"]

@@ -16,6 +16,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.host.ray import check_room
+from recbole_hlr.protocols import Values
 from recbole_hlr.search.journal import DONE, FAILED, LOST, Journal, Trial, resume_of
 from recbole_hlr.search.options import SearchOptions
 from recbole_hlr.search.progress import TrialProgress
@@ -24,7 +25,7 @@ from recbole_hlr.search.suggest import Suggestions
 from recbole_hlr.search.watch import RayDied, Watch
 
 ReportEpoch = Callable[[int, float], None]  # (epoch, best validation score up to it)
-Objective = Callable[[int, dict[str, Any], ReportEpoch], None]  # (trial's number, its values, report)
+Objective = Callable[[int, dict[str, object], ReportEpoch], None]  # (trial's number, its values, report)
 STEP = "step"
 STORAGE = ".ray"  # for Ray's own notes, beside the journal
 
@@ -85,7 +86,7 @@ def run_trials(
         shutil.rmtree(folder / STORAGE, ignore_errors=True)
 
 
-def trainable(config: dict[str, Any], objective: Objective) -> None:
+def trainable(config: Values, objective: Objective) -> None:
     """Run one trial in a process of Ray; an error of its own ends it at once, with the reason."""
     steps = 0
 

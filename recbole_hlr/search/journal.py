@@ -6,13 +6,12 @@ import contextlib
 import json
 import os
 import shlex
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.kinds import is_finite, is_integer
+from recbole_hlr.protocols import Check
 
 OPEN, DONE, STOPPED, FAILED, LOST, CUT = "unfinished", "done", "stopped", "failed", "lost", "cut"
 # stopped: by the scheduler. lost: its process or machine died, more than once, or its disk was full. cut:
@@ -26,13 +25,13 @@ def resume_of(folder: Path) -> str:
 
 
 # What a line holds, and when it is right.
-ASKED: dict[str, Callable[[Any], bool]] = {
+ASKED: dict[str, Check] = {
     "event": lambda v: v == "asked",
     "number": is_integer,
     "values": lambda v: isinstance(v, dict),
     "elapsed": lambda v: is_finite(v) and v >= 0,
 }
-END: dict[str, Callable[[Any], bool]] = {
+END: dict[str, Check] = {
     "event": lambda v: v == "ended",
     "number": is_integer,
     "status": lambda v: v in (*ENDED, LOST, CUT),
@@ -52,7 +51,7 @@ class Trial:
     """
 
     number: int
-    values: dict[str, Any]
+    values: dict[str, object]
     status: str = OPEN
     curve: list[float] = field(default_factory=list)
     epochs: list[int] = field(default_factory=list)
@@ -105,7 +104,7 @@ class Journal:
         """Return a trial by its number."""
         return self.trials[number - 1]
 
-    def asked(self, number: int, values: dict[str, Any], seconds: float) -> Trial:
+    def asked(self, number: int, values: dict[str, object], seconds: float) -> Trial:
         """Record that trial `number` was suggested."""
         self._write({"event": "asked", "number": number, "values": values, "elapsed": seconds})
         self.trials.append(Trial(number, values))
@@ -122,7 +121,7 @@ class Journal:
         """Close the file."""
         os.close(self._file)
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def _write(self, line: dict[str, object]) -> None:
         """Append a line that is whole, or nothing: a full disk takes only a part of it."""
         left = (json.dumps(line, allow_nan=False) + "\n").encode()
         before = os.fstat(self._file).st_size
@@ -154,7 +153,7 @@ class Journal:
                 ) from None
         return len(content) - len(half)
 
-    def _replay(self, line: Any) -> None:
+    def _replay(self, line: object) -> None:
         """Take up a line; `ValueError` for one that cannot stand here."""
         if not isinstance(line, dict):
             raise ValueError("no mapping")
@@ -169,18 +168,21 @@ class Journal:
         else:
             self._take_end(**line)
 
-    def _take_asked(self, number: int, values: dict[str, Any]) -> None:
+    def _take_asked(self, number: int, values: dict[str, object]) -> None:
         if number != len(self.trials) + 1:
             raise ValueError(f"trial {number} follows trial {len(self.trials)}")
         self.trials.append(Trial(number, values))
 
-    def _take_end(self, number: int, **state: Any) -> None:
+    def _take_end(
+        self, number: int, status: str, curve: list[float], epochs: list[int], reason: str, seconds: float
+    ) -> None:
         if not 1 <= number <= len(self.trials) or self.trial(number).status in ENDED:
             raise ValueError(f"trial {number} did not run")
-        if len(state["curve"]) != len(state["epochs"]):
+        if len(curve) != len(epochs):
             raise ValueError("curve and epochs are not of one length")
         trial = self.trial(number)
-        vars(trial).update(state)
+        trial.status, trial.curve, trial.epochs = status, curve, epochs
+        trial.reason, trial.seconds = reason, seconds
         if trial.status in ENDED:
             self.ended.append(trial)
 

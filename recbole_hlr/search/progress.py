@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import NoReturn
+
+from tqdm import tqdm
 
 from recbole_hlr.console import progress_bar, shows_progress
 from recbole_hlr.search.journal import ENDED, FAILED, LOST, Trial, best_of
@@ -19,7 +21,7 @@ class TrialProgress:
         self.metric, self.larger_is_better = metric, larger_is_better
         self.show = show and shows_progress()
         self.total: int | None = None
-        self.bar: Any = None
+        self.bar: tqdm[NoReturn] | None = None
 
     def start(self, trials: list[Trial], total: int) -> None:
         """Begin; `trials` are those of before a resume."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ray import tune
+from ray.tune.experiment import Trial as RayTrial
 from ray.tune.search import Searcher
 
+from recbole_hlr.protocols import Values
 from recbole_hlr.search.journal import CUT, DONE, ENDED, LOST, OPEN, STOPPED, Journal, Trial
 from recbole_hlr.search.progress import TrialProgress
 from recbole_hlr.search.suggest import Suggestions
@@ -43,10 +44,10 @@ class TrialCallback(tune.Callback):
         self.waiting = [trial for trial in journal.trials if trial.status not in ENDED]  # before a resume
         progress.start(journal.trials, suggestions.total)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> TrialCallback:
+    def __deepcopy__(self, memo: dict[int, object]) -> TrialCallback:
         return self
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
         return (tune.Callback, ())  # Ray stores its callbacks for a resume of its own, which is not used
 
     @property
@@ -64,16 +65,16 @@ class TrialCallback(tune.Callback):
         values = self.suggestions.ask(number)
         return None if values is None else self.journal.asked(number, values, self.elapsed)
 
-    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+    def on_step_begin(self, iteration: int, trials: list[RayTrial], **info: object) -> None:
         """Look after Ray, here and at the end of a step: within one it may ask its processes, and wait."""
         self.watch.look(any(trial.status == "RUNNING" for trial in trials))
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: object) -> None:
         """Note that a trial began, or began again on another machine."""
         self.running.setdefault(trial.config["number"], time.monotonic())
 
     def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: Values, **info: object
     ) -> None:
         """Add a reported epoch, or the trial's own end."""
         record = self.journal.trial(trial.config["number"])
@@ -83,20 +84,22 @@ class TrialCallback(tune.Callback):
             record.report(result["epoch"], result[SCORE])
             self.progress.update(self.journal.trials, len(self.running))
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_complete(
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: object
+    ) -> None:
         """End a trial that came to its end or was stopped by the scheduler."""
         record = self.journal.trial(trial.config["number"])
         if record.status == OPEN:
             record.status = STOPPED if len(record.curve) < self.longest else DONE
         self.end(record)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: object) -> None:
         """End a trial whose process died once too often."""
         record = self.journal.trial(trial.config["number"])
         record.status, record.reason = LOST, reason_of_loss(trial.error_file)
         self.end(record)
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: list[RayTrial], **info: object) -> None:
         """Raise what could not be raised while Ray was at work on a result."""
         if self.broken is not None:
             raise self.broken
@@ -128,21 +131,21 @@ class TrialSearcher(Searcher):
         super().__init__()
         self.conductor = conductor
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> TrialSearcher:
+    def __deepcopy__(self, memo: dict[int, object]) -> TrialSearcher:
         return self
 
-    def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:
+    def set_search_properties(self, *args: object, **kwargs: object) -> bool:
         """Accept Ray's settings, none of which matter here."""
         return True
 
-    def suggest(self, trial_id: str) -> Any:
+    def suggest(self, trial_id: str) -> Values | None:
         """Return number and values of the next trial."""
         trial = self.conductor.next()
-        return Searcher.FINISHED if trial is None else {"number": trial.number, "values": trial.values}
+        if trial is None:
+            return Searcher.FINISHED  # type: ignore[return-value]  # a text, which Ray's type leaves out
+        return {"number": trial.number, "values": trial.values}
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: Values | None = None, error: bool = False) -> None:
         """Leave it to the conductor, which hears of it too."""
 
     def save(self, checkpoint_path: str) -> None:

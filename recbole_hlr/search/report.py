@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import optuna
 import pandas as pd
@@ -15,6 +15,9 @@ from optuna.trial import TrialState
 from recbole_hlr.files import write_text
 from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, STOPPED, Trial
 from recbole_hlr.search.space import Dimension, Space
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -33,7 +36,7 @@ td, th {{ padding: .2em .7em; border-bottom: 1px solid #ccc; text-align: right; 
 """
 
 
-def show(value: Any) -> str:
+def show(value: object) -> str:
     """Return a value as people read it: numbers with four digits, lists and mappings as options."""
     if isinstance(value, dict | list):
         return json.dumps(value)
@@ -100,21 +103,23 @@ def study_of(space: Space, trials: list[Trial], larger_is_better: bool) -> optun
     return study
 
 
-def widened(dimension: Dimension, values: list[Any]) -> BaseDistribution:
+def widened(dimension: Dimension, values: list[object]) -> BaseDistribution:
     """Return a distribution that holds all of `values`, the defaults among them."""
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    if not numbers:
+    numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    if len(numbers) < len(values):
         return CategoricalDistribution(tuple(dict.fromkeys(json.dumps(value) for value in values)))
-    low, high = float(min(values)), float(max(values))
+    low, high = min(numbers), max(numbers)
     return FloatDistribution(low, high, log=dimension.kind == "loguniform" and low > 0)
 
 
-def shown(value: Any, distribution: BaseDistribution) -> Any:
+def shown(value: object, distribution: BaseDistribution) -> str | float:
     """Return a value as the report's study has it."""
-    return json.dumps(value) if isinstance(distribution, CategoricalDistribution) else float(value)
+    if isinstance(distribution, FloatDistribution) and isinstance(value, int | float):
+        return float(value)
+    return json.dumps(value)
 
 
-def figures(space: Space, trials: list[Trial], metric: str, larger_is_better: bool) -> dict[str, Any]:
+def figures(space: Space, trials: list[Trial], metric: str, larger_is_better: bool) -> dict[str, Figure]:
     """Return the plotly figures by their headings; those that these trials allow."""
     from optuna import importance, visualization
 

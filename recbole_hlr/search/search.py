@@ -9,7 +9,8 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from recbole.data.dataset import Dataset
 
 from recbole_hlr.config.config import KEYWORDS
 from recbole_hlr.console import interactive_logging, set_console_level
@@ -59,11 +60,11 @@ def tune(
     model: str | type | None = None,
     dataset: str | None = None,
     *,
-    space: str | Path | Mapping[str, Any] | None = None,
+    space: str | Path | Mapping[str, object] | None = None,
     resume: str | Path | None = None,
     config_files: Sequence[str | Path] = (),
     arguments: Sequence[str] = (),
-    **options: Any,
+    **options: object,
 ) -> SearchResult:
     """Search `space` for the options with the best validation score, and test the winner once.
 
@@ -155,7 +156,7 @@ def trials_of(folder: Path) -> Iterator[Journal]:
         journal.close()
 
 
-def make_job(plan: Plan, folder: Path) -> tuple[Job, Any]:
+def make_job(plan: Plan, folder: Path) -> tuple[Job, Dataset]:
     """Load and split the data, once for all trials; return the test part apart, for they do without."""
     config, options = plan.config, plan.options
     data = load_split(config)
@@ -178,7 +179,7 @@ def make_job(plan: Plan, folder: Path) -> tuple[Job, Any]:
     return job, test
 
 
-def keep_or_refuse_data(plan: Plan, folder: Path, job: Job, test: Any) -> None:
+def keep_or_refuse_data(plan: Plan, folder: Path, job: Job, test: Dataset) -> None:
     """Write to `search.yaml` what the data are; `InputError` where a search had others before."""
     now = digest([*job.data.parts[:2], test])
     if plan.data not in (None, now):
@@ -191,7 +192,7 @@ def keep_or_refuse_data(plan: Plan, folder: Path, job: Job, test: Any) -> None:
         write_text(folder / SEARCH_FILE, plan.as_text())
 
 
-def warn_of_starts(plan: Plan, job: Job, test: Any) -> None:
+def warn_of_starts(plan: Plan, job: Job, test: Dataset) -> None:
     """Warn of starts, given or tried, that have seen a held-out part; trials, without a test part, cannot."""
     tried = [d.numbers for d in plan.space if d.key == "pretrained_embeddings"]
     starts = tried[0] if tried else [plan.config.requested.get("pretrained_embeddings")]
@@ -199,7 +200,7 @@ def warn_of_starts(plan: Plan, job: Job, test: Any) -> None:
         warn_if_seen(start, job.data.dataset, [job.data.parts[1], test])
 
 
-def conclude(plan: Plan, folder: Path, job: Job, test: Any, trials: list[Trial]) -> SearchResult:
+def conclude(plan: Plan, folder: Path, job: Job, test: Dataset, trials: list[Trial]) -> SearchResult:
     """Test the winner and write `best.yaml` and `report.html`; `InputError` where there is none."""
     config = plan.config
     metric, larger = config["valid_metric"].lower(), config["valid_metric_bigger"]

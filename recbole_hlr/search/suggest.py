@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -33,7 +33,7 @@ class Suggestions:
         algorithm: str,
         seed: int,
         samples: int,
-        defaults: dict[str, Any],
+        defaults: dict[str, object],
         larger_is_better: bool = True,
     ) -> None:
         self.space, self.algorithm, self.seed, self.defaults = space, algorithm, seed, defaults
@@ -44,13 +44,13 @@ class Suggestions:
         self.total = min(samples, 1 + len(self._grid)) if algorithm == "grid" else samples
         self._seen = {key_of(defaults)}
 
-    def ask(self, number: int) -> dict[str, Any] | None:
+    def ask(self, number: int) -> dict[str, object] | None:
         """Return the values of trial `number`, or None where the search has no more."""
         if number > self.total:
             return None
         if number == 1:
             return self.defaults
-        values: dict[str, Any] | None
+        values: dict[str, object] | None
         if self.algorithm == "grid":
             values = self._combination(int(self._grid[number - 2]))
         elif self.algorithm == "optuna":
@@ -61,7 +61,7 @@ class Suggestions:
             self._seen.add(key_of(values))
         return values
 
-    def suggested(self, values: dict[str, Any]) -> None:
+    def suggested(self, values: dict[str, object]) -> None:
         """Take note of values that were suggested before the search was resumed."""
         self._seen.add(key_of(values))
 
@@ -85,19 +85,19 @@ class Suggestions:
     def _seed_of(self, number: int) -> int:
         return int(sequence_for(self.seed, Stream.SUGGESTIONS, number).generate_state(1)[0])
 
-    def _draw(self, sampler: optuna.samplers.BaseSampler) -> dict[str, Any]:
+    def _draw(self, sampler: optuna.samplers.BaseSampler) -> dict[str, object]:
         study = optuna.create_study(direction=self._direction, sampler=sampler)
         study.add_trials(self._told)
         params = study.ask(self._distributions).params
         return {d.key: d.decode(params[d.key]) for d in self.space}
 
-    def _tpe(self, number: int) -> dict[str, Any] | None:
+    def _tpe(self, number: int) -> dict[str, object] | None:
         return self._unseen(optuna.samplers.TPESampler(seed=self._seed_of(number)), TPE_TRIES)
 
-    def _random(self, number: int) -> dict[str, Any] | None:
+    def _random(self, number: int) -> dict[str, object] | None:
         return self._unseen(optuna.samplers.RandomSampler(seed=self._seed_of(number)), TRIES)
 
-    def _unseen(self, sampler: optuna.samplers.BaseSampler, tries: int) -> dict[str, Any] | None:
+    def _unseen(self, sampler: optuna.samplers.BaseSampler, tries: int) -> dict[str, object] | None:
         """Return values that were not suggested before: trials share a seed, the same would end the same."""
         draws = (self._draw(sampler) for _ in range(tries))
         return next((values for values in draws if key_of(values) not in self._seen), None)
@@ -123,7 +123,7 @@ class Suggestions:
             order[order >= number] += 1
         return order
 
-    def _combination(self, number: int) -> dict[str, Any]:
+    def _combination(self, number: int) -> dict[str, object]:
         """Return a combination by its number, the last option changing fastest."""
         values = {}
         for dimension in reversed(self.space):
@@ -146,6 +146,6 @@ def default_algorithm(space: Space) -> str:
     return "grid" if all(dimension.kind == "grid" for dimension in space) else "random"
 
 
-def key_of(values: dict[str, Any]) -> str:
+def key_of(values: dict[str, object]) -> str:
     """Return a text that is the same for the same values."""
     return json.dumps(values, sort_keys=True)

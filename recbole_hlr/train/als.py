@@ -6,7 +6,6 @@ Imported only where MF-ALS is trained, for `implicit` is needed nowhere else.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 from recbole_hlr.console import progress_bar
 from recbole_hlr.errors import InputError
 from recbole_hlr.model.mfals import MFALS
+from recbole_hlr.protocols import Loader, Options
 from recbole_hlr.train.trainer import RunTrainer
 
 
@@ -45,7 +45,7 @@ class Side:
             self.below = np.sqrt(self.regularization) * np.eye(size)
             self.regularization = 0.0
 
-    def solve(self, solver: Any, rows: np.ndarray, fixed: np.ndarray) -> None:
+    def solve(self, solver: Callable[..., None], rows: np.ndarray, fixed: np.ndarray) -> None:
         """Let `solver` change `rows (R, d)`, given `fixed (C, d)`; threads share rows, never a sum."""
         fixed = np.vstack([fixed, self.below.astype(fixed.dtype)])  # (C, d) or (C + d, d)
         solver(self.weights, rows, fixed, self.regularization, num_threads=torch.get_num_threads())
@@ -63,7 +63,7 @@ class Alternation:
         self.users = Side(weights, model.user_regularization, size)
         self.items = Side(weights.T.tocsr(), model.item_regularization, size)
 
-    def iterate(self, after_table: Callable[[], Any] = lambda: None) -> None:
+    def iterate(self, after_table: Callable[[], object] = lambda: None) -> None:
         """Solve for all users, then for all items; the padding rows stay zero."""
         tables = (self.model.user_embedding.weight, self.model.item_embedding.weight)
         user_e, item_e = (table.detach()[1:].cpu().numpy().copy() for table in tables)
@@ -82,14 +82,16 @@ class Alternation:
 class ALSEpoch(Trainer):
     """RecBole's trainer with an epoch that is one iteration of ALS."""
 
-    def __init__(self, config: Any, model: MFALS) -> None:
+    model: MFALS
+
+    def __init__(self, config: Options, model: MFALS) -> None:
         super().__init__(config, model)
         self.alternation = Alternation(model)
 
     # --- host hook (RecBole 1.2.0 and 1.2.1) ----------------------------------------------------------
 
     def _train_epoch(
-        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
+        self, train_data: Loader, epoch_idx: int, loss_func: object = None, show_progress: bool = False
     ) -> float:
         name = f"epoch {epoch_idx}"
         with progress_bar(total=2, desc=name, unit="table", disable=not show_progress) as bar:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from recbole_hlr.protocols import Values
 
 _BETAS = (0.9, 0.999)
 _DECAY = _BETAS[0] / _BETAS[1] ** 0.5  # c: what is left of a row's step when it misses one more
@@ -46,7 +47,7 @@ class LazyAdam(torch.optim.Adam):
         lr: float,
         max_norm: float | None = None,
         after_step: Callable[[], None] = lambda: None,
-        **options: Any,
+        **options: bool,
     ) -> None:
         super().__init__(parameters, lr=lr, betas=_BETAS, **options)
         self.max_norm = max_norm
@@ -174,14 +175,14 @@ class LazyAdam(torch.optim.Adam):
             self._last[weight][rows] = self.done
         self._after_step()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Values:
         """Return the state, all rows caught up."""
         self.catch_up()
         for weight in self._last:
             self.state[weight]["step"].fill_(self.done)
         return super().state_dict()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Values) -> None:
         """Take the state of `state_dict()`."""
         super().load_state_dict(state_dict)
         for weight, last in self._last.items():

@@ -13,11 +13,12 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.protocols import Values
 
 MACHINE = frozenset({"params", "foreach", "fused", "capturable"})  # of a parameter group: no option of a run
 
 
-def refuse_other_model(model: nn.Module, state: dict[str, Any]) -> None:
+def refuse_other_model(model: nn.Module, state: Values) -> None:
     """Raise `InputError` where names, shapes or kinds of a state are not those of the model."""
     own, given = model.state_dict(), state["state_dict"]
     for key in (*own, *given):
@@ -34,7 +35,7 @@ def refuse_other_model(model: nn.Module, state: dict[str, Any]) -> None:
         raise InputError(f"the checkpoint does not fit the model, which has no {min(unknown)}")
 
 
-def refuse_other_kind(model: nn.Module, values: dict[str, Any]) -> None:
+def refuse_other_kind(model: nn.Module, values: Values) -> None:
     """Raise `InputError` where attributes are of another kind than the model's own, unless that is None."""
     for key, value in values.items():
         own = getattr(model, key, None)
@@ -45,12 +46,12 @@ def refuse_other_kind(model: nn.Module, values: dict[str, Any]) -> None:
             )
 
 
-def kind_of(value: Any) -> tuple[Any, ...]:
+def kind_of(value: Any) -> tuple[object, ...]:
     """Return what two values of an attribute have in common: for arrays and tensors the shape, too."""
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return ("a number",)
     if isinstance(value, Tensor | np.ndarray) or sparse.issparse(value):
         return tuple(value.shape), str(value.dtype).removeprefix("torch.")
+    if not isinstance(value, bool) and isinstance(value, numbers.Real):
+        return ("a number",)
     return (type(value).__name__,)
 
 
@@ -59,7 +60,7 @@ def shown(tensor: tuple[tuple[int, ...], torch.dtype]) -> str:
     return f"{tensor[0]} of {str(tensor[1]).removeprefix('torch.')}"
 
 
-def refuse_other_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def refuse_other_optimizer(optimizer: torch.optim.Optimizer, state: Values) -> None:
     """Raise `InputError` where a stored state is not what the `state_dict` of this optimizer can be."""
     own, given = optimizer.param_groups, state["param_groups"]
     weights = [weight for group in own for weight in group["params"]]
@@ -84,7 +85,7 @@ def refuse_other_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, An
                 )
 
 
-def needed(optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]], number: int) -> dict[str, Tensor]:
+def needed(optimizer: torch.optim.Optimizer, groups: list[Values], number: int) -> dict[str, Tensor]:
     """Return what an optimizer keeps of a parameter of one number: what torch's own keeps after a step.
 
     Raises `InputError` where torch does not take the options of the parameter's group.
@@ -102,11 +103,10 @@ def needed(optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]], numbe
     return {key: value for key, value in one.state[weight].items() if value is not None}
 
 
-def is_like(value: Any, own: Any) -> bool:
+def is_like(value: object, own: object) -> bool:
     """Say whether a value of a parameter group could be its own: schedules change numbers, nothing else."""
     if isinstance(own, tuple):
-        same = isinstance(value, tuple) and len(value) == len(own)
-        return same and all(map(is_like, value, own))
+        return isinstance(value, tuple) and len(value) == len(own) and all(map(is_like, value, own))
     if isinstance(own, int | float) and not isinstance(own, bool):
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is type(own) and bool(value == own)

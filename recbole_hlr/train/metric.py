@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 
 from recbole_hlr.console import progress_bar
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.metrics.definitions import LOSS
+from recbole_hlr.model.base import MetricRecommender
+from recbole_hlr.protocols import Loader, RunConfig
 from recbole_hlr.train.lazy_adam import LazyAdam
 from recbole_hlr.train.schedule import has_plain_adam
 from recbole_hlr.train.trainer import RunTrainer
@@ -19,9 +21,11 @@ _PAYS = 30_000  # rows that a batch does not read: from so many on, LazyAdam is 
 class MetricTrainer(RunTrainer):
     """Trains the metric models: norm ball after each step, validation by a ranking metric or the loss."""
 
+    model: MetricRecommender
+    config: RunConfig
     valid_triplets: TripletLoader | None = None  # set where valid_metric is the loss
 
-    def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
+    def _build_optimizer(self, **kwargs: object) -> torch.optim.Optimizer:
         tables, clip = self._lazy_tables(), self.model.clip_weights
         if tables:
             weights, rate = self.model.parameters(), self.learning_rate
@@ -47,15 +51,15 @@ class MetricTrainer(RunTrainer):
         return tables
 
     def _train_epoch(
-        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
-    ) -> Any:
+        self, train_data: Loader, epoch_idx: int, loss_func: object = None, show_progress: bool = False
+    ) -> float | tuple[float, ...]:
         data = EpochBar(train_data, f"epoch {epoch_idx}") if show_progress else train_data
         loss = super()._train_epoch(data, epoch_idx, loss_func, False)
         if isinstance(self.optimizer, LazyAdam):
             self.optimizer.catch_up()
         return loss
 
-    def validate(self, valid_data: Any) -> tuple[float, dict[str, float]]:
+    def validate(self, valid_data: Loader) -> tuple[float, dict[str, float]]:
         """Return the score and all validation metrics; the loss alone where it is the score."""
         if self.valid_metric != LOSS:
             return super().validate(valid_data)
@@ -71,14 +75,14 @@ class MetricTrainer(RunTrainer):
 class EpochBar:
     """A loader with a progress bar that vanishes at the end of the epoch."""
 
-    def __init__(self, loader: Any, name: str) -> None:
+    def __init__(self, loader: Loader, name: str) -> None:
         self.loader, self.name = loader, name
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self.loader, name)
 
     def __len__(self) -> int:
         return len(self.loader)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[object]:
         return iter(progress_bar(self.loader, desc=self.name, unit="batch"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch.optim import lr_scheduler
@@ -15,6 +14,7 @@ from recbole_hlr.options.kinds import LARGEST, MOST
 from recbole_hlr.options.yaml_values import (
     as_list,
 )
+from recbole_hlr.protocols import Given, Options
 
 _SCHEDULES = {
     name: value
@@ -41,7 +41,7 @@ _EPOCHS = (
 
 
 def build_schedule(
-    options: dict[str, Any], optimizer: torch.optim.Optimizer, larger_is_better: bool = True
+    options: Given, optimizer: torch.optim.Optimizer, larger_is_better: bool = True
 ) -> lr_scheduler.LRScheduler:
     """Return the schedule `options["name"]` with the other options as its arguments.
 
@@ -68,7 +68,7 @@ def find_schedule(asked: str) -> str:
     return name
 
 
-def cycles_momentum(options: dict[str, Any] | None) -> bool:
+def cycles_momentum(options: Given | None) -> bool:
     """Say whether a schedule changes Adam's betas too, as OneCycleLR and CyclicLR do unless told not to."""
     if options is None:
         return False
@@ -76,7 +76,7 @@ def cycles_momentum(options: dict[str, Any] | None) -> bool:
     return "cycle_momentum" in parameters and bool(options.get("cycle_momentum", True))
 
 
-def check_schedule(options: dict[str, Any] | None, source: str, epochs: int, learning_rate: float) -> None:
+def check_schedule(options: Given | None, source: str, epochs: int, learning_rate: float) -> None:
     """Raise `InputError` for a schedule that cannot be built or stepped, before any work is done.
 
     Its first `_STEPS` epochs are stepped through; of the later ones, where there is a closed form, a few
@@ -111,7 +111,7 @@ def check_schedule(options: dict[str, Any] | None, source: str, epochs: int, lea
         ) from None
 
 
-def check_arguments(options: dict[str, Any]) -> None:
+def check_arguments(options: Given) -> None:
     """Raise `ValueError` for an argument that is not plain, or a number of epochs that is none."""
     for key, value in options.items():
         for one in as_list(value):
@@ -136,7 +136,7 @@ def step_schedule(schedule: lr_scheduler.LRScheduler, valid_score: float | None)
         schedule.step(valid_score)
 
 
-def has_plain_adam(config: Any) -> bool:
+def has_plain_adam(config: Options) -> bool:
     """Say whether training takes Adam's own steps: no other gradients, none rescaled, constant betas."""
     others = config["weight_decay"] or config["clip_grad_norm"] or config["enable_scaler"]
     return config["learner"].lower() == "adam" and not others and not cycles_momentum(config["lr_scheduler"])
