@@ -14,6 +14,7 @@ from recbole_hlr.metrics.definitions import LOSS, chosen_by, has_user_values, me
 from recbole_hlr.options.check import check_values, options_of, refuse_huge, spell_switches, untold
 from recbole_hlr.options.host import check_conditions
 from recbole_hlr.options.yaml_values import as_list
+from recbole_hlr.protocols import Given, Values
 from recbole_hlr.train.schedule import check_schedule, has_plain_adam
 
 IN_PARTS = ("train_neg_sample_args", "eval_args")  # mappings of which what is not given stays at its default
@@ -30,9 +31,9 @@ class Options:
     model: str
     ours: bool
     metric: bool
-    values: dict[str, Any]
-    defaults: Mapping[str, Any]
-    given: Mapping[str, Any]
+    values: Values
+    defaults: Given
+    given: Given
     sources: Mapping[str, str]
 
     def __getitem__(self, key: str) -> Any:
