@@ -109,9 +109,8 @@ NO_TRANSFORM = Option(
 
 def _is_encoding(value: object) -> bool:
     try:
-        return isinstance(value, str) and bool(
-            "name:type".encode(value)
-        )  # base64, hex and rot13 are codecs, but of no text
+        # base64, hex and rot13 are codecs, but of no text
+        return isinstance(value, str) and bool("name:type".encode(value))
     except (LookupError, TypeError, ValueError):
         return False
 
