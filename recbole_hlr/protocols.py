@@ -86,6 +86,7 @@ class RunConfig(Options, Protocol):
     ours: bool  # the model is one of this package's
     metric: bool  # and a metric model
     sources: dict[str, str]
+    final_config_dict: Values  # all values that RecBole's classes read
     requested: Values  # all options, as config.yaml has them
     external_config_dict: Values  # those that were given
 

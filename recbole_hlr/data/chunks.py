@@ -8,7 +8,7 @@ many rows at a time as `rows_within` allows. At least one user, and one row, is 
 
 from __future__ import annotations
 
-from typing import Any
+from recbole_hlr.protocols import RunConfig
 
 GIB = 2**30
 SCORE_BYTES = 12  # of a user and an item in the host's evaluation: scores, their copy, positives as int32
@@ -24,7 +24,7 @@ def users_per_block(eval_memory: float, items: int) -> int:
     return max(int(eval_memory * GIB / 2 // (SCORE_BYTES * items)), 1)
 
 
-def pairs_per_batch(config: Any, items: int) -> int:
+def pairs_per_batch(config: RunConfig, items: int) -> int:
     """Return how many users times `items` an evaluation batch has: `eval_batch_size` where that is given."""
     if "eval_batch_size" in config.external_config_dict:
         return config["eval_batch_size"]

@@ -6,9 +6,10 @@ import logging
 import os
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import torch
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import EvaluatorType, init_seed
@@ -27,11 +28,14 @@ from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.files import is_file
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.options.table import SPLIT_KEYS
+from recbole_hlr.protocols import InteractionData, Values
 
 if TYPE_CHECKING:
     from recbole_hlr.config.config import HLRConfig
 
 log = logging.getLogger("recbole_hlr")
+TrainingLoader: TypeAlias = TripletLoader | AbstractDataLoader
+EvaluationLoader: TypeAlias = RankingLoader | CandidateLoader | AbstractDataLoader
 EVALUATED = {1: ("valid", Stream.VALIDATION_CANDIDATES), 2: ("test", Stream.TEST_CANDIDATES)}  # parts before
 
 
@@ -68,12 +72,12 @@ def where_to_get(config: HLRConfig, file: Path) -> str:
     return f"{begin} and run `recbole-hlr convert {command} --out {file.parent.parent}`, {elsewhere}"
 
 
-def interactions(dataset: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def interactions(dataset: InteractionData) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the user and item ids `(nnz,)` of a built data set."""
     return dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field]
 
 
-def refuse_saturated_users(config: HLRConfig, parts: list[Any]) -> None:
+def refuse_saturated_users(config: HLRConfig, parts: list[AtomicDataset]) -> None:
     """Raise `InputError` naming a user who has every item, where a run draws negatives."""
     if not draws_negatives(config):
         return
@@ -124,13 +128,13 @@ class SplitData(NamedTuple):
     label 0 are one, as `uses_labels` does.
     """
 
-    dataset: Any
-    parts: list[Any]
-    options: dict[str, Any]
+    dataset: AtomicDataset
+    parts: list[AtomicDataset]
+    options: Values
     labels: tuple[bool, bool, bool]
 
 
-def data_options(config: HLRConfig) -> dict[str, Any]:
+def data_options(config: HLRConfig) -> Values:
     """Return the options that the data and their split follow from: the seed only where it decides."""
     keys = set(SPLIT_KEYS)
     evaluation = {key: value for key, value in config["eval_args"].items() if key != "mode"}
@@ -177,7 +181,9 @@ def load_split(config: HLRConfig) -> SplitData:
     return SplitData(dataset, parts, data_options(config), uses_labels(config))
 
 
-def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
+def build_loaders(
+    config: HLRConfig, data: SplitData
+) -> tuple[TrainingLoader, EvaluationLoader | None, EvaluationLoader | None]:
     """Return the loaders of the training, validation and test part.
 
     The metric models get a `TripletLoader` where negatives are uniform; everything else is the
@@ -200,7 +206,7 @@ def build_loaders(config: HLRConfig, data: SplitData) -> tuple[Any, Any, Any]:
     return loaders
 
 
-def training_loader(config: HLRConfig, data: SplitData, trained: InteractionMatrix) -> Any:
+def training_loader(config: HLRConfig, data: SplitData, trained: InteractionMatrix) -> TrainingLoader:
     """Return the loader of the training part, whose interactions are `trained`."""
     part, size, shuffle = data.parts[0], config["train_batch_size"], config["shuffle"]
     if uses_triplets(config):
@@ -212,7 +218,9 @@ def training_loader(config: HLRConfig, data: SplitData, trained: InteractionMatr
     return get_dataloader(config, "train")(config, part, sampler, shuffle=shuffle)
 
 
-def evaluation_loader(config: HLRConfig, parts: list[Any], trained: InteractionMatrix) -> Any:
+def evaluation_loader(
+    config: HLRConfig, parts: list[AtomicDataset], trained: InteractionMatrix
+) -> EvaluationLoader | None:
     """Return the loader of the last of `parts`, or None where it is empty; those before it are seen."""
     part, before = parts[-1], parts[:-1]
     phase, stream = EVALUATED[len(before)]

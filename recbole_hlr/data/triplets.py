@@ -14,7 +14,7 @@ from recbole.data.interaction import Interaction
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.negatives import NegativeSampler
 from recbole_hlr.data.random import Stream, generator_for
-from recbole_hlr.protocols import InteractionData, Options
+from recbole_hlr.protocols import NamedData, Options
 
 
 class TripletLoader:
@@ -27,7 +27,7 @@ class TripletLoader:
     def __init__(
         self,
         config: Options,
-        dataset: InteractionData,
+        dataset: NamedData,
         seen: InteractionMatrix,
         batch_size: int,
         shuffle: bool = True,

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import get_trainer, init_seed
 
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.console import interactive_logging, set_console_level
+from recbole_hlr.data.atomic import AtomicDataset
 from recbole_hlr.data.chunks import pairs_per_batch
 from recbole_hlr.data.interactions import InteractionMatrix
-from recbole_hlr.data.loaders import SplitData, build_loaders, interactions, load_split
+from recbole_hlr.data.loaders import (
+    EvaluationLoader,
+    SplitData,
+    TrainingLoader,
+    build_loaders,
+    interactions,
+    load_split,
+)
 from recbole_hlr.data.random import Stream
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.errors import InputError, invalid
@@ -27,6 +36,7 @@ from recbole_hlr.host.shortage import shortage_told
 from recbole_hlr.metrics.definitions import LOSS
 from recbole_hlr.metrics.evaluator import refuse_empty_cohorts
 from recbole_hlr.options.host import check_sizes
+from recbole_hlr.protocols import Given, InteractionData, Values
 from recbole_hlr.train.metric import MetricTrainer
 from recbole_hlr.train.trainer import RunTrainer
 
@@ -36,11 +46,11 @@ class Experiment:
     """The parts of a run, ready to be fitted; `valid_data` or `test_data` is None where it is empty."""
 
     config: HLRConfig
-    dataset: Any
-    train_data: Any
-    valid_data: Any
-    test_data: Any
-    model: Any
+    dataset: AtomicDataset
+    train_data: TrainingLoader
+    valid_data: EvaluationLoader | None
+    test_data: EvaluationLoader | None
+    model: GeneralRecommender
     trainer: RunTrainer
 
 
@@ -50,7 +60,7 @@ def prepare(
     dataset: str | None = None,
     *,
     config_files: Sequence[str | Path] = (),
-    arguments: Sequence[str] | Mapping[str, Any] = (),
+    arguments: Sequence[str] | Given = (),
     data: SplitData | None = None,
     **options: Any,
 ) -> Experiment:
@@ -72,8 +82,8 @@ def assemble(
     model: str | type | None,
     dataset: str | None,
     config_files: Sequence[str | Path],
-    arguments: Sequence[str] | Mapping[str, Any],
-    options: dict[str, Any],
+    arguments: Sequence[str] | Given,
+    options: Values,
     data: SplitData | None = None,
     taken_up: bool = False,
 ) -> Experiment:
@@ -126,7 +136,7 @@ def start_from_pretrained(experiment: Experiment) -> None:
         start_from(experiment.model, config["pretrained_embeddings"], experiment.train_data.dataset, held_out)
 
 
-def build_model(config: HLRConfig, data: Any) -> Any:
+def build_model(config: HLRConfig, data: InteractionData) -> GeneralRecommender:
     """Return the model on its device; `InputError` where a package is missing."""
     try:
         return config.model_class(config, data).to(config["device"])

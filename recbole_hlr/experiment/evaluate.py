@@ -29,6 +29,7 @@ from recbole_hlr.options.table import EVALUATE_KEYS
 from recbole_hlr.options.yaml_values import (
     plain,
 )
+from recbole_hlr.protocols import Values
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.state import take_back
 
@@ -79,18 +80,18 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     return replace(result, valid_metric=stored["valid_metric"].lower())
 
 
-def measure(experiment: Experiment) -> dict[str, Any]:
+def measure(experiment: Experiment) -> Values:
     """Return `test`, `cohorts` and `valid` of a `RunResult`."""
     config, trainer, valid_data = experiment.config, experiment.trainer, experiment.valid_data
     progress = config["show_progress"] and shows_progress()
     test = measured_test(evaluate_test(experiment, progress), config)
     valid = trainer.evaluate(valid_data, load_best_model=False, show_progress=progress) or {}
-    if valid and trainer.valid_metric == LOSS:
+    if valid_data is not None and trainer.valid_metric == LOSS:
         valid = {**trainer.validate(valid_data)[1], **valid}
     return {**test, "valid": valid}
 
 
-def merge_mode(values: dict[str, Any], stored: dict[str, Any], source: str) -> None:
+def merge_mode(values: Values, stored: Values, source: str) -> None:
     """Put the mode that `values` ask for into the run's `eval_args`, of which nothing else may change."""
     given = values.get("eval_args")
     if not isinstance(given, dict):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.data.stored import refuse_other_data, stored_data
@@ -16,11 +15,12 @@ from recbole_hlr.files import locked
 from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.table import RESUME_KEYS
 from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
+from recbole_hlr.protocols import Values
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.state import take_back
 
 
-def take_up(experiment: Experiment, run_dir: RunDir | None) -> dict[str, Any]:
+def take_up(experiment: Experiment, run_dir: RunDir | None) -> Values:
     """Go on from the checkpoint of `run_dir`, or start where there is none; return its `stored_data`."""
     data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
     if run_dir is not None and run_dir.checkpoint.exists():
@@ -43,7 +43,7 @@ def resumable(run_dir: RunDir) -> Iterator[None]:
         raise RunInterrupted(str(run_dir.path)) from None
 
 
-def open_run(path: str | Path, config_files: Any) -> RunDir:
+def open_run(path: str | Path, config_files: object) -> RunDir:
     """Return the directory of a run, whose options no configuration file can replace."""
     run_dir = RunDir.open(path)
     if config_files:
@@ -51,7 +51,7 @@ def open_run(path: str | Path, config_files: Any) -> RunDir:
     return run_dir
 
 
-def refuse_edited(run_dir: RunDir, config: HLRConfig, trained: dict[str, Any]) -> None:
+def refuse_edited(run_dir: RunDir, config: HLRConfig, trained: Values) -> None:
     """Raise `InputError` where a run's config.yaml is not what its checkpoint was `trained` with.
 
     What it does not have is at its default, as in `config`; a version may have more of them, or write the
@@ -70,7 +70,7 @@ def refuse_edited(run_dir: RunDir, config: HLRConfig, trained: dict[str, Any]) -
         )
 
 
-def changed(written: dict[str, Any], options: dict[str, Any], trained: dict[str, Any]) -> list[str]:
+def changed(written: Values, options: Values, trained: Values) -> list[str]:
     """Return what differs between a run's `written` options, in full in `options`, and `trained` ones."""
     now = {**options, **written}
     compared = (written.keys() | (trained.keys() & now.keys())) - {"checkpoint_dir"}
@@ -81,9 +81,7 @@ def changed(written: dict[str, Any], options: dict[str, Any], trained: dict[str,
     ]
 
 
-def refuse_changes(
-    stored: dict[str, Any], names: dict[str, Any], given: HLRConfig, free: frozenset[str], what: str
-) -> None:
+def refuse_changes(stored: Values, names: Values, given: HLRConfig, free: frozenset[str], what: str) -> None:
     """Raise `InputError` for a name, or an option that is not `free`, that makes it another run."""
     for key, value in names.items():
         asked = find_model(value) if key == "model" and isinstance(value, str) else value

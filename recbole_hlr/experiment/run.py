@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from recbole_hlr.options.command_line import parse_arguments
 from recbole_hlr.options.protocol import PAPER, describe_settings
 from recbole_hlr.options.table import RESUME_KEYS
 from recbole_hlr.options.yaml_values import load_yaml
+from recbole_hlr.protocols import Given, Values
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.state import state_of
 from recbole_hlr.train.trainer import RunTrainer
@@ -72,8 +73,8 @@ def _run(
     model: str | type | None,
     dataset: str | None,
     config_files: Sequence[str | Path],
-    arguments: Mapping[str, Any],
-    options: dict[str, Any],
+    arguments: Given,
+    options: Values,
 ) -> RunResult:
     started = time.perf_counter()
     interactive_logging()  # before the collector below, which is a handler too
@@ -99,7 +100,7 @@ def _run(
 def perform(
     experiment: Experiment,
     run_dir: RunDir,
-    data: dict[str, Any],
+    data: Values,
     early: Sequence[logging.LogRecord],
     started: float,
 ) -> RunResult:
@@ -127,7 +128,7 @@ def perform(
             trainer.tensorboard.close()
 
 
-def saver(run_dir: RunDir, data: dict[str, Any]) -> Callable[[RunTrainer], None]:
+def saver(run_dir: RunDir, data: Values) -> Callable[[RunTrainer], None]:
     """Return what writes a run's checkpoint and metrics after an epoch; `data` is of `stored_data`."""
 
     def save(trainer: RunTrainer) -> None:
@@ -146,9 +147,8 @@ def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResul
     evaluating = time.perf_counter()
     found = evaluate_test(experiment)
     if config["user_metrics"] and found is not None:
-        table = found.per_user()
-        parts = (experiment.train_data, experiment.valid_data, experiment.test_data)
-        run_dir.write_users(describe_users(table, *parts))
+        train, valid_data, test = experiment.train_data, experiment.valid_data, found.loader
+        run_dir.write_users(describe_users(found.per_user(), train, valid_data, test))
     if valid is None or set(valid) == {LOSS}:
         more = trainer.evaluate(experiment.valid_data, load_best_model=False)
         valid = {**(valid or {}), **(more or {})}
@@ -171,7 +171,7 @@ def evaluate_test(experiment: Experiment, show_progress: bool = False) -> Evalua
         return experiment.trainer.evaluation(experiment.test_data, show_progress)
 
 
-def measured_test(found: Evaluation | None, config: HLRConfig) -> dict[str, Any]:
+def measured_test(found: Evaluation | None, config: HLRConfig) -> Values:
     """Return `test` and `cohorts` of a `RunResult`, {} for what there is not."""
     wanted = config["cohorts"] if found is not None else 0
     return {
@@ -180,7 +180,7 @@ def measured_test(found: Evaluation | None, config: HLRConfig) -> dict[str, Any]
     }
 
 
-def details(experiment: Experiment) -> dict[str, Any]:
+def details(experiment: Experiment) -> Values:
     """Return `translation`, `device` and `interactions` of a `RunResult`, for the model as it is."""
     return {
         "translation": experiment.model.describe_translation() if experiment.config.metric else {},
@@ -193,8 +193,8 @@ def details(experiment: Experiment) -> dict[str, Any]:
 def attending_for_test(experiment: Experiment) -> Iterator[None]:
     """Let a model with a history attend, while this lasts, to what `test_history` says."""
     model, train, valid = experiment.model, experiment.train_data, experiment.valid_data
-    wider = experiment.config["test_history"] == "training_and_validation" and valid is not None
-    if not wider or not getattr(model, "attends_to_history", False):
+    wider = experiment.config["test_history"] == "training_and_validation"
+    if not wider or valid is None or not getattr(model, "attends_to_history", False):
         yield
         return
     model.attend_when_scoring(InteractionMatrix.of(train.dataset, valid.dataset).to(model.device))

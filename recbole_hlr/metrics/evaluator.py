@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,17 @@ import torch
 from recbole.evaluator import DataStruct, Evaluator, metric_information
 from torch import Tensor
 
+from recbole_hlr.data.loaders import EvaluationLoader
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.metrics.definitions import has_user_values
+from recbole_hlr.protocols import InteractionData, Options, RunConfig
 
 EXACT = 17  # decimal places to which the host "rounds" a metric: none
 COHORT_USERS = 10_000  # most users of a cohort, as in the authors' settings
+
+
+Unranked: TypeAlias = tuple[slice | Tensor, int | Tensor]  # indices of scores that are not ranked
 
 
 class Measured(dict[str, float]):
@@ -31,7 +36,7 @@ class Measured(dict[str, float]):
 class UserEvaluator(Evaluator):
     """RecBole's evaluator, unrounded; of a ranking it measures every user, and cohorts of users, too."""
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Options) -> None:
         super().__init__(config)
         for metric in self.metric_class.values():
             metric.decimal_place = EXACT
@@ -81,7 +86,7 @@ class Evaluation:
     What a ranking collects has one row per user, in the order of the loader's `uid_list`.
     """
 
-    def __init__(self, evaluator: UserEvaluator, measured: Measured, loader: Any) -> None:
+    def __init__(self, evaluator: UserEvaluator, measured: Measured, loader: EvaluationLoader) -> None:
         self.evaluator, self.collected, self.loader = evaluator, measured.collected, loader
         self.metrics = {name: float(value) for name, value in measured.items()}
 
@@ -104,7 +109,7 @@ class Evaluation:
         return self.evaluator.cohorts(self.collected, count, seed)
 
 
-def refuse_not_finite(scores: Tensor, model: str, when: str = "", unranked: Iterable[Any] = ()) -> None:
+def refuse_not_finite(scores: Tensor, model: str, when: str = "", unranked: Iterable[Unranked] = ()) -> None:
     """Raise `InputError` where scores that are to be ranked are NaN or infinite.
 
     `unranked` are the indices of those whose value does not matter.
@@ -128,7 +133,7 @@ def cohort_rows(users: int, count: int, seed: int) -> list[Tensor]:
     return list(order[: count * COHORT_USERS].tensor_split(count))
 
 
-def refuse_empty_cohorts(config: Any, test: Any) -> None:
+def refuse_empty_cohorts(config: RunConfig, test: InteractionData) -> None:
     """Raise `InputError` where there are more cohorts than users in a test part that is not empty."""
     users = len(test.inter_feat[test.uid_field].unique())
     if 0 < users < config["cohorts"]:

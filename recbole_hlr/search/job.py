@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from recbole_hlr.data.atomic import AtomicDataset
 from recbole_hlr.data.loaders import SplitData
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment.assemble import Experiment, assemble
@@ -22,6 +23,7 @@ from recbole_hlr.experiment.run import finish, saver
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import write_text
 from recbole_hlr.host import recbole as compat
+from recbole_hlr.protocols import Values
 from recbole_hlr.search.space import is_same, put, take
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.trainer import RunTrainer
@@ -38,7 +40,7 @@ class Job:
     """
 
     model: str | type
-    options: dict[str, Any]
+    options: Values
     data: SplitData
     folder: str
     threads: int
@@ -46,7 +48,7 @@ class Job:
     directory: str  # relative paths in options start here
 
     def prepared(
-        self, number: int, values: dict[str, Any], data: SplitData, as_it_is: bool = False, **options: Any
+        self, number: int, values: Values, data: SplitData, as_it_is: bool = False, **options: Any
     ) -> tuple[Experiment, RunDir]:
         """Return trial `number` as it was left, with its folder.
 
@@ -65,7 +67,7 @@ class Job:
         experiment.trainer.on_epoch_end = saver(run_dir, stored)
         return experiment, run_dir
 
-    def train(self, number: int, values: dict[str, Any], report: Callable[[int, float], None]) -> None:
+    def train(self, number: int, values: Values, report: Callable[[int, float], None]) -> None:
         """Train a trial and report every validated epoch with the best score so far.
 
         An epoch is reported once its checkpoint is written, those of before an interruption first.
@@ -79,7 +81,7 @@ class Job:
         better = max if trainer.valid_metric_bigger else min
         best: float | None = None
 
-        def tell(record: dict[str, Any]) -> None:
+        def tell(record: Values) -> None:
             nonlocal best
             if "valid_score" in record:
                 score = float(record["valid_score"])
@@ -102,7 +104,7 @@ class Job:
                 tell(record)
             trainer.fit(experiment.train_data, experiment.valid_data)
 
-    def evaluate(self, number: int, values: dict[str, Any], test: Any) -> RunResult:
+    def evaluate(self, number: int, values: Values, test: AtomicDataset) -> RunResult:
         """Restore a trial's best state and evaluate it on `test`, the test part that trials do without."""
         started = time.perf_counter()
         data = self.data._replace(parts=[*self.data.parts[:2], test])
@@ -119,7 +121,7 @@ class Job:
         RunDir(Path(self.folder) / f"{number:04d}").checkpoint.unlink(missing_ok=True)
 
 
-def discard_unless_own(file: Path, options: dict[str, Any], tried: list[str]) -> None:
+def discard_unless_own(file: Path, options: Values, tried: list[str]) -> None:
     """Delete a checkpoint that is damaged, or of other values of the options `tried`.
 
     Those of another trial are there where lines of the journal were lost.

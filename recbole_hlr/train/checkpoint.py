@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import uninterrupted, write_whole
+from recbole_hlr.protocols import Values
 from recbole_hlr.train.contents import digest
 from recbole_hlr.train.state import what_is_wrong
 
@@ -23,11 +24,11 @@ FORMATS = (1, 2)  # that are read; 1, of version 0.2, has no digest
 class Noting:
     """A file for torch's writer, C++ in which an `OSError` of `write` becomes a `RuntimeError`: keeps it."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self.file, self.flush = file, file.flush
         self.error: OSError | None = None
 
-    def write(self, data: Any) -> int:
+    def write(self, data: bytes) -> int:
         """Write, and keep what goes wrong."""
         try:
             return self.file.write(data)
@@ -36,10 +37,10 @@ class Noting:
             raise
 
 
-def save(path: Path, content: dict[str, Any]) -> None:
+def save(path: Path, content: Values) -> None:
     """Write a checkpoint atomically; `InputError` where the disk is full."""
 
-    def write(file: Any) -> None:
+    def write(file: IO[bytes]) -> None:
         noting: Any = Noting(file)
         try:
             torch.save({"format": FORMAT, **content, "digest": digest(content)}, noting)
@@ -51,7 +52,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
     write_whole(path, write)
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> Values:
     """Read a checkpoint, plain values only; `InputError` for what is none, is damaged or was changed."""
     content = read(path)
     number = content.get("format") if isinstance(content, dict) else None

@@ -11,6 +11,7 @@ from scipy import sparse
 from torch import nn
 
 from recbole_hlr.model.registry import is_ours
+from recbole_hlr.protocols import Values
 from recbole_hlr.train.matching import refuse_other_kind, refuse_other_model
 
 
@@ -49,7 +50,7 @@ def from_plain(value: Any) -> Any:
     return value
 
 
-def model_state(model: nn.Module) -> dict[str, Any]:
+def model_state(model: nn.Module) -> Values:
     """Return what a model has learned: parameters, the host's `other_parameter`, its counters.
 
     Counters are plain attributes, such as MultiVAE's count of updates; the plugin's models have none.
@@ -63,7 +64,7 @@ def model_state(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def load_model_state(model: nn.Module, state: dict[str, Any], counters: bool = True) -> None:
+def load_model_state(model: nn.Module, state: Values, counters: bool = True) -> None:
     """Give a model what `model_state` returned; `counters` only where training goes on.
 
     Raises `InputError` for the state of another model, or of one with other options.
@@ -81,7 +82,7 @@ def load_model_state(model: nn.Module, state: dict[str, Any], counters: bool = T
                 setattr(model, key, value)
 
 
-def random_state() -> dict[str, Any]:
+def random_state() -> Values:
     """Return the states of all global generators, as plain values."""
     name, keys, *rest = np.random.get_state()
     return {
@@ -92,7 +93,7 @@ def random_state() -> dict[str, Any]:
     }
 
 
-def set_random_state(state: dict[str, Any]) -> None:
+def set_random_state(state: Values) -> None:
     """Put all global generators into the states that `random_state` returned."""
     torch.set_rng_state(state["torch"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.kinds import is_count, is_number, is_text
+from recbole_hlr.protocols import Values
 from recbole_hlr.train.contents import (
     Check,
     is_bytes,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from recbole_hlr.train.trainer import RunTrainer
 
 
-def state_of(trainer: RunTrainer, data: dict[str, Any]) -> dict[str, Any]:
+def state_of(trainer: RunTrainer, data: Values) -> Values:
     """Return everything that a checkpoint holds, as plain values; `data` is what `stored_data` returned."""
     last = model_state(trainer.model)
     done = trainer.epoch_records[-1]["epoch"] if trainer.epoch_records else -1
@@ -67,7 +68,7 @@ def state_of(trainer: RunTrainer, data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def take_back(trainer: RunTrainer, state: dict[str, Any], train_data: Any) -> None:
+def take_back(trainer: RunTrainer, state: Values, train_data: Any) -> None:
     """Put a trainer, its loader and the random generators back to the moment at which `state` was taken."""
     trainer.epoch_records = state["epochs"]
     trainer.start_epoch = state["epoch"] + 1
@@ -110,7 +111,7 @@ FIELDS: dict[str, tuple[str, Check]] = {
 }
 
 
-def what_is_wrong(content: dict[str, Any]) -> str | None:
+def what_is_wrong(content: Values) -> str | None:
     """Return which field of a checkpoint is missing or wrong and what it must be, or None."""
     if not is_stored_whole(content):
         return "it must hold plain values and dense tensors alone"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 from torch import Tensor
 
+from recbole_hlr.data.loaders import EvaluationLoader
 from recbole_hlr.errors import InputError
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.host.shortage import extremes
-from recbole_hlr.metrics.evaluator import Evaluation, UserEvaluator, refuse_not_finite
+from recbole_hlr.metrics.evaluator import Evaluation, Unranked, UserEvaluator, refuse_not_finite
+from recbole_hlr.protocols import Loader, RunConfig, Values
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.schedule import build_schedule, step_schedule
 from recbole_hlr.train.snapshot import load_model_state, model_state
@@ -33,7 +36,7 @@ class RunTrainer(Trainer):
     after every epoch calls `on_epoch_end(trainer)`. Joined to the host's special trainers as a mixin.
     """
 
-    def __init__(self, config: Any, model: torch.nn.Module) -> None:
+    def __init__(self, config: RunConfig, model: torch.nn.Module) -> None:
         with compat.no_folders(config) as here:
             super().__init__(here, model)
         self.config = config
@@ -46,21 +49,21 @@ class RunTrainer(Trainer):
         self.schedule = (
             build_schedule(schedule, self.optimizer, self.valid_metric_bigger) if schedule else None
         )
-        self.epoch_records: list[dict[str, Any]] = []
-        self.best_state: dict[str, Any] | None = None
+        self.epoch_records: list[Values] = []
+        self.best_state: Values | None = None
         self.best_epoch: int | None = None
         self.stopped = False  # early; with more epochs it would not go on
         self.on_epoch_end: Callable[[RunTrainer], None] | None = None
-        self._record: dict[str, Any] = {}
-        self.train_loader: Any = None
+        self._record: Values = {}
+        self.train_loader: Loader | None = None
 
     # --- host hooks (RecBole 1.2.0 and 1.2.1) ---------------------------------------------------------
 
     @compat.quietly()
     def fit(
         self,
-        train_data: Any,
-        valid_data: Any = None,
+        train_data: Loader,
+        valid_data: Loader | None = None,
         verbose: bool = True,
         saved: bool = True,
         show_progress: bool = False,
@@ -78,7 +81,7 @@ class RunTrainer(Trainer):
         return self.best_valid_score, self.best_valid_result
 
     def _train_epoch(
-        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
+        self, train_data: Any, epoch_idx: int, loss_func: object = None, show_progress: bool = False
     ) -> Any:
         self._end_epoch()  # of the epoch before: only here is it complete, its validation included
         for part in (train_data, self.model):
@@ -96,7 +99,7 @@ class RunTrainer(Trainer):
         )
         return loss
 
-    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
+    def _valid_epoch(self, valid_data: Loader, show_progress: bool = False) -> tuple[float, dict[str, float]]:
         self._check_weights()
         started = time.perf_counter()
         score, result = self.validate(valid_data)
@@ -111,7 +114,7 @@ class RunTrainer(Trainer):
             score = float(np.nextafter(score, -np.inf if self.valid_metric_bigger else np.inf))
         return score, result
 
-    def validate(self, valid_data: Any) -> tuple[float, dict[str, float]]:
+    def validate(self, valid_data: Loader) -> tuple[float, dict[str, float]]:
         """Return the validation score and all validation metrics, unrounded."""
         found = self.evaluation(valid_data)
         assert found is not None, "no epoch is validated on a part without interactions"
@@ -120,9 +123,9 @@ class RunTrainer(Trainer):
     @compat.quietly()
     def evaluate(
         self,
-        eval_data: Any,
+        eval_data: EvaluationLoader | None,
         load_best_model: bool = True,
-        model_file: Any = None,
+        model_file: Path | None = None,
         show_progress: bool = False,
     ) -> dict[str, float] | None:
         """Return the metrics of `eval_data`, unrounded; the best state is the one in memory."""
@@ -134,24 +137,26 @@ class RunTrainer(Trainer):
         return None if found is None else found.metrics
 
     @compat.quietly()
-    def evaluation(self, eval_data: Any, show_progress: bool = False) -> Evaluation | None:
+    def evaluation(
+        self, eval_data: EvaluationLoader | None, show_progress: bool = False
+    ) -> Evaluation | None:
         """Return what the model, as it is, comes to on `eval_data`; None for a part without interactions."""
         found = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
         return None if found is None else Evaluation(self.evaluator, found, eval_data)
 
-    def _full_sort_batch_eval(self, batched_data: Any) -> Any:
+    def _full_sort_batch_eval(self, batched_data: tuple[Any, ...]) -> tuple[Any, ...]:
         interaction, scores, *positives = super()._full_sort_batch_eval(batched_data)
         self._check_scores(scores, [(slice(None), 0), batched_data[1]])  # padding, and what was seen
         return interaction, scores, *positives
 
-    def _neg_sample_batch_eval(self, batched_data: Any) -> Any:
+    def _neg_sample_batch_eval(self, batched_data: tuple[Any, ...]) -> tuple[Any, ...]:
         interaction, scores, *positives = super()._neg_sample_batch_eval(batched_data)
         pairs = batched_data[1], interaction[self.config["ITEM_ID_FIELD"]]
         ranks = self.config["eval_type"] == EvaluatorType.RANKING
         self._check_scores(scores[pairs] if ranks else scores)
         return interaction, scores, *positives
 
-    def _check_scores(self, scores: Tensor, unranked: Any = ()) -> None:
+    def _check_scores(self, scores: Tensor, unranked: Iterable[Unranked] = ()) -> None:
         epoch = self._record.get("epoch", self.best_epoch)
         when = "" if epoch is None else f" after epoch {epoch}"
         refuse_not_finite(scores, self.config["model"], when, unranked)
@@ -165,7 +170,7 @@ class RunTrainer(Trainer):
                 "clip_grad_norm={max_norm: 1}"
             )
 
-    def per_user(self, eval_data: Any) -> pd.DataFrame:
+    def per_user(self, eval_data: EvaluationLoader | None) -> pd.DataFrame:
         """Return the metrics of every user of `eval_data`, unrounded, for the model as it is.
 
         Columns: `user`, the data set's own id, then those metrics that are means over users ("ndcg@10"),
@@ -203,7 +208,7 @@ class RunTrainer(Trainer):
         if self.on_epoch_end is not None and self._saved:
             self.on_epoch_end(self)
 
-    def _describe(self, record: dict[str, Any]) -> str:
+    def _describe(self, record: Values) -> str:
         text = f"epoch {record['epoch']:>3}  loss {record['train_loss']:.4f}  {record['train_seconds']:.1f} s"
         if "valid_score" in record:
             text += f"  {self.valid_metric} {record['valid_score']:.4f}  {record['valid_seconds']:.1f} s"
