@@ -39,7 +39,7 @@ models   list the models
 
 Every option of RecBole and of the model is given as --key=value or --key value, several
 configuration files as --config_files="a.yaml b.yaml"; dashes in a key are read as underscores.
-The options of a model, with their types and ranges, stand in properties/model/.
+docs/options.md lists the options with their types, ranges and defaults.
 """
 
 

@@ -132,7 +132,13 @@ ENTRIES = (
     _training("enable_amp", meaning="train in mixed precision"),
     _training("enable_scaler", meaning="scale the loss in mixed precision"),
     # --- how it is evaluated -----------------------------------------------------------------------------
-    _evaluation("protocol", choice(*PROTOCOLS), OURS, run_only=True),
+    _evaluation(
+        "protocol",
+        choice(*PROTOCOLS),
+        OURS,
+        meaning="preset: how a run splits, validates and tests, docs/protocols.md",
+        run_only=True,
+    ),
     _evaluation("test_history", choice("training", "training_and_validation"), PAPER, run_only=True),
     _evaluation(
         "eval_args",
@@ -171,7 +177,7 @@ ENTRIES = (
     _machine(
         "eval_batch_size",
         integer(1, 2**63 - 1),
-        meaning="users times items of a batch that is ranked; follows from eval_memory",
+        meaning="users times items of a batch that is ranked; follows from eval_memory where it is not given",
         evaluate=True,
     ),
     _machine("compile", _SWITCH, OURS, text=True, load=True, switch=True),

@@ -141,12 +141,22 @@ def read_space(content: Mapping[str, Any], source: str, name: str = "") -> Space
     if holds_names(content):
         if name not in content:
             raise InputError(
-                f"space={name} ({source}): must be one of {', '.join(content)}"
-                + ("" if name else f"; write {source}#{next(iter(content))}")
+                f"space={name}",
+                f"must be one of {', '.join(content)}"
+                + ("" if name else f"; write {source}#{next(iter(content))}"),
+                place=source,
+                option="space",
+                value=name,
             )
         content = content[name]
     elif name:
-        raise InputError(f"space={name} ({source}): the file holds one space, which has no name")
+        raise InputError(
+            f"space={name}",
+            "the file holds one space, which has no name",
+            place=source,
+            option="space",
+            value=name,
+        )
     return make_space(content, source)
 
 
@@ -162,18 +172,23 @@ def make_space(content: Mapping[str, Any], source: str) -> Space:
     space = []
     for key, line in content.items():
         if not isinstance(key, str):
-            raise InputError(f"{key}: {line} ({source}): must begin with an option's name")
+            raise InputError(f"{key}: {line}", "must begin with an option's name", place=source)
         if not isinstance(line, dict) or len(line) != 1 or next(iter(line)) not in KINDS:
             known = isinstance(line, dict) and set(line) & set(KINDS)
             hint = nearest(str(next(iter(line), "")), KINDS) if isinstance(line, dict) and not known else ""
             raise InputError(
-                f"{key}: {line} ({source}): must be {{kind: [...]}}, "
-                f"with kind one of {', '.join(KINDS)}{hint}"
+                f"{key}: {line}",
+                f"must be {{kind: [...]}}, with kind one of {', '.join(KINDS)}{hint}",
+                place=source,
+                option=key,
+                value=line,
             )
         kind, numbers = next(iter(line.items()))
         rule = rule_of(kind, numbers)
         if rule:
-            raise InputError(f"{key}: {{{kind}: {numbers}}} ({source}): must {rule}")
+            raise InputError(
+                f"{key}: {{{kind}: {numbers}}}", f"must {rule}", place=source, option=key, value=line
+            )
         space.append(Dimension(key, kind, tuple(numbers)))
     if not space:
         raise InputError(f"{source}: the space is empty; must have lines key: {{choice: [...]}}")
