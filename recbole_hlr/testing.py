@@ -177,10 +177,11 @@ class ModelContract:
     def test_scores_that_are_no_numbers_are_refused(self, given: dict[str, Any]) -> None:
         """A model whose weights are NaN is not evaluated, and recommends nothing."""
         fitted = load(run(self.model, **given).run_dir)
+        module = fitted.model
+        assert isinstance(module, torch.nn.Module)
         with torch.no_grad():
-            for weight in fitted.model.state_dict().values():
-                if weight.is_floating_point():
-                    weight.fill_(torch.nan)
+            for weight in module.parameters():
+                weight.fill_(torch.nan)
         with pytest.raises(InputError, match="not finite"):
             fitted.recommend("u1")
 

@@ -93,7 +93,7 @@ def print_a_lot(arguments: list[str]) -> int:
     print("±" * 10_000)
     sys.stdout.flush()
     logging.getLogger("recbole_hlr").warning("mean ± deviation %s", os.fsdecode(b"\xff"))
-    for _ in progress_bar(range(3), mininterval=0):
+    for _ in progress_bar(range(3)):
         print("±", file=sys.stderr)
     return 1
 

@@ -14,13 +14,14 @@ from recbole_hlr.metrics.definitions import LOSS, chosen_by, has_user_values, me
 from recbole_hlr.options.check import check_values, options_of, refuse_huge, spell_switches, untold
 from recbole_hlr.options.host import check_conditions
 from recbole_hlr.options.yaml_values import as_list
+from recbole_hlr.protocols import Given, Values
 from recbole_hlr.train.schedule import check_schedule, has_plain_adam
 
 IN_PARTS = ("train_neg_sample_args", "eval_args")  # mappings of which what is not given stays at its default
 
 
 @dataclass(frozen=True)
-class Options:
+class Checked:
     """The options of a model as they are to be checked: their values, and where each is from.
 
     `ours` and `metric` say which of this package's models it is, `defaults` what the files say, and `given`
@@ -30,9 +31,9 @@ class Options:
     model: str
     ours: bool
     metric: bool
-    values: dict[str, Any]
-    defaults: Mapping[str, Any]
-    given: Mapping[str, Any]
+    values: Values
+    defaults: Given
+    given: Given
     sources: Mapping[str, str]
     limits: Mapping[str, str]
 
@@ -45,7 +46,7 @@ class Options:
         raise invalid(key, self.values[key], self.sources[key], allowed)
 
 
-def complete(options: Options) -> None:
+def complete(options: Checked) -> None:
     """Check options, and put into words and numbers what may be written otherwise. Raises `InputError`."""
     values, defaults = options.values, options.defaults
     for key in IN_PARTS:
@@ -64,7 +65,7 @@ def complete(options: Options) -> None:
         values.update(train_neg_sample_args=None, lr_scheduler=None)  # nothing is drawn, no step taken
 
 
-def check_each(options: Options) -> None:
+def check_each(options: Checked) -> None:
     """Raise `InputError` for an option that is out of its range, or does not suit its model's others."""
     values, sources = options.values, options.sources
     refuse_huge(values, sources)
@@ -73,7 +74,7 @@ def check_each(options: Options) -> None:
     check_schedule(values["lr_scheduler"], sources["lr_scheduler"], values["epochs"], values["learning_rate"])
 
 
-def check_metrics(options: Options) -> None:
+def check_metrics(options: Checked) -> None:
     """Raise `InputError` for metrics that there are not, or that do not suit each other or the evaluation."""
     values = options.values
     metrics = as_list(values["metrics"])
@@ -97,7 +98,7 @@ def check_metrics(options: Options) -> None:
         options.refuse("valid_metric", "one of " + ", ".join(known))
 
 
-def check_together(options: Options) -> None:
+def check_together(options: Checked) -> None:
     """Raise `InputError` for an option that does not suit another."""
     values = options.values
     for key in compat.PICKLE_KEYS:
@@ -119,7 +120,7 @@ def check_together(options: Options) -> None:
         )
 
 
-def check_users(options: Options) -> None:
+def check_users(options: Checked) -> None:
     """Raise `InputError` where values of users are asked for and metrics have none."""
     values, metrics = options.values, as_list(options.values["metrics"])
     rated = [metric for metric in metrics if metric_types[metric.lower()] == EvaluatorType.VALUE]

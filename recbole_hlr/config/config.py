@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import recbole.config
 import torch
@@ -13,7 +12,7 @@ import yaml
 from recbole.config import Config
 from recbole.utils import ModelType
 
-from recbole_hlr.config.checks import Options, complete
+from recbole_hlr.config.checks import Checked, complete
 from recbole_hlr.data.labels import check_negatives, learns_from_rows
 from recbole_hlr.data.source import has_own_copy, settle
 from recbole_hlr.errors import InputError, UnknownOption, invalid
@@ -36,7 +35,7 @@ from recbole_hlr.options.yaml_values import (
     load_yaml,
     plain,
 )
-from recbole_hlr.protocols import RunConfig
+from recbole_hlr.protocols import Given, RunConfig, Values
 
 KEYWORDS = "keyword argument"  # where a value came from, in messages
 
@@ -55,8 +54,8 @@ class HLRConfig(Config, RunConfig):
         model: str | type | None = None,
         dataset: str | None = None,
         config_files: Sequence[str | Path] = (),
-        options: Mapping[str, Any] | None = None,
-        arguments: Sequence[str] | Mapping[str, Any] = (),
+        options: Given | None = None,
+        arguments: Sequence[str] | Given = (),
     ) -> None:
         self._command = dict(arguments) if isinstance(arguments, Mapping) else parse_arguments(arguments)
         files = [*map(str, config_files), *file_names(self._command.pop("config_files", None))]
@@ -82,16 +81,16 @@ class HLRConfig(Config, RunConfig):
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         return ConfigLoader
 
-    def _load_config_files(self, file_list: Sequence[str]) -> dict[str, Any]:
-        values: dict[str, Any] = {}
+    def _load_config_files(self, file_list: Sequence[str]) -> Values:
+        values: Values = {}
         for file in file_list:
             values.update(self._note(load_yaml(file), str(file)))
         return values
 
-    def _load_variable_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+    def _load_variable_config_dict(self, config_dict: Values) -> Values:
         return self._note(plain(config_dict), KEYWORDS)
 
-    def _load_cmd_line(self) -> dict[str, Any]:
+    def _load_cmd_line(self) -> Values:
         return self._note(self._command, COMMAND_LINE)
 
     def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
@@ -114,8 +113,8 @@ class HLRConfig(Config, RunConfig):
         if kind not in (ModelType.GENERAL, ModelType.TRADITIONAL):
             raise InputError(f"model={model}: is not a general recommender, and only those run here")
         self.ours, self.metric = is_ours(model_class), is_metric(model_class)
-        self.internal_config_dict: dict[str, Any] = {}
-        self.dataset_source: dict[str, Any] | None = None  # where to get the data set; no option
+        self.internal_config_dict: Values = {}
+        self.dataset_source: Values | None = None  # where to get the data set; no option
         sources: dict[str, str] = {}
         self.limits = limits_of(model_class)
         for folder, name in self._internal_files(home_of(model_class).__name__, dataset):
@@ -177,7 +176,7 @@ class HLRConfig(Config, RunConfig):
 
     # --- checks --------------------------------------------------------------------------------------
 
-    def _note(self, values: dict[str, Any], source: str) -> dict[str, Any]:
+    def _note(self, values: Values, source: str) -> Values:
         self.sources.update(dict.fromkeys(values, source))
         return values
 
@@ -196,14 +195,11 @@ class HLRConfig(Config, RunConfig):
             if key not in known:
                 raise UnknownOption.of(key, self.sources[key], self.model, known)
 
-    def _options(
-        self, values: dict[str, Any], given: Mapping[str, Any], sources: Mapping[str, str]
-    ) -> Options:
-        return Options(
-            self.model, self.ours, self.metric, values, self.internal_config_dict, given, sources, self.limits
-        )
+    def _options(self, values: Values, given: Given, sources: Mapping[str, str]) -> Checked:
+        kind = self.model, self.ours, self.metric
+        return Checked(*kind, values, self.internal_config_dict, given, sources, self.limits)
 
-    def check(self, options: Mapping[str, Any]) -> None:
+    def check(self, options: Given) -> None:
         """Raise `InputError` where `options` could not stand in the place of those `requested`.
 
         As a configuration that is made of them would, but no file is read again.

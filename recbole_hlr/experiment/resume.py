@@ -35,7 +35,7 @@ def take_up(experiment: Experiment, run_dir: RunDir | None) -> Values:
 
 
 @contextlib.contextmanager
-def resumable(run_dir: RunDir) -> Iterator[None]:
+def kept_to_this_process(run_dir: RunDir) -> Iterator[None]:
     """Keep a run directory to this process; Ctrl-C, whenever it comes, says how to go on."""
     try:
         with locked(run_dir.path, "run"):

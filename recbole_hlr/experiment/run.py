@@ -17,7 +17,7 @@ from recbole_hlr.errors import RunInterrupted
 from recbole_hlr.experiment.assemble import Experiment, assemble, describe_data, missing_package, prepare
 from recbole_hlr.experiment.exclusive import alone
 from recbole_hlr.experiment.result import RunResult
-from recbole_hlr.experiment.resume import open_run, refuse_changes, resumable, take_up
+from recbole_hlr.experiment.resume import kept_to_this_process, open_run, refuse_changes, take_up
 from recbole_hlr.experiment.rundir import Collector, RunDir, attached
 from recbole_hlr.files import uninterrupted, write_text
 from recbole_hlr.host import recbole as compat
@@ -59,7 +59,7 @@ def run(
     if resume is None:
         return _run(None, model, dataset, config_files, command, options)
     run_dir = open_run(resume, config_files or command.get("config_files"))
-    with resumable(run_dir):
+    with kept_to_this_process(run_dir):
         stored = load_yaml(run_dir.config)
         names = {"model": command.pop("model", model), "dataset": command.pop("dataset", dataset)}
         given = HLRConfig(None, None, [run_dir.config], options, command)
@@ -89,7 +89,7 @@ def _run(
     try:
         with uninterrupted():
             run_dir = RunDir.create(config["checkpoint_dir"], f"{config.model}-{config.dataset}", str(config))
-        with resumable(run_dir):
+        with kept_to_this_process(run_dir):
             return perform(experiment, run_dir, data, early.records, started)
     except KeyboardInterrupt:
         if run_dir is None:

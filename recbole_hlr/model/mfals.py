@@ -29,7 +29,7 @@ class MFALS(GeneralRecommender):
 
     y = 1 and c_uv = c for training interactions, y = 0 and c_uv = 1 for all other pairs; another weight
     of those is the same model with another c and lambda. No metric model: nothing is drawn, and no
-    gradient is followed; `alternating.py` trains it.
+    gradient is followed; `train/als.py` trains it.
     """
 
     USER_ID: str  # what the host's class sets, which declares no types

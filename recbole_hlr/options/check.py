@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
 
 from recbole_hlr.errors import invalid
 from recbole_hlr.options.host import host_option, without_default
 from recbole_hlr.options.kinds import LARGEST, Option, option_like
 from recbole_hlr.options.table import DATA_OPTIONS, MODEL_OPTIONS, RUN_OPTIONS, SWITCHES
+from recbole_hlr.protocols import Given, Values
 
 BY_METRICS = ("metrics", "valid_metric")  # depend on the metrics that there are
 
@@ -19,14 +19,14 @@ def told_options(is_ours: bool) -> dict[str, Option]:
     return {**RUN_OPTIONS, **DATA_OPTIONS, **(MODEL_OPTIONS if is_ours else {})}
 
 
-def untold(defaults: Mapping[str, Any], is_ours: bool) -> dict[str, Any]:
+def untold(defaults: Given, is_ours: bool) -> Values:
     """Return those of the defaults that alone say what their options may be."""
     told = {*told_options(is_ours), *BY_METRICS}
     return {key: default for key, default in defaults.items() if key not in told}
 
 
 def options_of(
-    model: str, defaults: Mapping[str, Any], is_ours: bool, limits: Mapping[str, str] = MappingProxyType({})
+    model: str, defaults: Given, is_ours: bool, limits: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, Option]:
     """Return what the options of a model may be: those told in the table, and the kinds of its defaults.
 
@@ -39,23 +39,21 @@ def options_of(
     return {**told_options(is_ours), **{key: option for key, option in kinds.items() if option is not None}}
 
 
-def check_values(
-    values: Mapping[str, Any], sources: Mapping[str, str], options: Mapping[str, Option]
-) -> None:
+def check_values(values: Given, sources: Mapping[str, str], options: Mapping[str, Option]) -> None:
     """Raise `InputError` for the first value that its option may not have."""
     for key, option in options.items():
         if key in values and not option.check(values[key]):
             raise invalid(key, values[key], sources[key], option.allowed)
 
 
-def spell_switches(values: dict[str, Any]) -> None:
+def spell_switches(values: Values) -> None:
     """Put the switches into words: YAML 1.1 reads a bare on or off as a truth value."""
     for key in SWITCHES:
         if isinstance(values[key], bool):
             values[key] = "on" if values[key] else "off"
 
 
-def refuse_huge(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
+def refuse_huge(values: Given, sources: Mapping[str, str]) -> None:
     """Raise `InputError` for an option that is or holds a number too large for float32 or int64."""
     allowed = f"finite, at most {LARGEST} in size, and integers below 2^63"
     for key, value in values.items():
@@ -64,7 +62,7 @@ def refuse_huge(values: Mapping[str, Any], sources: Mapping[str, str]) -> None:
                 raise invalid(key, value, sources[key], allowed)
 
 
-def _numbers(value: Any) -> Iterator[int | float]:
+def _numbers(value: object) -> Iterator[int | float]:
     if isinstance(value, int | float):
         yield value
     elif isinstance(value, list | dict):

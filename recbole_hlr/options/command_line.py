@@ -11,6 +11,7 @@ from typing import Any
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.table import TABLE
 from recbole_hlr.options.yaml_values import dump_yaml, parse_scalar
+from recbole_hlr.protocols import Values
 
 COMMAND_LINE = "command line"  # where a value came from, in messages
 TEXT_ENDINGS = ("_FIELD", "_PREFIX", "_SUFFIX", "_path", "_dir", "_separator")  # of RecBole's names
@@ -67,12 +68,12 @@ def take_word(arguments: Sequence[str], name: str) -> tuple[str, list[str]]:
     return words[0], options
 
 
-def parse_arguments(arguments: Sequence[str]) -> dict[str, Any]:
+def parse_arguments(arguments: Sequence[str]) -> Values:
     """Return the options in `--key=value` and `--key value` form; `InputError` for anything else.
 
     A dash in a key is as good as an underscore.
     """
-    options: dict[str, Any] = {}
+    options: Values = {}
     rest = list(arguments)
     while rest:
         word = rest.pop(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from typing import Any
 
 from recbole_hlr.options.kinds import (
@@ -18,6 +17,7 @@ from recbole_hlr.options.kinds import (
     is_option_number,
     mapping,
 )
+from recbole_hlr.protocols import Check, Values
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 SMALLEST_SHARE = 0.0001  # of a processor or GPU, as Ray counts them
@@ -28,7 +28,7 @@ _BOUND = r"\s*[-+]?(?:\d+(?:\.\d*)?|inf)\s*"
 # --- training and evaluation -----------------------------------------------------------------------------
 
 
-def _is_eval_args(value: dict[str, Any]) -> bool:
+def _is_eval_args(value: Values) -> bool:
     split, mode = value.get("split", {"RS": [8, 1, 1]}), value.get("mode", "full")
     modes = list(mode.values()) if isinstance(mode, dict) else [mode]
     if not isinstance(split, dict) or len(split) != 1:
@@ -52,7 +52,7 @@ def _is_eval_args(value: dict[str, Any]) -> bool:
     )
 
 
-def _is_negative_sampling(value: dict[str, Any]) -> bool:
+def _is_negative_sampling(value: Values) -> bool:
     return (
         set(value) <= {"distribution", "sample_num", "alpha", "dynamic", "candidate_num"}
         and value.get("distribution", "uniform") in ("uniform", "popularity")
@@ -64,7 +64,7 @@ def _is_negative_sampling(value: dict[str, Any]) -> bool:
     )
 
 
-def _is_clipping(value: dict[str, Any]) -> bool:
+def _is_clipping(value: Values) -> bool:
     return (
         set(value) <= {"max_norm", "norm_type"}
         and POSITIVE.check(value.get("max_norm"))
@@ -73,12 +73,12 @@ def _is_clipping(value: dict[str, Any]) -> bool:
     )
 
 
-def _is_topk(value: Any) -> bool:
+def _is_topk(value: object) -> bool:
     values = value if isinstance(value, list) else [value]
     return bool(values) and all(map(_is_count, values))
 
 
-def _is_gpu(value: Any) -> bool:
+def _is_gpu(value: object) -> bool:
     return integer(0).check(value) or (isinstance(value, str) and bool(re.fullmatch(r"[0-9]*", value)))
 
 
@@ -105,14 +105,15 @@ NO_TRANSFORM = Option(
 # --- data: how files are read, filtered and split --------------------------------------------------------
 
 
-def _is_encoding(value: Any) -> bool:
+def _is_encoding(value: object) -> bool:
     try:
-        return bool("name:type".encode(value))  # base64, hex and rot13 are codecs, but of no text
+        # base64, hex and rot13 are codecs, but of no text
+        return isinstance(value, str) and bool("name:type".encode(value))
     except (LookupError, TypeError, ValueError):
         return False
 
 
-def _is_separator(value: Any) -> bool:
+def _is_separator(value: object) -> bool:
     if not isinstance(value, str) or not value or set(value) & set('\n\r\0"'):
         return False
     try:
@@ -121,16 +122,16 @@ def _is_separator(value: Any) -> bool:
         return False
 
 
-def _is_interval(value: Any) -> bool:
+def _is_interval(value: object) -> bool:
     parts = [re.fullmatch(rf"\s*[\[(]({_BOUND}),({_BOUND})[\])]\s*", p) for p in str(value).split(";")]
     return all(part is not None and float(part[1]) <= float(part[2]) for part in parts)
 
 
-def _is_names(value: Any) -> bool:
+def _is_names(value: object) -> bool:
     return isinstance(value, list) and all(map(is_named, value)) and len(set(value)) == len(value)
 
 
-def _are_values(value: Any) -> bool:
+def _are_values(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(one, str | int | float) for one in value)
 
 
@@ -142,7 +143,7 @@ def _is_load_col(value: dict[Any, Any]) -> bool:
     )
 
 
-def _is_discretization(value: Any) -> bool:
+def _is_discretization(value: object) -> bool:
     if value == {"method": "LD"}:
         return True
     if not isinstance(value, dict) or set(value) != {"method", "bucket"}:
@@ -150,7 +151,7 @@ def _is_discretization(value: Any) -> bool:
     return value["method"] in ("ED", "LD") and _is_count(value["bucket"])
 
 
-def of_columns(allowed: str, check: Callable[[Any], bool]) -> Option:
+def of_columns(allowed: str, check: Check) -> Option:
     """Return the kind of a mapping {column: value}, where a value is allowed by `check`."""
     return mapping(allowed, lambda v: all(map(is_named, v)) and all(map(check, v.values())))
 
@@ -186,7 +187,7 @@ WEIGHTS = of_columns("{id column: column of numbers}", is_named)
 # --- search and benchmark --------------------------------------------------------------------------------
 
 
-def seconds_in(value: Any) -> float:
+def seconds_in(value: object) -> float:
     """Return the seconds of a time: a number of them, or 90s, 30m, 2h, 1h30m; NaN where it is none."""
     import pandas as pd  # slow, and the help of a command needs the table of options alone
 
@@ -196,7 +197,7 @@ def seconds_in(value: Any) -> float:
         return math.nan
 
 
-def _is_gpus(value: Any) -> bool:
+def _is_gpus(value: object) -> bool:
     if not is_finite(value) or (0 < value < SMALLEST_SHARE):
         return False
     return 0 <= value <= 1 or (value > 1 and float(value).is_integer())

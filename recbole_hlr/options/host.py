@@ -8,14 +8,15 @@ stands for that model alone and comes before `key`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from recbole_hlr.errors import invalid
 from recbole_hlr.options.kinds import Option, option_like
+from recbole_hlr.protocols import Check, Given, Values
 
 # Read without a default: an example of its kind, for all models or for one.
-WITHOUT_DEFAULT: dict[str, Any] = {"tail_ratio": 0.1, "DiffRec.norm": False, "LDiffRec.norm": False}
+WITHOUT_DEFAULT: Values = {"tail_ratio": 0.1, "DiffRec.norm": False, "LDiffRec.norm": False}
 NUMBERS = ("SimpleX.negative_weight", "resolution", "w_max", "w_min")  # though a default may be an integer
 
 _NAMES = {
@@ -74,10 +75,10 @@ class Condition(NamedTuple):
     models: str
     keys: str
     allowed: str
-    check: Callable[[dict[str, Any]], bool]
+    check: Check
 
 
-def _convolves(values: dict[str, Any]) -> bool:
+def _convolves(values: Values) -> bool:
     """Say whether ConvNCF's layers fit each other and its square of embedding_size."""
     channels, kernels, strides = (values[f"cnn_{name}"] for name in ("channels", "kernels", "strides"))
     if not len(channels) - 1 == len(kernels) == len(strides) or channels[0] != 1:
@@ -176,15 +177,13 @@ CONDITIONS = tuple(
 )
 
 
-def without_default(model: str) -> dict[str, Any]:
+def without_default(model: str) -> Values:
     """Return the options that a model reads without a default, with an example of each one's kind."""
     split = ((*name.rpartition("."), value) for name, value in WITHOUT_DEFAULT.items())
     return {key: value for owner, _, key, value in split if owner in ("", model)}
 
 
-def check_conditions(
-    model: str, values: dict[str, Any], given: Mapping[str, Any], sources: Mapping[str, str]
-) -> None:
+def check_conditions(model: str, values: Values, given: Given, sources: Mapping[str, str]) -> None:
     """Raise `InputError` for the first options that do not suit each other; it names one that was given."""
     for condition in CONDITIONS:
         if model in condition.models.split() and not condition.check(values):
@@ -233,9 +232,9 @@ def kind_of(model: str, key: str, default: Any) -> Any:
     return [1] if default == [] and key in RANGES else default
 
 
-def _also(option: Option, allowed: str, check: Callable[[Any], bool]) -> Option:
+def _also(option: Option, allowed: str, check: Check) -> Option:
     return Option(f"{option.allowed}, and {allowed}", lambda v: option.check(v) and check(v))
 
 
-def _is_file(value: Any) -> bool:
+def _is_file(value: object) -> bool:
     return isinstance(value, str) and os.path.isfile(value)

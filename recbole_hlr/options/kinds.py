@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
+
+from recbole_hlr.protocols import Check
 
 MOST = 2**31 - 1  # of an integer
 LARGEST = 1e37  # of a number: ten times it, as Adam's first step is of the learning rate, fits into float32
@@ -15,40 +17,40 @@ class Option(NamedTuple):
     """Allowed values of one option: `check` says whether a value is allowed, `allowed` says which are."""
 
     allowed: str
-    check: Callable[[Any], bool]
+    check: Check
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Say whether a value is a number of any size, infinite or none (NaN), and no truth value."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def is_finite(value: Any, most: float = sys.float_info.max) -> bool:
+def is_finite(value: object, most: float = sys.float_info.max) -> TypeGuard[int | float]:
     """Say whether a value is a number that a float can hold, of at most `most` in size."""
     return is_number(value) and abs(value) <= most  # math.isfinite fails at integers of 400 digits
 
 
-def is_integer(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
+def is_integer(value: object, least: float = -math.inf, most: float = math.inf) -> TypeGuard[int]:
     """Say whether a value is an integer from `least` to `most`, and no truth value."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
-def is_count(value: Any) -> bool:
+def is_count(value: object) -> bool:
     """Say whether a value is an integer >= 0."""
     return is_integer(value, 0)
 
 
-def is_text(value: Any) -> bool:
+def is_text(value: object) -> bool:
     """Say whether a value is a text."""
     return isinstance(value, str)
 
 
-def is_named(value: Any) -> bool:
+def is_named(value: object) -> bool:
     """Say whether a value is a text that is not empty."""
     return isinstance(value, str) and value != ""
 
 
-def is_option_number(value: Any) -> bool:
+def is_option_number(value: object) -> bool:
     """Say whether a value is a number with which a run can compute."""
     return is_finite(value, LARGEST)
 
@@ -79,7 +81,7 @@ def unless_null(option: Option) -> Option:
     return Option(option.allowed, lambda v: v is None or option.check(v))
 
 
-def mapping(allowed: str, check: Callable[[dict[str, Any]], bool]) -> Option:
+def mapping(allowed: str, check: Check) -> Option:
     """Return the kind of mappings that `check` admits."""
     return Option(f"a mapping {allowed}", lambda v: isinstance(v, dict) and check(v))
 
@@ -89,7 +91,7 @@ BOOL = Option("true or false", lambda v: isinstance(v, bool))
 POSITIVE = number("> 0", lambda v: v > 0)
 NOT_NEGATIVE = number(">= 0", lambda v: v >= 0)
 
-LIMITS: dict[str, Callable[[Any], bool]] = {
+LIMITS: dict[str, Check] = {
     "": lambda v: True,
     "> 0": lambda v: v > 0,
     ">= 0": lambda v: v >= 0,

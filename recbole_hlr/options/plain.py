@@ -17,6 +17,7 @@ from recbole_hlr.options.yaml_values import (
     load_yaml,
     plain,
 )
+from recbole_hlr.protocols import Values
 
 log = logging.getLogger("recbole_hlr")
 SOURCE = "recbole.config.Config"  # where a value came from, in messages
@@ -29,7 +30,7 @@ class StoredConfig(Config):
     `torch.load` makes objects of.
     """
 
-    def __init__(self, parameters: dict[str, list[str]], values: dict[str, Any]) -> None:
+    def __init__(self, parameters: dict[str, list[str]], values: Values) -> None:
         self.parameters = {key: list(names) for key, names in parameters.items()}
         self.final_config_dict = plain(values)
 
@@ -65,7 +66,7 @@ def complete(config: Any, model_class: type) -> None:
         )
 
 
-def refuse_run_only(values: dict[str, Any], defaults: dict[str, Any]) -> None:
+def refuse_run_only(values: Values, defaults: Values) -> None:
     """Raise `InputError` for an option on which `run` alone acts, where it is not at its default."""
     wrong = [key for key in RUN_ONLY if key in defaults and values[key] != defaults[key]]
     if str(values["valid_metric"]).lower() == "loss":
@@ -74,7 +75,7 @@ def refuse_run_only(values: dict[str, Any], defaults: dict[str, Any]) -> None:
         raise invalid(key, values[key], SOURCE, "left out here: only recbole_hlr.run and prepare act on it")
 
 
-def model_defaults(model_class: type) -> dict[str, Any]:
+def model_defaults(model_class: type) -> Values:
     """Return what the YAML file of a model says, or that of the nearest class it derives from."""
     files = (shipped("properties", "model", f"{one.__name__}.yaml") for one in model_class.__mro__)
     return next((load_yaml(file) for file in files if file.is_file()), {})

@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from recbole_hlr.errors import InputError
+from recbole_hlr.protocols import Values
 
 UNCONSTRUCTED = (
     "tag:yaml.org,2002:merge",
@@ -65,12 +66,12 @@ for kind in (ConfigLoader, ConfigDumper):
     )
 
 
-def dump_yaml(value: Any, **style: Any) -> str:
+def dump_yaml(value: object, **style: Any) -> str:
     """Return a value as YAML that `ConfigLoader` reads back."""
     return yaml.dump(value, Dumper=ConfigDumper, allow_unicode=True, **style)
 
 
-def load_yaml(path: str | Path) -> dict[str, Any]:
+def load_yaml(path: str | Path) -> Values:
     """Return the mapping that a YAML file holds; `InputError` says what is wrong with the file."""
     try:
         values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=ConfigLoader)
@@ -101,7 +102,7 @@ def parse_scalar(text: str) -> Any:
         return text
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """Return a keyword's value as YAML would have it: paths as text, numpy's numbers as Python's, lists."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
@@ -114,6 +115,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-def as_list(value: Any) -> list[Any]:
+def as_list(value: object) -> list[Any]:
     """Return the entries of an option that may be a list or a single entry."""
     return value if isinstance(value, list) else [value]

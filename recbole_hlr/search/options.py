@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 from recbole_hlr.errors import InputError, UnknownOption
 from recbole_hlr.options.check import check_values
 from recbole_hlr.options.forms import seconds_in
 from recbole_hlr.options.table import CHANGEABLE, SEARCH_OPTIONS
+from recbole_hlr.protocols import Values
 
 DEFAULT_SAMPLES = 32
 
@@ -32,7 +32,7 @@ class SearchOptions:
 NAMES = tuple(field.name for field in fields(SearchOptions))
 
 
-def make_options(given: dict[str, Any], source: str) -> SearchOptions:
+def make_options(given: Values, source: str) -> SearchOptions:
     """Return checked options of a search; `InputError` names the first wrong one."""
     values = {**{f.name: f.default for f in fields(SearchOptions)}, **given}
     unknown = [str(key) for key in values if key not in NAMES]
@@ -44,7 +44,7 @@ def make_options(given: dict[str, Any], source: str) -> SearchOptions:
     return SearchOptions(**values)
 
 
-def change_options(stored: dict[str, Any], given: dict[str, Any], source: str) -> SearchOptions:
+def change_options(stored: Values, given: Values, source: str) -> SearchOptions:
     """Return a search's options with what a resume changes of them."""
     for key in given:
         if key not in CHANGEABLE and given[key] != stored.get(key):
@@ -58,6 +58,6 @@ def change_options(stored: dict[str, Any], given: dict[str, Any], source: str) -
     return make_options({**stored, **given}, source)
 
 
-def as_content(options: SearchOptions) -> dict[str, Any]:
+def as_content(options: SearchOptions) -> Values:
     """Return the plain mapping that `make_options` makes the options of."""
     return asdict(options)

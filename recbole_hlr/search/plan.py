@@ -23,6 +23,7 @@ from recbole_hlr.options.yaml_values import (
     dump_yaml,
     load_yaml,
 )
+from recbole_hlr.protocols import Given, Values
 from recbole_hlr.search import options as search_options
 from recbole_hlr.search import space
 from recbole_hlr.search.options import DEFAULT_SAMPLES, NAMES, SearchOptions
@@ -40,7 +41,7 @@ class Plan:
 
     model: str | type
     config: HLRConfig
-    given: dict[str, Any]  # the user's own options, which best.yaml repeats
+    given: Values  # the user's own options, which best.yaml repeats
     space: Space
     options: SearchOptions
     data: str | None = None  # the digest of the data, once they were loaded
@@ -62,10 +63,10 @@ def make_plan(
     model: str | type | None,
     dataset: str | None,
     config_files: Sequence[str | Path],
-    options: Mapping[str, Any],
-    command: Mapping[str, Any],
-    lines: str | Path | Mapping[str, Any] | None,
-    given: dict[str, Any],
+    options: Given,
+    command: Given,
+    lines: str | Path | Given | None,
+    given: Values,
     source: str,
 ) -> Plan:
     """Return the plan of a new search, checked as far as it can be before the data are loaded."""
@@ -104,7 +105,7 @@ def find_search(path: str | Path) -> Path:
     raise InputError(f"{folder}: is no run directory of a search (it has no {SEARCH_FILE}){hint}")
 
 
-def open_plan(folder: Path, rest: dict[str, Any], given: dict[str, Any], source: str) -> Plan:
+def open_plan(folder: Path, rest: Values, given: Values, source: str) -> Plan:
     """Return the plan of a search that is resumed; `InputError` for what would make it another one."""
     file = str(folder / SEARCH_FILE)
     stored = read_search(file)
@@ -128,7 +129,7 @@ def open_plan(folder: Path, rest: dict[str, Any], given: dict[str, Any], source:
     return Plan(model, config, stored["given"], tried, options, stored["made"].get("data"))
 
 
-def read_search(file: str) -> dict[str, Any]:
+def read_search(file: str) -> Values:
     """Return the content of a `search.yaml`; `InputError` where it does not have a search's form."""
     stored = load_yaml(file)
     stored.setdefault("made", {})  # 0.2 did not say by which version
@@ -151,12 +152,12 @@ def read_search(file: str) -> dict[str, Any]:
     return stored
 
 
-def is_older(stored: Mapping[str, Any]) -> bool:
+def is_older(stored: Given) -> bool:
     """Say whether another version made a search; options that it did not know are at their defaults."""
     return stored["made"].get("version") != __version__
 
 
-def refuse_missing(keys: Iterable[str], content: Mapping[str, Any], file: str) -> None:
+def refuse_missing(keys: Iterable[str], content: Given, file: str) -> None:
     """Raise `InputError` where one of `keys` is missing: a default in its place would be another search."""
     missing = [key for key in keys if key not in content]
     if missing:

@@ -86,17 +86,17 @@ def tune(
         parent, name = plan.config["checkpoint_dir"], f"tune-{plan.config.model}-{plan.config.dataset}"
         folder = RunDir.create(parent, name, plan.as_text(), SEARCH_FILE).path
         with locked(folder, "search"):
-            return resumable(plan, folder)
+            return go_on(plan, folder)
     folder = find_search(resume)
     rest = {**options, **command, **({"space": lines} if lines else {})}
     names = {key: value for key, value in (("model", model), ("dataset", dataset)) if value is not None}
     with locked(folder, "search"):
         plan = open_plan(folder, {**names, **rest}, given, source)
         write_text(folder / SEARCH_FILE, plan.as_text())
-        return resumable(plan, folder)
+        return go_on(plan, folder)
 
 
-def resumable(plan: Plan, folder: Path) -> SearchResult:
+def go_on(plan: Plan, folder: Path) -> SearchResult:
     """Run a search; `RunInterrupted` names its folder after Ctrl-C."""
     set_console_level(plan.config["state"].upper())
     try:
