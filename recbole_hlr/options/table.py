@@ -64,8 +64,8 @@ _model = partial(Entry, MODEL, searched=True)
 _training = partial(Entry, TRAINING)
 _evaluation = partial(Entry, EVALUATION)
 _machine = partial(Entry, MACHINE)
-_data = partial(Entry, DATA)
-_column = partial(Entry, DATA, text=True, splits=True)
+_data = partial(Entry, DATA, splits=True)
+_column = partial(Entry, DATA, splits=True, text=True)
 _unread = partial(Entry, UNREAD)
 _command = partial(Entry, COMMAND, source=OURS, text=True)
 _search = partial(Entry, SEARCH, source=OURS)
@@ -200,44 +200,26 @@ ENTRIES = (
         path=True,
         resume=True,
         evaluate=True,
+        splits=False,
     ),
-    _data(
-        "encoding",
-        or_null(forms.ENCODING),
-        meaning="of the atomic files; null: UTF-8",
-        text=True,
-        splits=True,
-    ),
-    _data("field_separator", forms.SEPARATOR, meaning="between columns", text=True, splits=True),
-    _data("seq_separator", TEXT, meaning="between the entries of a sequence", text=True, splits=True),
+    _data("encoding", or_null(forms.ENCODING), meaning="of the atomic files; null: UTF-8", text=True),
+    _data("field_separator", forms.SEPARATOR, meaning="between columns", text=True),
+    _data("seq_separator", TEXT, meaning="between the entries of a sequence", text=True),
     _column("USER_ID_FIELD", TEXT, meaning="the column of users"),
     _column("ITEM_ID_FIELD", TEXT, meaning="the column of items"),
     _column("LABEL_FIELD", TEXT, meaning="the column of labels, 1 for an interaction and 0 for none"),
     _column("NEG_PREFIX", TEXT, meaning="begins the names of a negative's columns"),
     _column("TIME_FIELD", or_null(TEXT), meaning="the column of times"),
     _column("RATING_FIELD", meaning="the column of ratings, which DMF may read"),
-    _data("load_col", or_null(forms.LOAD_COL), meaning="the columns that are loaded", splits=True),
-    _data("unload_col", or_null(forms.COLUMNS), meaning="columns that are not loaded", splits=True),
-    _data(
-        "unused_col",
-        or_null(forms.COLUMNS),
-        meaning="columns that are loaded to filter by alone",
-        splits=True,
-    ),
-    _data(
-        "additional_feat_suffix", or_null(forms.SUFFIXES), meaning="suffixes of further files", splits=True
-    ),
-    _data(
-        "benchmark_filename",
-        or_null(forms.PARTS),
-        meaning="names of parts that are split already",
-        splits=True,
-    ),
+    _data("load_col", or_null(forms.LOAD_COL), meaning="the columns that are loaded"),
+    _data("unload_col", or_null(forms.COLUMNS), meaning="columns that are not loaded"),
+    _data("unused_col", or_null(forms.COLUMNS), meaning="columns that are loaded to filter by alone"),
+    _data("additional_feat_suffix", or_null(forms.SUFFIXES), meaning="suffixes of further files"),
+    _data("benchmark_filename", or_null(forms.PARTS), meaning="names of parts that are split already"),
     _data(
         "rm_dup_inter",
         forms.DUPLICATES,
         meaning="which of several interactions of a user and an item stays",
-        splits=True,
         filters=True,
         whole=True,
     ),
@@ -245,28 +227,24 @@ ENTRIES = (
         "val_interval",
         or_null(forms.INTERVALS),
         meaning="values of columns that interactions must have",
-        splits=True,
         filters=True,
     ),
     _data(
         "threshold",
         or_null(forms.THRESHOLD),
         meaning="the least value of a column that makes an interaction",
-        splits=True,
         filters=True,
     ),
     _data(
         "filter_inter_by_user_or_item",
         BOOL,
         meaning="leave out interactions of users and items that are left out",
-        splits=True,
         filters=True,
     ),
     _data(
         "user_inter_num_interval",
         or_null(forms.INTERVAL),
         meaning="interactions that a user must have",
-        splits=True,
         filters=True,
         whole=True,
     ),
@@ -274,33 +252,22 @@ ENTRIES = (
         "item_inter_num_interval",
         or_null(forms.INTERVAL),
         meaning="interactions that an item must have",
-        splits=True,
         filters=True,
         whole=True,
     ),
-    _data("seq_len", or_null(forms.LENGTHS), meaning="the longest sequence of a column", splits=True),
+    _data("seq_len", or_null(forms.LENGTHS), meaning="the longest sequence of a column"),
+    _data("alias_of_user_id", or_null(forms.NAMES), meaning="columns of user ids besides USER_ID_FIELD"),
+    _data("alias_of_item_id", or_null(forms.NAMES), meaning="columns of item ids besides ITEM_ID_FIELD"),
+    _data("numerical_features", forms.NAMES, meaning="columns of numbers to be embedded", splits=False),
+    _data("normalize_field", or_null(forms.NAMES), meaning="columns to be scaled to 0 to 1"),
+    _data("normalize_all", or_null(BOOL), meaning="scale all columns of numbers to 0 to 1"),
     _data(
-        "alias_of_user_id",
-        or_null(forms.NAMES),
-        meaning="columns of user ids besides USER_ID_FIELD",
-        splits=True,
+        "discretization",
+        or_null(forms.DISCRETIZATION),
+        meaning="how columns of numbers are made classes",
+        splits=False,
     ),
-    _data(
-        "alias_of_item_id",
-        or_null(forms.NAMES),
-        meaning="columns of item ids besides ITEM_ID_FIELD",
-        splits=True,
-    ),
-    _data("numerical_features", forms.NAMES, meaning="columns of numbers to be embedded"),
-    _data("normalize_field", or_null(forms.NAMES), meaning="columns to be scaled to 0 to 1", splits=True),
-    _data("normalize_all", or_null(BOOL), meaning="scale all columns of numbers to 0 to 1", splits=True),
-    _data("discretization", or_null(forms.DISCRETIZATION), meaning="how columns of numbers are made classes"),
-    _data(
-        "preload_weight",
-        or_null(forms.WEIGHTS),
-        meaning="columns of vectors, by their column of ids",
-        splits=True,
-    ),
+    _data("preload_weight", or_null(forms.WEIGHTS), meaning="columns of vectors, by their column of ids"),
     # --- RecBole's, without effect here ------------------------------------------------------------------
     *(
         _unread(name, splits=True, text=True, meaning="of sequences")
