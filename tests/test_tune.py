@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,6 +33,7 @@ from recbole_hlr.search.journal import CUT, DONE, Trial, best_of
 from recbole_hlr.search.options import NAMES
 from recbole_hlr.search.plan import Plan, check_space, make_plan, open_plan
 from recbole_hlr.search.space import KINDS, find_space
+from tests.processes import Process, wait_until
 
 ROOT = Path(__file__).parents[1]
 RATES = {"learning_rate": {"choice": [1e-9, 0.05]}}
@@ -523,18 +523,12 @@ def test_wrong_input_ends_in_one_sentence_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def start(words: list[str], folder: Path, token: str) -> subprocess.Popen:
+def start(words: list[str], folder: Path, token: str) -> Process:
     """Start a search in a session of its own; its Ray processes carry `token`, its home is a folder."""
     (folder / "home").mkdir(exist_ok=True)
     (folder / "cwd").mkdir(exist_ok=True)
-    env = {
-        **os.environ, "RAY_AUTH_TOKEN": token, "RAY_AUTH_MODE": "token", "HOME": str(folder / "home"),
-        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    return subprocess.Popen(
-        [sys.executable, "-m", "recbole_hlr", "tune", *words], env=env, cwd=folder / "cwd", text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+    env = {"RAY_AUTH_TOKEN": token, "RAY_AUTH_MODE": "token", "HOME": str(folder / "home")}
+    return Process(["tune", *words], cwd=folder / "cwd", env=env, new_session=True)
 
 
 def alive(token: str) -> dict[int, str]:
@@ -548,15 +542,6 @@ def alive(token: str) -> dict[int, str]:
             except OSError:
                 continue
     return found
-
-
-def wait_until(condition, seconds: float) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def ended(parent: Path) -> int:
@@ -582,54 +567,41 @@ def outcome(parent: Path) -> list:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
-def test_a_search_killed_twice_ends_like_one_never_killed_and_leaves_no_process(tmp_path, toy):
-    words = words_of(toy, tmp_path)
-    words = [word for word in words if not word.startswith("--checkpoint_dir")]
-    whole = start([*words, f"--checkpoint_dir={tmp_path / 'whole'}"], tmp_path, "a" * 64)
-    out, err = whole.communicate(timeout=400)
-    assert whole.returncode == 0, err
-    assert "to repeat it   recbole-hlr train --model=HLR --dataset=toy" in out
-    parent = tmp_path / "killed"
-    process = start([*words, f"--checkpoint_dir={parent}"], tmp_path, "b" * 64)
-    for number in (1, 3):
-        assert wait_until(lambda n=number: ended(parent) >= n, 200)
-        assert process.poll() is None
-        time.sleep(0.7)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        # two of Ray's helpers try to reach the others for a minute before they give up
-        assert wait_until(lambda: not alive("b" * 64), 150), alive("b" * 64)
-        (run_dir,) = parent.glob("tune-*")
-        process = start([f"--resume={run_dir}"], tmp_path, "b" * 64)
-    out, err = process.communicate(timeout=400)
-    assert process.returncode == 0, err
-    assert outcome(parent) == outcome(tmp_path / "whole")
-    assert not alive("a" * 64)
-    assert not alive("b" * 64)
-    assert not list((tmp_path / "home").iterdir())
-    assert not list((tmp_path / "cwd").iterdir())
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
-def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path, toy):
-    """The signal goes to the whole group, as from a terminal."""
-    process = start(words_of(toy, tmp_path), tmp_path, "c" * 64)
-    parent = tmp_path / "runs"
+def test_a_search_killed_and_interrupted_ends_like_one_never_broken_off_and_leaves_no_process(
+    ray_up, tmp_path, toy
+):
+    """The search and then its resumption; Ctrl-C goes to the whole group, as from a terminal."""
+    words, token, parent = words_of(toy, tmp_path), "b" * 64, tmp_path / "runs"
+    process = start(words, tmp_path, token)
     assert wait_until(lambda: ended(parent) >= 1 or process.poll() is not None, 200)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.communicate()[0] == ""
+    # two of Ray's helpers try to reach the others for a minute before they give up
+    assert wait_until(lambda: not alive(token), 150), alive(token)
+    (run_dir,) = parent.glob("tune-*")
+
+    process = start([f"--resume={run_dir}"], tmp_path, token)
+    assert wait_until(lambda: ended(parent) >= 3 or process.poll() is not None, 200)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    (run_dir,) = parent.glob("tune-*")
     assert process.returncode == 130, err
     assert err.strip().splitlines()[-1] == f"interrupted; continue with --resume={run_dir}"
     assert "Traceback" not in err
-    assert wait_until(lambda: not alive("c" * 64), 10), alive("c" * 64)
+    assert wait_until(lambda: not alive(token), 10), alive(token)
     assert (run_dir / "trials.csv").is_file()
     assert not (run_dir / ".ray").exists()
-    process = start([f"--resume={run_dir}"], tmp_path, "d" * 64)
+
+    process = start([f"--resume={run_dir}"], tmp_path, token)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert str(run_dir / "best.yaml") in out
+    assert "to repeat it   recbole-hlr train --model=HLR --dataset=toy" in out
+    whole = [word for word in words if not word.startswith("--checkpoint_dir")]
+    tune(arguments=[*whole, f"--checkpoint_dir={tmp_path / 'whole'}"])
+    assert outcome(parent) == outcome(tmp_path / "whole")
+    assert not alive(token)
+    assert not list((tmp_path / "home").iterdir())
+    assert not list((tmp_path / "cwd").iterdir())
 
 
 @pytest.mark.slow
@@ -637,8 +609,9 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path, toy):
 def test_a_killed_helper_of_ray_ends_the_search_with_how_to_resume(tmp_path, toy):
     helper = "gcs_server"  # raylet is the other one
     token = "e" * 64
-    process = start(words_of(toy, tmp_path), tmp_path, token)
-    assert wait_until(lambda: ended(tmp_path / "runs") >= 1 or process.poll() is not None, 200)
+    process = start(words_of(toy, tmp_path, epochs=400), tmp_path, token)
+    at_work = "runs/tune-*/trials/0002/metrics.jsonl"
+    assert wait_until(lambda: list(tmp_path.glob(at_work)) or process.poll() is not None, 200)
     (pid,) = [pid for pid, command in alive(token).items() if f"/{helper} " in command]
     os.kill(pid, signal.SIGKILL)
     out, err = process.communicate(timeout=50)  # Ray itself would give up after 60 seconds
@@ -704,7 +677,7 @@ def test_a_search_on_two_machines_survives_the_loss_of_one(tmp_path, toy):
 
 
 @pytest.mark.slow
-def test_eight_trials_on_ml_100k(tmp_path):
+def test_eight_trials_on_ml_100k(ray_up, tmp_path):
     result = tune(
         "CML", "ml-100k", num_samples=8, epochs=6, grace_period=2, checkpoint_dir=str(tmp_path), max_concurrent=2,
         show_progress=False,
