@@ -81,7 +81,7 @@ def test_a_run_killed_at_random_moments_ends_like_one_never_killed(tmp_path, arg
         (run_dir,) = parent.glob("[!.]*")
         before = done(run_dir)
         process = Process(["train", f"--resume={run_dir}"])
-        wait_until(lambda p=process, b=before: p.poll() is not None or done(run_dir) > b, 100, 0.005)
+        wait_until(lambda p=process, d=run_dir, b=before: p.poll() is not None or done(d) > b, 100, 0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert kills >= 1
