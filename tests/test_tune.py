@@ -527,7 +527,13 @@ def start(words: list[str], folder: Path, token: str) -> Process:
     """Start a search in a session of its own; its Ray processes carry `token`, its home is a folder."""
     (folder / "home").mkdir(exist_ok=True)
     (folder / "cwd").mkdir(exist_ok=True)
-    env = {"RAY_AUTH_TOKEN": token, "RAY_AUTH_MODE": "token", "HOME": str(folder / "home")}
+    env = {
+        "RAY_AUTH_TOKEN": token,
+        "RAY_AUTH_MODE": "token",
+        "HOME": str(folder / "home"),
+        # how long two of Ray's helpers try to reach the others when these are killed, else a minute
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+    }
     return Process(["tune", *words], cwd=folder / "cwd", env=env, new_session=True)
 
 
@@ -576,7 +582,6 @@ def test_a_search_killed_and_interrupted_ends_like_one_never_broken_off_and_leav
     assert wait_until(lambda: ended(parent) >= 1 or process.poll() is not None, 200)
     os.kill(process.pid, signal.SIGKILL)
     assert process.communicate()[0] == ""
-    # two of Ray's helpers try to reach the others for a minute before they give up
     assert wait_until(lambda: not alive(token), 150), alive(token)
     (run_dir,) = parent.glob("tune-*")
 
