@@ -523,17 +523,11 @@ def test_wrong_input_ends_in_one_sentence_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def start(words: list[str], folder: Path, token: str) -> Process:
+def start(words: list[str], folder: Path, token: str, **more: str) -> Process:
     """Start a search in a session of its own; its Ray processes carry `token`, its home is a folder."""
     (folder / "home").mkdir(exist_ok=True)
     (folder / "cwd").mkdir(exist_ok=True)
-    env = {
-        "RAY_AUTH_TOKEN": token,
-        "RAY_AUTH_MODE": "token",
-        "HOME": str(folder / "home"),
-        # how long two of Ray's helpers try to reach the others when these are killed, else a minute
-        "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
-    }
+    env = {"RAY_AUTH_TOKEN": token, "RAY_AUTH_MODE": "token", "HOME": str(folder / "home"), **more}
     return Process(["tune", *words], cwd=folder / "cwd", env=env, new_session=True)
 
 
@@ -578,7 +572,8 @@ def test_a_search_killed_and_interrupted_ends_like_one_never_broken_off_and_leav
 ):
     """The search and then its resumption; Ctrl-C goes to the whole group, as from a terminal."""
     words, token, parent = words_of(toy, tmp_path), "b" * 64, tmp_path / "runs"
-    process = start(words, tmp_path, token)
+    # how long two of Ray's helpers try to reach the others that were killed; by itself a minute
+    process = start(words, tmp_path, token, RAY_py_gcs_connect_timeout_s="10")
     assert wait_until(lambda: ended(parent) >= 1 or process.poll() is not None, 200)
     os.kill(process.pid, signal.SIGKILL)
     assert process.communicate()[0] == ""
