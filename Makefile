@@ -21,7 +21,7 @@ run: install     ## train HLR on MovieLens-100K with the shipped defaults
 	$(BIN)/python run_recbole_hlr.py --model=HLR --dataset=ml-100k
 
 test: install lint types ## lint, type check, all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist=worksteal
 
 bench: install   ## time training and ranking on generated data, some minutes
 	$(BIN)/python benchmarks/performance.py

@@ -64,3 +64,9 @@ def ray_up() -> Iterator[None]:
 def one_thread() -> None:
     """Keep the small tensors of the tests on one thread."""
     torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the modules whose tests take longest, so that no worker is left with them in the end."""
+    slow = ["test_tune", "test_package", "test_search", "test_benchmark"]
+    items.sort(key=lambda item: slow.index(item.path.stem) if item.path.stem in slow else len(slow))

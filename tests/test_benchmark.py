@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +42,7 @@ from recbole_hlr.options.yaml_values import (
     parse_scalar,
 )
 from tests.conftest import write_atomic
+from tests.processes import Process, wait_until
 
 FILES = {"results.md", "results.tex", "results.csv", "results.json", "results.html", "significance.csv"}
 
@@ -680,40 +680,33 @@ def test_a_machine_without_the_benchmarks_folder_says_so(words, tmp_path):
 LONG = ["--models=CML,EASE", "--seeds=2", "--epochs=40", "--stopping_step=40"]
 
 
-def start(words: list[str], out: Path, *more: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "recbole_hlr", "benchmark", *words, *more, f"--out={out}"]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+def start(words: list[str], out: Path, *more: str) -> Process:
+    return Process(["benchmark", *words, *more, f"--out={out}"], new_session=True)
 
 
-def group_of(process: subprocess.Popen) -> list[int]:
+def group_of(process: Process) -> list[int]:
     """The processes of its session that live."""
     listed = subprocess.run(["ps", "-e", "-o", "pid=,sid=,stat="], capture_output=True, text=True).stdout
     rows = [line.split() for line in listed.splitlines()]
     return [int(pid) for pid, sid, stat in rows if int(sid) == process.pid and "Z" not in stat]
 
 
-def wait_for(condition, seconds: float = 100) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 @pytest.mark.slow
-def test_a_benchmark_that_is_killed_goes_on_to_the_same_table(words, tmp_path):
+def test_a_benchmark_that_is_killed_goes_on_to_the_same_table(words, tmp_path, monkeypatch):
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
     words = [word for word in words if "--options" not in word] + LONG
-    whole = start(words, tmp_path / "whole" / "bench")
-    assert whole.wait(200) == 0, whole.stderr.read()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "run_in_processes", here)
+        assert benchmark([*words, f"--out={tmp_path / 'whole' / 'bench'}"]).failures == {}
     out = tmp_path / "killed" / "bench"
     process = start(words, out)
-    wait_for(lambda: any(file.stat().st_size for file in out.glob("toy/CML/*/*/metrics.jsonl")))
+    assert wait_until(
+        lambda: any(file.stat().st_size for file in out.glob("toy/CML/*/*/metrics.jsonl")), 100, 0.002
+    )
     os.kill(process.pid, signal.SIGKILL)
-    wait_for(lambda: not group_of(process), 20)  # no process of it goes on
+    assert wait_until(lambda: not group_of(process), 20)  # no process of it goes on
+    process.communicate()
     assert not (out / "results.csv").exists()
     again = start(words, out, "--jobs=2")
     _, stderr = again.communicate(timeout=200)
@@ -728,12 +721,12 @@ def test_a_benchmark_that_is_killed_goes_on_to_the_same_table(words, tmp_path):
 def test_ctrl_c_stops_at_once_and_says_how_to_go_on(words, tmp_path):
     words = [word for word in words if "--options" not in word] + LONG
     process = start(words, tmp_path / "bench", "--jobs=2")
-    wait_for(lambda: list(tmp_path.glob("bench/toy/CML/*/*/metrics.jsonl")))
+    assert wait_until(lambda: list(tmp_path.glob("bench/toy/CML/*/*/metrics.jsonl")), 100)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert stderr.strip() == "interrupted; the same command goes on"
-    wait_for(lambda: not group_of(process), 10)
+    assert wait_until(lambda: not group_of(process), 10)
 
 
 @pytest.mark.slow

@@ -21,25 +21,17 @@ from recbole_hlr.options.yaml_values import (
     load_yaml,
 )
 from recbole_hlr.train import checkpoint
+from tests.processes import Process, wait_until
 
-HLR = ["--model=HLR", "--epochs=25", "--stopping_step=25", "--max_history=3"]
+HLR = ["--model=HLR", "--epochs=60", "--stopping_step=60", "--max_history=3"]
 VAE = [
     "--model=MultiVAE",
-    "--epochs=25",
-    "--stopping_step=25",
+    "--epochs=60",
+    "--stopping_step=60",
     "--mlp_hidden_size=[8]",
     "--latent_dimension=4",
 ]
-BPR = ["--model=BPR", "--epochs=25", "--stopping_step=25"]
-
-
-def start(words: list[str], body: str = "") -> subprocess.Popen:
-    """Start `recbole-hlr train` in a process of its own; `body` runs before it, in that process."""
-    code = f"import sys, os, signal, time\nimport torch; torch.set_num_threads(1)\n{body}\n"
-    code += f"from recbole_hlr.cli import main\nsys.exit(main({['train', *words]!r}))"
-    return subprocess.Popen(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+BPR = ["--model=BPR", "--epochs=60", "--stopping_step=60"]
 
 
 def command(arguments: list[str], more: list[str], folder: Path) -> list[str]:
@@ -52,7 +44,7 @@ def command(arguments: list[str], more: list[str], folder: Path) -> list[str]:
 
 
 def finish(words: list[str]) -> Path:
-    process = start(words)
+    process = Process(["train", *words])
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     return Path(out.split("run directory")[1].strip())
@@ -72,30 +64,24 @@ def outcome(run_dir: Path) -> dict:
     }
 
 
-def wait_for(condition, process: subprocess.Popen) -> None:
-    until = time.monotonic() + 100
-    while not condition() and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.005)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [HLR, BPR, VAE], ids=["HLR", "BPR", "MultiVAE"])
 def test_a_run_killed_at_random_moments_ends_like_one_never_killed(tmp_path, arguments, words):
     whole = outcome(finish(command(arguments, words, tmp_path / "whole")))
     parent, chance = tmp_path / "killed", random.Random(sum(map(ord, words[-1])))
-    process = start(command(arguments, words, parent))
-    wait_for(lambda: list(parent.glob("[!.]*/config.yaml")), process)
+    process = Process(["train", *command(arguments, words, parent)])
+    wait_until(lambda: process.poll() is not None or list(parent.glob("[!.]*/config.yaml")), 100, 0.005)
     kills = 0
     for _ in range(3):
-        time.sleep(chance.uniform(0.0, 0.25))
+        time.sleep(chance.uniform(0.0, 0.12))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.communicate()
         (run_dir,) = parent.glob("[!.]*")
         before = done(run_dir)
-        process = start([f"--resume={run_dir}"])
-        wait_for(lambda d=run_dir, b=before: done(d) > b, process)
+        process = Process(["train", f"--resume={run_dir}"])
+        wait_until(lambda p=process, d=run_dir, b=before: p.poll() is not None or done(d) > b, 100, 0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert kills >= 1
@@ -114,6 +100,7 @@ def test_a_run_killed_while_a_checkpoint_is_written(tmp_path, arguments):
     """The process dies with half of the file written, twice, at different epochs."""
     whole = outcome(finish(command(arguments, HLR, tmp_path / "whole")))
     body = """
+import os, signal, torch
 real, count = torch.save, [0]
 def save(content, file):
     count[0] += 1
@@ -126,12 +113,12 @@ def save(content, file):
 torch.save = save
 """
     parent = tmp_path / "killed"
-    process = start(command(arguments, HLR, parent), body.format(at=1))
+    process = Process(["train", *command(arguments, HLR, parent)], body.format(at=1))
     process.communicate(timeout=100)
     assert process.returncode == -signal.SIGKILL
     (run_dir,) = parent.glob("[!.]*")
     assert not (run_dir / "model.pth").exists()
-    process = start([f"--resume={run_dir}"], body.format(at=9))
+    process = Process(["train", f"--resume={run_dir}"], body.format(at=9))
     process.communicate(timeout=100)
     assert process.returncode == -signal.SIGKILL
     assert torch.load(run_dir / "model.pth", weights_only=True)["epoch"] == 7

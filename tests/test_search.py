@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ray import cloudpickle
 
 from recbole_hlr import InputError
 from recbole_hlr.host.ray import check_room, temporary_folder
@@ -18,8 +20,10 @@ from recbole_hlr.search import options, space, watch
 from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, best_of
 from recbole_hlr.search.progress import TrialProgress
 from recbole_hlr.search.suggest import Suggestions
-from tests.test_tune import wait_until
+from tests.processes import wait_until
 
+# A process of Ray is given the trials themselves, and imports nothing of this file.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 EPOCHS = 6
 LINES = {"x": {"choice": [1, 2, 3, 4, 5, 6]}}
 
@@ -67,9 +71,16 @@ def by_x(journal):
     return {trial.values["x"]: trial for trial in journal.trials}
 
 
+@pytest.fixture(scope="module")
+def climbed(ray_up, tmp_path_factory) -> tuple[Path, Journal, list[int]]:
+    """A search of which one trial fails and one is lost: its folder, its journal, who ended in turn."""
+    folder = tmp_path_factory.mktemp("climbed")
+    return folder, *search(folder, scheduler="none")
+
+
 @pytest.mark.slow
-def test_a_failing_trial_is_shown_with_its_reason_and_stops_no_other(ray_up, tmp_path):
-    journal, ended = search(tmp_path, scheduler="none")
+def test_a_failing_trial_is_shown_with_its_reason_and_stops_no_other(climbed):
+    folder, journal, ended = climbed
     trials = by_x(journal)
     assert [trials[x].status for x in (1, 2, 3, 4, 5, 6)] == [DONE] * 4 + [FAILED, LOST]
     assert trials[5].reason == "ValueError: five is refused"
@@ -79,7 +90,7 @@ def test_a_failing_trial_is_shown_with_its_reason_and_stops_no_other(ray_up, tmp
     assert best_of(journal.trials, True).values == {"x": 4}
     assert journal.trials[0].values == {"x": 3}
     assert sorted(ended) == [1, 2, 3, 4, 5, 6]
-    assert not (tmp_path / ".ray").exists()
+    assert not (folder / ".ray").exists()
 
 
 @pytest.mark.parametrize(("algorithm", "larger"), [("random", True), ("grid", False), ("optuna", True)])
@@ -129,8 +140,8 @@ def test_a_search_broken_off_goes_on_as_if_it_never_was(ray_up, tmp_path):
 
 
 @pytest.mark.slow
-def test_lost_trials_are_tried_again_by_a_resume_and_failed_ones_are_not(ray_up, tmp_path):
-    search(tmp_path, scheduler="none", samples=6)
+def test_lost_trials_are_tried_again_by_a_resume_and_failed_ones_are_not(climbed, tmp_path):
+    shutil.copy(climbed[0] / "journal.jsonl", tmp_path)
 
     def mended(number, values, report):
         report(1, 10.0 * values["x"])  # the epoch after that of the lost process
@@ -249,15 +260,15 @@ def test_the_time_budget_cuts_and_a_larger_one_goes_on(ray_up, tmp_path):
     def slow(number, values, report):
         for epoch in range(EPOCHS):
             report(epoch, values["x"] + epoch)
-            time.sleep(6 if number > 1 else 0)
+            time.sleep(3 if number > 1 else 0)
 
     started = time.monotonic()
-    journal, _ = search(tmp_path, slow, scheduler="none", samples=3, max_concurrent=1, time_budget=24)
-    assert time.monotonic() - started < 40
+    journal, _ = search(tmp_path, slow, scheduler="none", samples=3, max_concurrent=1, time_budget=11)
+    assert time.monotonic() - started < 25
     statuses = [trial.status for trial in journal.trials]
     assert statuses[:2] == [DONE, CUT]
     assert journal.trials[1].curve
-    again, _ = search(tmp_path, slow, scheduler="none", samples=3, max_concurrent=1, time_budget=24)
+    again, _ = search(tmp_path, slow, scheduler="none", samples=3, max_concurrent=1, time_budget=11)
     assert [trial.status for trial in again.trials] == statuses  # the budget is spent
     more, _ = search(
         tmp_path,
