@@ -118,7 +118,10 @@ def main() -> None:
     source = [file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py")]
     words = [node for text in source for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)]
     print(f"modules at the root: {len(root)}; circles between rooms: {circles() or 0}")
-    print(f"`Any` in annotations: {sum(word.id == 'Any' for word in words)}")
+    plain, aliases = (
+        sum(word.id in names for word in words) for names in ({"Any"}, {"Values", "Given", "Check"})
+    )
+    print(f"`Any` in annotations: {plain}; aliases that hold one (options by their keys): {aliases}")
     for name in ("HLR", "HLR++"):
         parts = prepare(name, "ml-100k", **PLAIN)
         batch = next(iter(parts.train_data))

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_hlr.errors import InputError, nearest
 from recbole_hlr.options.kinds import option_like
-from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.shipped import SPELLED, comments, shipped
 from recbole_hlr.options.table import TABLE, UNREAD, Entry
 from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
-
-SPELT = {"HLR++": "HLRPP", "MF-ALS": "MFALS"}  # names that are not their class's
-COMMENTED = re.compile(r"^([\w-]+):.*? # \((.*?)\) +(.*)$")  # key: value  # (kind) meaning
 
 
 class Described(NamedTuple):
@@ -88,10 +84,11 @@ def of_every_run() -> list[Described]:
 
 def models() -> list[str]:
     """Return the names of the plugin's models, as the paper spells them, and of RecBole's models."""
-    spelt = {stem: name for name, stem in SPELT.items()}
     files = ((path.parent, path.stem) for path in model_files().values() if path)
-    ours = sorted(spelt.get(stem, stem) for folder, stem in files if folder == shipped("properties", "model"))
-    return list(dict.fromkeys([*ours, *sorted(name for name in model_files() if name not in spelt)]))
+    ours = sorted(
+        SPELLED.get(stem, stem) for folder, stem in files if folder == shipped("properties", "model")
+    )
+    return list(dict.fromkeys([*ours, *sorted(name for name in model_files() if name not in SPELLED)]))
 
 
 def model_files() -> dict[str, Path | None]:
@@ -109,9 +106,11 @@ def options_of(model: str) -> list[Described]:
         return options_of_guest(model)
     files = model_files()
     known = {name.casefold(): file for name, file in files.items()}
-    known.update({name.casefold(): files[stem] for name, stem in SPELT.items()})
+    known.update({name.casefold(): files[stem] for stem, name in SPELLED.items()})
     if model.casefold() not in known:
-        raise InputError(f"model={model} (command line): is not known{nearest(model, [*files, *SPELT])}")
+        raise InputError(
+            f"model={model} (command line): is not known{nearest(model, [*files, *SPELLED.values()])}"
+        )
     file = known[model.casefold()]
     return described(file) if file else []
 
@@ -142,8 +141,7 @@ def host_file(name: str) -> Path:
 
 def described(file: Path) -> list[Described]:
     """Return the options in a file of defaults, as the table and the file's comments describe them."""
-    text = file.read_text(encoding="utf-8")
-    said = {match[1]: (match[2], match[3]) for match in map(COMMENTED.match, text.splitlines()) if match}
+    said = comments(file)
     return [describe(key, value, *said.get(key, ("", ""))) for key, value in load_yaml(file).items()]
 
 

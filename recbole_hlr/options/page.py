@@ -5,7 +5,6 @@ python -m recbole_hlr.options.page > docs/options.md
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import recbole.config
 
 from recbole_hlr.options.kinds import option_like
-from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.shipped import SPELLED, comments, shipped
 from recbole_hlr.options.table import (
     BENCHMARK,
     COMMAND,
@@ -53,8 +52,6 @@ TITLES = {
     SEARCH: "Of a search: `recbole-hlr tune`",
     BENCHMARK: "Of a benchmark: `recbole-hlr benchmark`",
 }
-SPELLED = {"HLRPP": "HLR++", "MFALS": "MF-ALS"}
-COMMENT = re.compile(r"^(\w+):.*?\s# \((.*?)\) (.*)$", re.M)  # key: value  # (what it may be) meaning
 
 
 def page() -> str:
@@ -131,9 +128,8 @@ def told(defaults: dict[str, Any], models: int) -> str:
 def comment(name: str, files: dict[str, Path]) -> tuple[str, str]:
     """Return what the comment beside an option's default says that it may be, and that it means."""
     for file in (shipped("properties", "overall.yaml"), *files.values()):
-        for key, kind, meaning in COMMENT.findall(file.read_text(encoding="utf-8")):
-            if key == name:
-                return kind, meaning
+        if name in comments(file):
+            return comments(file)[name]
     return "", ""
 
 
