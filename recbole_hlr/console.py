@@ -104,8 +104,8 @@ def progress_bar(
     if in_notebook() and importlib.util.find_spec("ipywidgets"):
         bar = importlib.import_module("tqdm.notebook").tqdm
     return bar(
-        iterable, desc, total, leave, unit=unit, unit_scale=unit_scale, initial=initial, disable=disable,
-        dynamic_ncols=True,
+        iterable, desc=desc, total=total, leave=leave, unit=unit, unit_scale=unit_scale, initial=initial,
+        disable=disable, dynamic_ncols=True,
     )  # fmt: skip
 
 

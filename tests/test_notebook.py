@@ -71,7 +71,7 @@ def test_a_notebook_with_widgets_gets_a_widget(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm.notebook", widget)
     monkeypatch.setattr(console, "in_notebook", lambda: True)
     for there in (True, False):
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest, there=there: there or None)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name, there=there: there or None)
         bar = console.progress_bar([1], desc="epoch 0")
         assert isinstance(bar, tuple) is there
     assert console.shows_progress()
