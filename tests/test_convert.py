@@ -734,6 +734,8 @@ def test_other_wrong_words(capsys, tmp_path):
     assert "cannot be read as parquet" in refusal(capsys, tmp_path, *table, "--user=uid")
     (tmp_path / "u.data").write_text(ML_100K[0])
     assert "cannot tell which MovieLens" in refusal(capsys, tmp_path, "movielens", tmp_path / "u.data")
+    assert main(["convert"]) == 2
+    assert "Missing command (command line); see `recbole-hlr convert --help`" in capsys.readouterr().err
     assert main(["convert", "--help"]) == 0
     assert main(["convert", "table", "-h"]) == 0
     assert "--user COLUMN" in capsys.readouterr().out

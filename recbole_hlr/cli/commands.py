@@ -77,7 +77,12 @@ def models(arguments: list[str]) -> None:
     print("RecBole:", ", ".join(sorted(host_models())))
 
 
-@click.command("options", context_settings=HELP, epilog=f"Example: {PROGRAM} options --model=HLR memory")
+@click.command(
+    "options",
+    short_help="List options, or look for words in them",
+    context_settings=HELP,
+    epilog=f"Example: {PROGRAM} options --model=HLR memory",
+)
 @click.option("--model", shell_complete=complete_model, help="name of a model")
 @click.argument("words", nargs=-1, metavar="[WORD ...]")
 def options(model: str | None, words: tuple[str, ...]) -> None:

@@ -26,6 +26,7 @@ COLUMNS = {
 
 
 @click.group(
+    no_args_is_help=False,
     epilog="Example: recbole-hlr convert movielens ml-1m.zip --out=dataset",
     context_settings=HELP,
 )

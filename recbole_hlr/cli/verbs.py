@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -26,7 +27,13 @@ class Verb(click.Command):
         self, name: str, action: Action, usage: str, text: str, own: dict[str, str], example: str,
         shows_model: bool = True,
     ) -> None:  # fmt: skip
-        super().__init__(name, help=text, epilog=f"Example: {example}", context_settings=HELP)
+        super().__init__(
+            name,
+            help=text,
+            short_help=re.split("[;.]", text)[0],
+            epilog=f"Example: {example}",
+            context_settings=HELP,
+        )
         if "model" in own:
             self.params.append(click.Option(["--model"], shell_complete=complete_model))
         self.action, self.usage, self.own, self.shows_model = action, usage, own, shows_model
