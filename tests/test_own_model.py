@@ -1,7 +1,6 @@
 """docs/own-model.md, word by word; and models of others that are wrong."""
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -14,6 +13,7 @@ from recbole_hlr import InputError, evaluate, load, prepare, run
 from recbole_hlr.cli import main
 from recbole_hlr.model.cml import CML
 from recbole_hlr.testing import ModelContract, scores_of
+from tests.processes import Process
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own-model.md").read_text(encoding="utf-8")
 
@@ -77,10 +77,12 @@ def test_options_in_a_file_beside_the_module(folder, toy, capsys):
 
 @pytest.mark.slow
 def test_the_commands_of_the_page(folder):
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for line in blocks("sh")[0].splitlines():
-        done = subprocess.run(shlex.split(line), env=env, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, f"{line}: {done.stderr}"
+        program, *words = shlex.split(line)
+        assert program == "recbole-hlr"
+        process = Process(words, cwd=folder)
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, f"{line}: {errors}"
     cells = [json.loads(file.read_text()) for file in folder.glob("bench/ml-100k/*/1/cell.json")]
     assert {cell["model"] for cell in cells} == {"CML", "pull:PulledCML"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_pull.py"]
