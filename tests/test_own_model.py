@@ -90,6 +90,12 @@ def test_the_commands_of_the_page(folder):
     assert done.returncode == 0, done.stdout
 
 
+def test_what_a_module_lacks_is_not_taken_for_the_module(folder, toy):
+    (folder / "lacking.py").write_text("import lack\n")
+    with pytest.raises(ModuleNotFoundError, match="No module named 'lack'"):
+        prepare("lacking:Mine", **toy)
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from recbole.model.abstract_recommender import AbstractRecommender
 
@@ -39,7 +39,7 @@ def find_guest(name: str) -> type:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name is not None and not module_name.startswith(error.name):
+        if error.name is not None and not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the module's own need
         raise InputError(
             f"model={name}: there is no module {module_name}; must be package.module:Class, importable here"
@@ -49,13 +49,13 @@ def find_guest(name: str) -> type:
     found: Any = module
     for part in class_name.split("."):
         found = getattr(found, part, None)
-    if not isinstance(found, type) or not issubclass(found, AbstractRecommender):
-        known = [key for key, value in vars(module).items() if is_model(value)]
-        raise InputError(f"model={name}: {module_name} has no model {class_name}{nearest(class_name, known)}")
-    return found
+    if is_model(found):
+        return found
+    known = [key for key, value in vars(module).items() if is_model(value)]
+    raise InputError(f"model={name}: {module_name} has no model {class_name}{nearest(class_name, known)}")
 
 
-def is_model(value: Any) -> bool:
+def is_model(value: Any) -> TypeGuard[type]:
     """Say whether a value is the class of a model."""
     return isinstance(value, type) and issubclass(value, AbstractRecommender)
 
