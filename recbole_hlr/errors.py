@@ -83,6 +83,13 @@ def invalid(key: str, value: Any, source: str, allowed: str) -> InputError:
     )
 
 
+def fixed(key: str, value: Any, source: str, what: str, free: Iterable[str] = ()) -> InputError:
+    """Return the error for an option that cannot change in `what`, where only those that are `free` can."""
+    others = ", ".join(free)
+    rule = f"cannot change in {what}" + (f"; only {others} can" if others else "")
+    return InputError(f"{key}={value}", rule, place=source, option=key, value=value)
+
+
 def shown(value: Any) -> str:
     """Return a value as a sentence can hold it: in one line, and not endless."""
     try:

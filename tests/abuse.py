@@ -212,9 +212,7 @@ def evaluate_case(rng: random.Random, folder: Path, shared: Path) -> str:
     """Evaluate a run with odd values of options."""
     from recbole_hlr import evaluate
     from recbole_hlr.experiment.evaluate import EVALUATE_KEYS
-    from recbole_hlr.options.yaml_values import (
-        load_yaml,
-    )
+    from recbole_hlr.options.yaml_values import load_yaml
 
     good = good_run(shared, rng.choice(["CML", "MF-ALS", "BPR"]))
     stored = load_yaml(good / "config.yaml")
@@ -383,9 +381,7 @@ def good_search(shared: Path) -> Path:
 
 def options_of(file: Path) -> dict[str, Any]:
     """Return the options in a YAML file; its comments name its folder."""
-    from recbole_hlr.options.yaml_values import (
-        load_yaml,
-    )
+    from recbole_hlr.options.yaml_values import load_yaml
 
     return load_yaml(file)
 

@@ -33,14 +33,8 @@ from recbole_hlr.benchmark.summary import SMALLER
 from recbole_hlr.benchmark.worker import run_cell
 from recbole_hlr.cli import main
 from recbole_hlr.experiment.rundir import RunDir
-from recbole_hlr.options.command_line import (
-    file_names,
-    parse_arguments,
-)
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-    parse_scalar,
-)
+from recbole_hlr.options.command_line import file_names, parse_arguments
+from recbole_hlr.options.yaml_values import load_yaml, parse_scalar
 from tests.conftest import write_atomic
 from tests.processes import Process, wait_until
 

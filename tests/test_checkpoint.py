@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from recbole_hlr import InputError, evaluate, load, prepare, run
 from recbole_hlr.cli import main
 from recbole_hlr.experiment.pretrained import read_pretrained
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.contents import digest
 from recbole_hlr.train.snapshot import load_model_state, model_state

@@ -13,17 +13,10 @@ from hypothesis import strategies as st
 
 from recbole_hlr import MODELS, InputError
 from recbole_hlr.config.config import HLRConfig
-from recbole_hlr.options.command_line import (
-    config_files_word,
-    file_names,
-    parse_arguments,
-)
+from recbole_hlr.options.command_line import config_files_word, file_names, parse_arguments
 from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.table import MODEL_OPTIONS, RUN_OPTIONS
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-    parse_scalar,
-)
+from recbole_hlr.options.yaml_values import load_yaml, parse_scalar
 from tests.toys import NAMES, defaults
 
 

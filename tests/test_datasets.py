@@ -16,9 +16,7 @@ from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.convert import convert
 from recbole_hlr.data.loaders import load_dataset
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import load_yaml
 
 FILES = sorted(shipped("datasets").glob("*.yaml"))
 NAMES = [file.stem for file in FILES]

@@ -15,9 +15,7 @@ from recbole_hlr import InputError, evaluate, prepare, run
 from recbole_hlr.cli import main
 from recbole_hlr.metrics import evaluator
 from recbole_hlr.metrics.evaluator import cohort_rows
-from recbole_hlr.options.command_line import (
-    take_word,
-)
+from recbole_hlr.options.command_line import take_word
 
 MEANS = ["Recall", "MRR", "NDCG", "Hit", "Precision", "MAP", "PaperMRR", "PaperMAP", "PaperHitRate"]
 OTHERS = ["PaperNDCG", "MedianPopularity", "CatalogueCoverage", "AveragePopularity", "GiniIndex", "GAUC"]

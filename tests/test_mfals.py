@@ -23,9 +23,7 @@ from recbole_hlr.data.negatives import NegativeSampler
 from recbole_hlr.model import MFALS
 from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.table import MODEL_OPTIONS, RUN_OPTIONS
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.train.als import Alternation
 from tests.toys import (
     Toy,

@@ -12,9 +12,7 @@ from recbole_hlr.data.interactions import HistoryBatch
 from recbole_hlr.model.base import MetricRecommender
 from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.table import MODEL_OPTIONS, RUN_OPTIONS
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import load_yaml
 from tests import reference, toys
 from tests.toys import (
     ALL_USERS,

@@ -14,9 +14,7 @@ from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.metrics.definitions import chosen_by
 from recbole_hlr.model.registry import host_models
 from recbole_hlr.options.host import CHOICES, CONDITIONS, PATHS, RANGES, host_option
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.train.schedule import check_schedule
 
 TOY = {"dataset": "toy", "data_path": "data"}

@@ -183,9 +183,7 @@ def test_every_shipped_option_is_read_by_some_code(file):
     """By the package or, for RecBole's, by RecBole; paper/ names options of these files (test_protocol)."""
     import recbole
 
-    from recbole_hlr.options.yaml_values import (
-        load_yaml,
-    )
+    from recbole_hlr.options.yaml_values import load_yaml
 
     folders = (ROOT / "recbole_hlr", Path(recbole.__file__).parent)
     source = "\n".join(

@@ -15,9 +15,7 @@ from recbole_hlr.experiment.run import attending_for_test
 from recbole_hlr.model import MetricRecommender
 from recbole_hlr.options.protocol import SETTINGS_OF, one_protocol
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import load_yaml
 from tests.golden import SHARED
 
 CLASSES = sorted({model.__name__ for model in MODELS.values()})

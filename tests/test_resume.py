@@ -16,10 +16,7 @@ import torch
 from recbole_hlr import InputError, evaluate, run
 from recbole_hlr.cli import main
 from recbole_hlr.files import locked
-from recbole_hlr.options.yaml_values import (
-    dump_yaml,
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
 from recbole_hlr.train import checkpoint
 from tests.processes import Process, wait_until
 

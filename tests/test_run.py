@@ -19,9 +19,7 @@ from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.experiment import exclusive
 from recbole_hlr.experiment.rundir import LONG_AGO, LogFile, RunDir
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import load_yaml
 
 FILES = {".lock", "config.yaml", "metrics.jsonl", "result.json", "model.pth", "log.txt"}
 

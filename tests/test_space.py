@@ -16,13 +16,9 @@ from recbole_hlr import MODELS, InputError
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.errors import shown
 from recbole_hlr.model.registry import find_model
-from recbole_hlr.options.command_line import (
-    parse_arguments,
-)
+from recbole_hlr.options.command_line import parse_arguments
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.search import options, space
 from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, Trial, best_of
 from recbole_hlr.search.plan import check_space, make_plan, suggestions_of, tunable

@@ -24,10 +24,7 @@ from recbole_hlr import InputError, run, tune
 from recbole_hlr.cli import main
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.errors import RunInterrupted
-from recbole_hlr.options.yaml_values import (
-    dump_yaml,
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
 from recbole_hlr.search import search as whole
 from recbole_hlr.search.job import Job
 from recbole_hlr.search.journal import CUT, DONE, Trial, best_of

@@ -21,9 +21,7 @@ from recbole_hlr.data.interactions import HistoryBatch
 from recbole_hlr.model import MODELS, MetricRecommender
 from recbole_hlr.model.relation import RelationMemory
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import load_yaml
 from tests import reference
 
 torch.set_num_threads(1)

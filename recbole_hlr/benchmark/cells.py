@@ -11,9 +11,7 @@ from typing import Any
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import writable, write_text
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.protocols import Values
 
 TEXTS = ("command", "failure", "trace")  # what `cell.json` says of a cell

@@ -16,9 +16,7 @@ import pyarrow as pa
 from recbole_hlr.benchmark.cells import Cell, Damaged, is_finished, parse_json, read_text
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.options.kinds import is_count, is_number, is_text
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.protocols import Values
 
 Shape = dict[str, Callable[[Any], bool]]

@@ -16,17 +16,14 @@ from recbole_hlr.benchmark.request import Request
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.experiment.rundir import RunDir
-from recbole_hlr.options.command_line import (
-    config_files_word,
-    is_path,
-    is_text,
-)
+from recbole_hlr.options.command_line import config_files_word, is_path, is_text
 from recbole_hlr.options.table import RESUME_KEYS
 from recbole_hlr.options.yaml_values import (
     ConfigLoader,
     as_list,
     dump_yaml,
     load_yaml,
+    one_line,
     parse_scalar,
 )
 from recbole_hlr.protocols import Values
@@ -157,8 +154,7 @@ def as_word(key: str, value: object) -> str:
         if is_text(key) or parse_scalar(value) == value:
             return value
         return dump_yaml(value, default_style='"', width=2**30).strip()
-    text = dump_yaml(value, default_flow_style=True, width=2**30)
-    return text.strip().removesuffix("...").strip()
+    return one_line(value)
 
 
 def begin(task: Task) -> None:

@@ -12,15 +12,9 @@ from recbole_hlr.benchmark.settings import Settings
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import exists
 from recbole_hlr.options.check import check_values
-from recbole_hlr.options.command_line import (
-    COMMAND_LINE,
-    file_names,
-    parse_arguments,
-)
+from recbole_hlr.options.command_line import COMMAND_LINE, file_names, parse_arguments
 from recbole_hlr.options.table import BENCHMARK_KEYS, BENCHMARK_OPTIONS
-from recbole_hlr.options.yaml_values import (
-    plain,
-)
+from recbole_hlr.options.yaml_values import plain
 from recbole_hlr.protocols import Given, Values
 
 MOST_SEEDS = 1000  # each is a run of every model on every data set

@@ -20,10 +20,7 @@ from recbole_hlr.console import interactive_logging
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file, locked, writable
 from recbole_hlr.options.protocol import one_protocol
-from recbole_hlr.options.yaml_values import (
-    dump_yaml,
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
 from recbole_hlr.protocols import Values
 
 log = logging.getLogger("recbole_hlr")

@@ -16,10 +16,7 @@ import re
 from pathlib import Path
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.options.yaml_values import (
-    as_list,
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import as_list, load_yaml
 from recbole_hlr.protocols import Values
 
 SECTIONS = ("all", "datasets", "models", "cells")

@@ -14,11 +14,6 @@ from recbole_hlr.version import __version__
 
 PROGRAM = "recbole-hlr"
 COMPLETION = "_RECBOLE_HLR_COMPLETE"  # an environment variable: bash_source, zsh_source or fish_source
-TOLD = {
-    "quiet": "print the result and errors alone",
-    "verbose": "also say which options were given, and where",
-}
-FILES = {"config_files": 'YAML files of options, such as "a.yaml b.yaml"; the later ones win'}
 
 
 def train(arguments: list[str]) -> None:
@@ -122,13 +117,7 @@ for verb in (
         train,
         "--model=HLR --dataset=ml-100k [--key=value ...] | --resume=RUN_DIR",
         "Train, validate and test one model; `python run_recbole_hlr.py` is the same.",
-        {
-            "model": "name of a model (`recbole-hlr models` lists them), or your own package.module:Class",
-            "dataset": "name of a folder in data_path, or ml-100k, which comes with RecBole",
-            "resume": "run directory of a run to go on with",
-            **FILES,
-            **TOLD,
-        },
+        "model dataset resume config_files",
         "recbole-hlr train --model=HLR --dataset=ml-100k --epochs=20",
     ),
     Verb(
@@ -136,12 +125,7 @@ for verb in (
         evaluate,
         "RUN_DIR [--key=value ...]",
         "Validate and test the best state of a run, with other metrics or cuts where they are given.",
-        {
-            "metrics": "such as [NDCG,Recall]",
-            "topk": "cuts, such as [5,20]",
-            "cohorts": "shuffled groups of test users, for mean and deviation",
-            **TOLD,
-        },
+        "metrics topk cohorts",
         "recbole-hlr evaluate RUN_DIR --topk=[5,20]",
         shows_model=False,
     ),
@@ -150,17 +134,7 @@ for verb in (
         tune,
         "--model=HLR --dataset=ml-100k [--space=SPACE] [--key=value ...] | --resume=RUN_DIR",
         "Search for options on Ray Tune; docs/search.md says how, and what stops it.",
-        {
-            "model": "name of a model",
-            "dataset": "name of a folder in data_path",
-            "space": "name of a shipped space, or a file: YAML, or RecBole's hyper.test",
-            "algorithm": "random, grid or optuna",
-            "num_samples": "trials, the defaults included",
-            "time_budget": "such as 90s, 30m or 2h",
-            "resume": "run directory of a search to go on with",
-            **FILES,
-            **TOLD,
-        },
+        "model dataset space algorithm num_samples time_budget resume config_files",
         "recbole-hlr tune --model=CML --dataset=ml-100k --num-samples=20 --time-budget=30m",
     ),
     Verb(
@@ -169,22 +143,10 @@ for verb in (
         "--models=HLR,CML --datasets=ml-100k [--seeds=5] --out=bench [--key=value ...] | --out=bench "
         "--report",
         "Run models on data sets with several seeds, and make tables and a page; docs/benchmark.md.",
-        {
-            "models": "names with commas",
-            "datasets": "names with commas",
-            "seeds": "a number of seeds, or seeds with commas",
-            "out": "folder of the cells, the tables and the page",
-            "options": "YAML file with options of all cells, of a data set, of a model, of both",
-            "baseline": "model that the others are tested against",
-            "jobs": "cells at a time",
-            "ray_address": "cluster that the cells run on: auto or HOST:PORT",
-            "report": "make the tables and the page anew, of what is there",
-            **FILES,
-            **TOLD,
-        },
+        "models datasets seeds out options baseline jobs ray_address report config_files",
         "recbole-hlr benchmark --models=HLR,CML --datasets=ml-100k --seeds=5 --out=bench",
     ),
-    Verb("models", models, "", "List the models.", {}, "recbole-hlr models", shows_model=False),
+    Verb("models", models, "", "List the models.", "", "recbole-hlr models", shows_model=False),
 ):
     group.add_command(verb)
 group.add_command(convert)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_hlr.errors import InputError, nearest
 from recbole_hlr.options.kinds import option_like
-from recbole_hlr.options.shipped import SPELLED, comments, shipped
+from recbole_hlr.options.shipped import SPELLED, comments, host_file, shared_files, shipped
 from recbole_hlr.options.table import TABLE, UNREAD, Entry
-from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
+from recbole_hlr.options.yaml_values import load_yaml, one_line
 
 
 class Described(NamedTuple):
@@ -34,7 +33,7 @@ class Described(NamedTuple):
 def sections(model: str | None) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Return titles and rows: the options of a model, where one is named, and of every run."""
     if model:
-        yield f"Options of {model}", [one.row() for one in options_of(model)]
+        yield f"Options of {model}", [one.row() for one in of_model(model)]
     yield "Options of every run", [one.row() for one in of_every_run()]
     if not model:
         yield "Options of a model", [("--model=NAME --help", "lists those of that model, too")]
@@ -46,7 +45,7 @@ def search(words: list[str], model: str | None) -> str:
 
     found = {one.name: one for one in of_every_run()}
     if model:
-        found.update({one.name: one for one in options_of(model)})
+        found.update({one.name: one for one in of_model(model)})
     sought = [word.casefold().replace("-", "_") for word in words]
     rows = [
         [one.name, one.default, one.kind, one.meaning, one.source]
@@ -66,18 +65,21 @@ def names(model: str | None) -> list[str]:
     """Return the names of the options of every run and, where it is known, of a model."""
     found = of_every_run()
     with contextlib.suppress(InputError):
-        found += options_of(model) if model else []
+        found += of_model(model) if model else []
     return list(dict.fromkeys(one.name for one in found))
+
+
+def told_of(name: str) -> str:
+    """Return what an option of the table may be, and what it means."""
+    entry = TABLE[name]
+    kind = f"({entry.option.allowed}) " if entry.option else ""
+    return kind + (entry.meaning or comments(shipped("properties", "overall.yaml"))[name][1])
 
 
 def of_every_run() -> list[Described]:
     """Return the options of training, evaluation, data and the machine, ours in place of RecBole's."""
     found: dict[str, Described] = {}
-    for file in (
-        host_file("overall.yaml"),
-        shipped("properties", "overall.yaml"),
-        host_file("dataset/sample.yaml"),
-    ):
+    for file in shared_files():
         found.update({one.name: one for one in described(file)})
     return [one for one in found.values() if one.name in TABLE and TABLE[one.name].belongs != UNREAD]
 
@@ -93,17 +95,17 @@ def models() -> list[str]:
 
 def model_files() -> dict[str, Path | None]:
     """Return the YAML file of every general recommender by its class's name; None where it has no options."""
-    hosts = host_file("../model/general_recommender").glob("[a-z]*.py")
+    hosts = host_file("..", "model", "general_recommender").glob("[a-z]*.py")
     general = {path.stem for path in hosts}
     stems = {path.stem: path for path in host_file("model").glob("*.yaml") if path.stem.lower() in general}
     ours = {path.stem: path for path in shipped("properties", "model").glob("*.yaml")}
     return {"Random": None, **stems, **ours}
 
 
-def options_of(model: str) -> list[Described]:
+def of_model(model: str) -> list[Described]:
     """Return the options of a model, RecBole's models included; `InputError` for no model."""
     if ":" in model:
-        return options_of_guest(model)
+        return of_guest(model)
     files = model_files()
     known = {name.casefold(): file for name, file in files.items()}
     known.update({name.casefold(): files[stem] for stem, name in SPELLED.items()})
@@ -115,28 +117,20 @@ def options_of(model: str) -> list[Described]:
     return described(file) if file else []
 
 
-def options_of_guest(name: str) -> list[Described]:
+def of_guest(name: str) -> list[Described]:
     """Return the options of `package.module:Class`, which is imported for it."""
     from recbole_hlr.model.guest import find_guest, home_of, limits_of, own_options
 
     model_class = find_guest(name)
-    found = {one.name: one for one in options_of(home_of(model_class).__name__)}
+    found = {one.name: one for one in of_model(home_of(model_class).__name__)}
     limits = limits_of(model_class)
     for place, values in own_options(model_class):
         said = {one.name: one for one in described(Path(place))} if Path(place).is_file() else {}
         for key, value in values.items():
             option = option_like(value, limits.get(key, ""))
             kind = option.allowed if option else type(value).__name__
-            found[key] = said.get(key, Described(key, shown(value), kind, f"of {place}"))
+            found[key] = said.get(key, Described(key, one_line(value), kind, f"of {place}"))
     return list(found.values())
-
-
-def host_file(name: str) -> Path:
-    """Return a file of RecBole's defaults; RecBole itself is not imported."""
-    found = importlib.util.find_spec("recbole")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent / "properties" / name
 
 
 def described(file: Path) -> list[Described]:
@@ -150,10 +144,5 @@ def describe(name: str, default: Any, kind: str, meaning: str) -> Described:
     entry = TABLE.get(name, Entry("", name, source=""))
     told = entry.option or option_like(default)
     return Described(
-        name, shown(default), told.allowed if told else kind, entry.meaning or meaning, entry.source
+        name, one_line(default), told.allowed if told else kind, entry.meaning or meaning, entry.source
     )
-
-
-def shown(value: Any) -> str:
-    """Return a default as it would be written on a command line."""
-    return dump_yaml(value, default_flow_style=True, width=2**30).removesuffix("\n...\n").strip()

@@ -14,17 +14,21 @@ from recbole_hlr.errors import InputError, nearest
 
 Action = Callable[[list[str]], int | None]
 HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+TOLD = {
+    "quiet": "print the result and errors alone",
+    "verbose": "also say which options were given, and where",
+}
 
 
 class Verb(click.Command):
     """A verb that takes its words as they are: any of several hundred options, as --key=value or --key value.
 
-    `own` has the options that it adds to those of a run, with what each is; `shows_model` says that its
-    help lists the options of `--model`, and of every run.
+    `own` has the names of the options that its help begins with; `shows_model` says that it lists the options
+    of `--model`, and of every run, too.
     """
 
     def __init__(
-        self, name: str, action: Action, usage: str, text: str, own: dict[str, str], example: str,
+        self, name: str, action: Action, usage: str, text: str, own: str, example: str,
         shows_model: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(
@@ -34,9 +38,9 @@ class Verb(click.Command):
             epilog=f"Example: {example}",
             context_settings=HELP,
         )
-        if "model" in own:
+        self.action, self.usage, self.own, self.shows_model = action, usage, own.split(), shows_model
+        if "model" in self.own:
             self.params.append(click.Option(["--model"], shell_complete=complete_model))
-        self.action, self.usage, self.own, self.shows_model = action, usage, own, shows_model
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep all words but those that ask for help."""
@@ -57,11 +61,12 @@ class Verb(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the verb's own options, those of the model and those of every run."""
-        from recbole_hlr.cli.listing import sections
+        from recbole_hlr.cli.listing import sections, told_of
 
         if self.own:
             with formatter.section("Options"):
-                formatter.write_dl([(f"--{key}", what) for key, what in self.own.items()])
+                own = {key: told_of(key) for key in self.own}
+                formatter.write_dl([(f"--{key}", what) for key, what in {**own, **TOLD}.items()])
         if not self.shows_model:
             return
         for title, rows in sections(model_of(ctx.args)):
@@ -72,7 +77,7 @@ class Verb(click.Command):
         """Complete the name of an option."""
         from recbole_hlr.cli.listing import names
 
-        known = [*self.own, *(names(model_of(ctx.args)) if self.shows_model else ())]
+        known = [*self.own, *TOLD, *(names(model_of(ctx.args)) if self.shows_model else ())]
         return matching((f"--{key}" for key in dict.fromkeys(known)), incomplete)
 
 

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import recbole.config
 import torch
 import yaml
 from recbole.config import Config
@@ -21,20 +20,11 @@ from recbole_hlr.host import recbole as compat
 from recbole_hlr.metrics.definitions import LOSS
 from recbole_hlr.model.guest import home_of, limits_of, name_of, own_options
 from recbole_hlr.model.registry import find_model, is_metric, is_ours
-from recbole_hlr.options.command_line import (
-    COMMAND_LINE,
-    file_names,
-    parse_arguments,
-)
+from recbole_hlr.options.command_line import COMMAND_LINE, file_names, parse_arguments
 from recbole_hlr.options.host import without_default
 from recbole_hlr.options.protocol import protocol_files
-from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.yaml_values import (
-    ConfigLoader,
-    dump_yaml,
-    load_yaml,
-    plain,
-)
+from recbole_hlr.options.shipped import host_file, shipped
+from recbole_hlr.options.yaml_values import ConfigLoader, dump_yaml, load_yaml, plain
 from recbole_hlr.protocols import Given, RunConfig, Values
 
 KEYWORDS = "keyword argument"  # where a value came from, in messages
@@ -134,7 +124,7 @@ class HLRConfig(Config, RunConfig):
 
     def _internal_files(self, model: str, dataset: str) -> list[tuple[Path, str]]:
         """Return the folders and names of the host's and the shipped files, the later ones winning."""
-        host, ours = Path(recbole.config.__file__).parents[1] / "properties", shipped("properties")
+        host, ours = host_file(), shipped("properties")
         protocol = self.external_config_dict.get("protocol")
         return [
             (host, "overall.yaml"),

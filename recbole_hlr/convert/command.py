@@ -10,9 +10,7 @@ from recbole_hlr.convert.check import ITEM, PLAYS, RATING, TIME, USER
 from recbole_hlr.convert.conversion import Conversion, convert
 from recbole_hlr.convert.summary import Counts
 from recbole_hlr.errors import InputError
-from recbole_hlr.options.command_line import (
-    COMMAND_LINE,
-)
+from recbole_hlr.options.command_line import COMMAND_LINE
 
 FIELDS = {"user": USER, "item": ITEM, "rating": RATING, "count": PLAYS, "time": TIME}
 

@@ -22,9 +22,7 @@ from recbole_hlr.convert.titles import read_movies, write_movies
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import exists, is_file
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.protocols import Values
 
 KINDS = {USER: "token", ITEM: "token", RATING: "float", PLAYS: "float", TIME: "float"}

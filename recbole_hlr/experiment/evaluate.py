@@ -21,14 +21,9 @@ from recbole_hlr.experiment.run import details, evaluate_test, measured_test
 from recbole_hlr.host.device import describe_device
 from recbole_hlr.host.shortage import shortage_told
 from recbole_hlr.metrics.definitions import LOSS, chosen_by
-from recbole_hlr.options.command_line import (
-    COMMAND_LINE,
-    parse_arguments,
-)
+from recbole_hlr.options.command_line import COMMAND_LINE, parse_arguments
 from recbole_hlr.options.table import EVALUATE_KEYS
-from recbole_hlr.options.yaml_values import (
-    plain,
-)
+from recbole_hlr.options.yaml_values import plain
 from recbole_hlr.protocols import Values
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.state import take_back

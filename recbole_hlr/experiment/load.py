@@ -16,15 +16,13 @@ from torch import Tensor
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.data.chunks import users_per_block
 from recbole_hlr.data.stored import StoredData
-from recbole_hlr.errors import InputError
+from recbole_hlr.errors import InputError, fixed
 from recbole_hlr.experiment.exclusive import alone
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.host.device import refuse_missing_gpu
 from recbole_hlr.metrics.evaluator import refuse_not_finite
 from recbole_hlr.options.table import LOAD_KEYS
-from recbole_hlr.options.yaml_values import (
-    plain,
-)
+from recbole_hlr.options.yaml_values import plain
 from recbole_hlr.protocols import Recommender
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.snapshot import load_model_state
@@ -123,13 +121,7 @@ def load(run_dir: str | Path, **options: object) -> FittedRecommender:
     stored = content["config"]
     for key, value in plain(options).items():
         if key not in LOAD_KEYS and (key not in stored or value != stored[key]):
-            raise InputError(
-                f"{key}={value}",
-                f"cannot change in a run that is loaded; only {', '.join(sorted(LOAD_KEYS))} can",
-                place=KEYWORDS,
-                option=key,
-                value=value,
-            )
+            raise fixed(key, value, KEYWORDS, "a run that is loaded", sorted(LOAD_KEYS))
     config = HLRConfig(stored["model"], stored["dataset"], options={**stored, **options})
     refuse_missing_gpu(config, options)
     if not config.ours:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.data.stored import refuse_other_data, stored_data
-from recbole_hlr.errors import InputError, RunInterrupted
+from recbole_hlr.errors import InputError, RunInterrupted, fixed
 from recbole_hlr.experiment.assemble import Experiment, start_from_pretrained
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import locked
@@ -90,10 +90,4 @@ def refuse_changes(stored: Values, names: Values, given: HLRConfig, free: frozen
             raise InputError(f"{key}={value}: cannot change in {what}; it is {stored[key]}")
     for key in set(given.variable_config_dict) | set(given.cmd_config_dict):
         if key not in free and given.requested.get(key) != stored.get(key):
-            raise InputError(
-                f"{key}={given.requested.get(key)}",
-                f"cannot change in {what}; only {', '.join(sorted(free))} can",
-                place=given.sources[key],
-                option=key,
-                value=given.requested.get(key),
-            )
+            raise fixed(key, given.requested.get(key), given.sources[key], what, sorted(free))

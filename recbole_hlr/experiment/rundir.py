@@ -18,9 +18,7 @@ import pandas as pd
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file, unwritten, writable, write_text, write_whole
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import load_yaml
 
 UNFINISHED = ".new-"  # begins the name of a folder that is being made
 LONG_AGO = 3600  # seconds after which it is taken for one that was killed

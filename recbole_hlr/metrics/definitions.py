@@ -15,9 +15,7 @@ from recbole.evaluator.metrics import NDCG, Recall
 from recbole.evaluator.register import metric_information, metric_types, metrics_dict, smaller_metrics
 from recbole.utils import EvaluatorType
 
-from recbole_hlr.options.yaml_values import (
-    as_list,
-)
+from recbole_hlr.options.yaml_values import as_list
 from recbole_hlr.protocols import Options
 
 LOSS = "loss"  # valid_metric: the triplet loss on the validation interactions

@@ -10,10 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import recbole.config
-
 from recbole_hlr.options.kinds import option_like
-from recbole_hlr.options.shipped import SPELLED, comments, shipped
+from recbole_hlr.options.shipped import SPELLED, comments, shared_files, shipped
 from recbole_hlr.options.table import (
     BENCHMARK,
     COMMAND,
@@ -27,7 +25,7 @@ from recbole_hlr.options.table import (
     TRAINING,
     Entry,
 )
-from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
+from recbole_hlr.options.yaml_values import load_yaml, one_line
 
 HEAD = """# Options
 
@@ -97,12 +95,6 @@ def model_files() -> dict[str, Path]:
     return {SPELLED.get(file.stem, file.stem): file for file in files}
 
 
-def shared_files() -> list[Path]:
-    """Return the files with the defaults of all models, the later ones winning."""
-    host = Path(recbole.config.__file__).parents[1] / "properties"
-    return [host / "overall.yaml", host / "dataset" / "sample.yaml", shipped("properties", "overall.yaml")]
-
-
 def defaults_of(name: str, files: dict[str, Path]) -> dict[str, Any]:
     """Return the default of an option by model; that of all others stands under ''."""
     shared: dict[str, Any] = {}
@@ -117,7 +109,7 @@ def told(defaults: dict[str, Any], models: int) -> str:
     """Return defaults in words: a value, or each value with those of all `models` that have it."""
     having: dict[str, list[str]] = {}
     for model, default in defaults.items():
-        text = dump_yaml(default, default_flow_style=True, width=2**30).removesuffix("...\n").strip()
+        text = one_line(default)
         having.setdefault(f"`{text}`", []).append(model)
     return "; ".join(
         text if "" in names or len(names) == models else f"{text} ({', '.join(names)})"

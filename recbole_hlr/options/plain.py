@@ -13,10 +13,7 @@ from recbole_hlr.errors import invalid
 from recbole_hlr.options.check import check_values, spell_switches, told_options
 from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.table import RUN_ONLY
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-    plain,
-)
+from recbole_hlr.options.yaml_values import load_yaml, plain
 from recbole_hlr.protocols import Values
 
 log = logging.getLogger("recbole_hlr")

@@ -1,7 +1,8 @@
-"""Finds the YAML files that are shipped with the package, and reads their comments."""
+"""Finds the YAML files with defaults, the package's and RecBole's, and reads their comments."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,23 @@ def shipped(package: str, *names: str) -> Path:
     `package` is `properties` or `datasets`; works for a wheel and for an editable install.
     """
     return Path(str(files(f"recbole_hlr.{package}"))).joinpath(*names)
+
+
+def host_file(*names: str) -> Path:
+    """Return the path of a file, or folder, of RecBole's defaults; RecBole itself is not imported."""
+    found = importlib.util.find_spec("recbole")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent.joinpath("properties", *names)
+
+
+def shared_files() -> list[Path]:
+    """Return the files with the defaults of all models, the later ones winning."""
+    return [
+        host_file("overall.yaml"),
+        host_file("dataset", "sample.yaml"),
+        shipped("properties", "overall.yaml"),
+    ]
 
 
 def comments(file: Path) -> dict[str, tuple[str, str]]:

@@ -297,7 +297,7 @@ ENTRIES = (
         for name in ("dataset_save_path", "dataloaders_save_path")
     ),
     # --- what a command is given, of which no run keeps a default ----------------------------------------
-    _command("model", source=HOST, meaning="the name of a model"),
+    _command("model", source=HOST, meaning="the name of a model, or your own package.module:Class"),
     _command("dataset", source=HOST, meaning="the name of a folder in data_path", splits=True),
     _command("config_files", source=HOST, meaning="YAML files of options, with spaces between them"),
     _command("resume", meaning="the run directory of the run, or the search, to be continued", path=True),

@@ -71,6 +71,12 @@ def dump_yaml(value: object, **style: Any) -> str:
     return yaml.dump(value, Dumper=ConfigDumper, allow_unicode=True, **style)
 
 
+def one_line(value: object) -> str:
+    """Return a value as YAML in one line, as a command line can hold it."""
+    text = dump_yaml(value, default_flow_style=True, width=2**30)
+    return text.strip().removesuffix("...").strip()  # with which a plain scalar ends
+
+
 def load_yaml(path: str | Path) -> Values:
     """Return the mapping that a YAML file holds; `InputError` says what is wrong with the file."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 
-from recbole_hlr.errors import InputError, UnknownOption
+from recbole_hlr.errors import UnknownOption, fixed
 from recbole_hlr.options.check import check_values
 from recbole_hlr.options.forms import seconds_in
 from recbole_hlr.options.table import CHANGEABLE, SEARCH_OPTIONS
@@ -48,13 +48,7 @@ def change_options(stored: Values, given: Values, source: str) -> SearchOptions:
     """Return a search's options with what a resume changes of them."""
     for key in given:
         if key not in CHANGEABLE and given[key] != stored.get(key):
-            raise InputError(
-                f"{key}={given[key]}",
-                f"cannot change in a resumed search; only {', '.join(CHANGEABLE)} can",
-                place=source,
-                option=key,
-                value=given[key],
-            )
+            raise fixed(key, given[key], source, "a resumed search", CHANGEABLE)
     return make_options({**stored, **given}, source)
 
 

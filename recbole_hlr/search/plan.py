@@ -10,19 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
-from recbole_hlr.errors import InputError, UnknownOption, nearest
+from recbole_hlr.errors import InputError, UnknownOption, fixed, nearest
 from recbole_hlr.files import is_file
 from recbole_hlr.model.guest import home_of, name_of, own_options
 from recbole_hlr.model.registry import find_model
-from recbole_hlr.options.command_line import (
-    COMMAND_LINE,
-)
-from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.command_line import COMMAND_LINE
+from recbole_hlr.options.shipped import host_file, shipped
 from recbole_hlr.options.table import TRAINING_KEYS
-from recbole_hlr.options.yaml_values import (
-    dump_yaml,
-    load_yaml,
-)
+from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
 from recbole_hlr.protocols import Given, Values
 from recbole_hlr.search import options as search_options
 from recbole_hlr.search import space
@@ -112,9 +107,7 @@ def open_plan(folder: Path, rest: Values, given: Values, source: str) -> Plan:
     base = stored["options"]
     for key, value in rest.items():
         if not isinstance(value, type) and usual(key, value) != usual(key, base.get(key)):
-            raise InputError(
-                f"{key}={value}", "cannot change in a resumed search", place=source, option=key, value=value
-            )
+            raise fixed(key, value, source, "a resumed search")
     search_options.make_options(stored["search"], file)
     options = search_options.change_options(stored["search"], given, source)
     tried = space.make_space(stored["space"], file)
@@ -202,11 +195,9 @@ def check_space(tried: Space, config: HLRConfig) -> None:
 
 def tunable(model_class: type) -> set[str]:
     """Return the options that a search may try: those of the model's own files and of training."""
-    import recbole.config
-
     home = f"{home_of(model_class).__name__}.yaml"
-    host = Path(recbole.config.__file__).parents[1] / "properties" / "model" / home
-    files = [file for file in (host, shipped("properties", "model", home)) if file.is_file()]
+    places = host_file("model", home), shipped("properties", "model", home)
+    files = [file for file in places if file.is_file()]
     own = (values for _, values in own_options(model_class))
     return set().union(TRAINING_KEYS, *map(load_yaml, files), *own) - {"epochs"}  # ASHA's to cut
 

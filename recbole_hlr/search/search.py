@@ -25,14 +25,8 @@ from recbole_hlr.files import locked, write_text
 from recbole_hlr.host.device import refuse_missing_gpu
 from recbole_hlr.host.ray import ray_cluster
 from recbole_hlr.metrics.evaluator import refuse_empty_cohorts
-from recbole_hlr.options.command_line import (
-    COMMAND_LINE,
-    config_files_word,
-    parse_arguments,
-)
-from recbole_hlr.options.yaml_values import (
-    dump_yaml,
-)
+from recbole_hlr.options.command_line import COMMAND_LINE, config_files_word, parse_arguments
+from recbole_hlr.options.yaml_values import dump_yaml
 from recbole_hlr.search import report, space
 from recbole_hlr.search.job import Job
 from recbole_hlr.search.journal import DONE, FAILED, Journal, Trial, best_of, resume_of

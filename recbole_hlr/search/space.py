@@ -21,10 +21,7 @@ from recbole_hlr.errors import InputError, nearest
 from recbole_hlr.files import is_file
 from recbole_hlr.options.kinds import is_finite
 from recbole_hlr.options.shipped import shipped
-from recbole_hlr.options.yaml_values import (
-    load_yaml,
-    parse_scalar,
-)
+from recbole_hlr.options.yaml_values import load_yaml, parse_scalar
 from recbole_hlr.search.numbers import LISTS, RANGES, rule_of
 
 KINDS = (*LISTS, *RANGES)

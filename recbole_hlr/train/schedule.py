@@ -11,9 +11,7 @@ from torch.optim import lr_scheduler
 
 from recbole_hlr.errors import InputError, nearest, shown
 from recbole_hlr.options.kinds import LARGEST, MOST
-from recbole_hlr.options.yaml_values import (
-    as_list,
-)
+from recbole_hlr.options.yaml_values import as_list
 from recbole_hlr.protocols import Given, Options
 
 _SCHEDULES = {
