@@ -29,8 +29,7 @@ from torch import Tensor, nn
 
 from recbole_hlr.data.interactions import HistoryBatch
 from recbole_hlr.model import HLRPP, AdaCML
-from recbole_hlr.model.base import Pairs
-from recbole_hlr.model.mixture import BlockMixture, Ranking
+from recbole_hlr.model.candidates import Candidates, Users
 from recbole_hlr.objective.triplet import triplet_loss
 from recbole_hlr.train.metric import MetricTrainer
 from tests import reference
@@ -136,16 +135,14 @@ class WidenedHLRPP(HLRPP):
     Item 0 is the zero vector there, a constant: rel(q_v, 0) is the mean of the memories.
     """
 
-    def user_attention(self, pairs: Pairs) -> Tensor:
-        history = widened(pairs.history)
-        history_e = self.item_embedding(history.items)
-        return super().user_attention(dataclasses.replace(pairs, history=history, history_e=history_e))
+    def user_attention(self, users: Users, items: Candidates) -> Tensor:
+        return super().user_attention(self.widened(users), items)
 
-    def user_attention_of_block(self, ranking: Ranking, items: slice) -> BlockMixture:
-        attended = ranking.histories()
-        wide = widened(HistoryBatch(attended.positions, attended.mask))
-        attended = attended._replace(mask=wide.mask)
-        return super().user_attention_of_block(ranking._replace(attended=attended), items)
+    def widened(self, users: Users) -> Users:
+        if users.positions is not None:  # ranking: padding is item 0 already, among the distinct ones
+            return dataclasses.replace(users, history=widened(users.history), own_slots=None)
+        history = widened(users.history)
+        return dataclasses.replace(users, history=history, known_e=self.item_embedding(history.items))
 
 
 class WidenedAdaCML(AdaCML):
@@ -154,10 +151,17 @@ class WidenedAdaCML(AdaCML):
     Item 0 is the zero vector there, a constant: it adds 1 to the denominator.
     """
 
-    def translation(self, pairs: Pairs) -> Tensor:
-        history = widened(pairs.history) if self.training else pairs.history
-        history_e = self.item_embedding(history.items)
-        return super().translation(dataclasses.replace(pairs, history=history, history_e=history_e))
+    def distances(self, users: Users, items: Candidates) -> Tensor:
+        return super().distances(self.widened(users), items)
+
+    def translation(self, users: Users, items: Candidates) -> Tensor:
+        return super().translation(self.widened(users), items)
+
+    def widened(self, users: Users) -> Users:
+        if not self.training:
+            return users
+        history = widened(users.history)
+        return dataclasses.replace(users, history=history, known_e=self.item_embedding(history.items))
 
 
 WIDENED = {"jpte": WidenedHLRPP, "attcml": WidenedAdaCML}
@@ -274,8 +278,8 @@ class Released:
     def distances(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Distances `(B,)` of positives and of negatives."""
         pairs = torch.stack([batch.positives, batch.negatives], dim=1)  # (B, 2)
-        positive = self.model.distances(batch.users, pairs, batch.history)[:, 0]
-        return positive, self.negative_model.distances(batch.users, pairs, batch.history)[:, 1]
+        positive = self.model.pair_distances(batch.users, pairs, batch.history)[:, 0]
+        return positive, self.negative_model.pair_distances(batch.users, pairs, batch.history)[:, 1]
 
     def relations(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Translations `(B, d)` of positives and of negatives by recorded name, HLR++'s in two parts."""
@@ -298,10 +302,10 @@ def relation_parts(model: nn.Module, batch: Batch, items: Tensor) -> dict[str, T
     lenders = items.unsqueeze(1)  # (B, 1)
     if not isinstance(model, HLRPP):
         return {"relation": translation_of(model, batch.users, lenders, batch.history).squeeze(dim=1)}
-    pairs = model.pairs(batch.users, lenders, batch.history)
+    pairs = model.users(batch.users, batch.history), model.listed(batch.users, lenders)
     parts = {
-        "relation.user_attention": model.user_attention(pairs),
-        "relation.item_attention": model.item_attention_of(pairs),
+        "relation.user_attention": model.user_attention(*pairs),
+        "relation.item_attention": model.item_attention_of(*pairs),
     }
     return {name: (mixture @ model.memory.memories).squeeze(dim=1) for name, mixture in parts.items()}
 

@@ -46,13 +46,13 @@ def test_neighbourhood_means_and_regularisers_of_transcf(record: Record, refresh
     released, batch = Released(record, neighbour_refresh=refresh), golden.batch(record)
     released.model.start_epoch(0)
     pairs = torch.stack([batch.positives, batch.negatives], dim=1)  # (B, 2)
-    embedded = released.model.pairs(batch.users, pairs, None)
-    found = {"user": embedded.user_mean, "pos": embedded.item_mean[:, 0], "neg": embedded.item_mean[:, 1]}
+    users, items = released.model.users(batch.users, None), released.model.listed(batch.users, pairs)
+    found = {"user": users.mean, "pos": items.mean[:, 0], "neg": items.mean[:, 1]}
     for name, mean in found.items():
         key = f"train.transcf_{name}_neighbors"
         assert_close(mean, torch.from_numpy(record.inputs()[key]), 1e-6, label(record, key))
     weights = (released.model.neighbour_weight, released.model.distance_weight)
-    penalty = released.model.penalty(embedded, released.model.distances(batch.users, pairs, None))
+    penalty = released.model.penalty(users, items, released.model.distances(users, items))
     terms = expected(record, "reg_nbr"), expected(record, "reg_dist")
     assert_close(penalty, sum(terms), 1e-5, label(record, "regularisers"))
     assert all(term.any() == (weight > 0) for term, weight in zip(terms, weights, strict=True))

@@ -141,11 +141,12 @@ def test_scoring_attends_to_the_audiences_of_the_histories_it_is_given() -> None
 def test_each_attention_is_its_plain_loop(name, options, training) -> None:
     model = build(name, **options).train(training)
     twin, items, history = twin_of(model, **options), candidates(), ragged_batch(len(USERS), 6, NUM_ITEMS)
-    pairs = model.pairs(torch.tensor(USERS), items, history)
+    users = torch.tensor(USERS)
+    pairs = model.users(users, history), model.listed(users, items)
     rows = list(zip(USERS, items.tolist(), rows_of(history, len(USERS)), strict=True))
     for found, plain in (
-        (model.user_attention(pairs), twin.user_attention),
-        (model.item_attention_of(pairs), twin.item_attention),
+        (model.user_attention(*pairs), twin.user_attention),
+        (model.item_attention_of(*pairs), twin.item_attention),
     ):
         expected = torch.stack([torch.stack([plain(u, v, row) for v in vs]) for u, vs, row in rows])
         assert_close(found @ model.memory.memories, expected, 1e-12, f"{options} {plain.__name__}")

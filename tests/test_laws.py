@@ -75,8 +75,8 @@ def test_padding_rows_do_not_matter(name, options) -> None:
 def test_order_of_the_history_does_not_matter(name, options) -> None:
     model = build(name, **options)
     users, items, history = torch.tensor(USERS), candidates(), ragged_batch(len(USERS), 10, NUM_ITEMS)
-    before = model.distances(users, items, history)
-    after = model.distances(users, items, shuffled_columns(history))
+    before = model.pair_distances(users, items, history)
+    after = model.pair_distances(users, items, shuffled_columns(history))
     assert_close(after, before, 1e-13, f"{name} {options}")
 
 
@@ -178,7 +178,7 @@ def test_shared_negative_relation_is_column_0s_and_only_in_training(name, option
             torch.stack([twin.distance(u, v, row, lender=vs[0] if training else None) for v in vs])
             for u, vs, row in zip(USERS, items.tolist(), rows, strict=True)
         ]
-        found = model.distances(users, items, history)
+        found = model.pair_distances(users, items, history)
         assert_close(found, torch.stack(expected), 1e-10, f"{name} {options} training={training}")
 
 
@@ -258,7 +258,8 @@ def test_length_and_deviation_of_the_translation_are_those_over_pairs(name) -> N
     model = build(name)
     users = torch.arange(1, model.n_users)
     items = torch.arange(1, model.n_items).expand(len(users), -1)
-    r = model.translation(model.pairs(users, items, model.evaluation_history(users))).flatten(0, 1)
+    pairs = model.users(users, model.evaluation_history(users)), model.listed(users, items)
+    r = model.translation(*pairs).flatten(0, 1)
     found = model.describe_translation(100_000)
     assert found["length"] == pytest.approx(r.square().sum(dim=1).mean().sqrt().item(), rel=0.02)
     assert found["deviation"] == pytest.approx(

@@ -32,7 +32,7 @@ def test_a_room_imports_from_those_below_it_alone(monkeypatch):
             "    recbole_hlr.metrics\n    recbole_hlr.train\n",
         ),
         ("    recbole_hlr.data.negatives\n", "    recbole_hlr.data.triplets\n"),
-        ("    recbole_hlr.model.mixture\n", "    recbole_hlr.model.base\n"),
+        ("    recbole_hlr.model.memory\n", "    recbole_hlr.model.base\n"),
     ],
     ids=["rooms", "mathematics", "models"],
 )

@@ -68,7 +68,7 @@ def test_distances_on_histories_with_holes_are_the_references(name, options) -> 
             for u, vs, row in zip(users, items, rows, strict=True)
         ]
     )  # (B, C)
-    assert_close(model.distances(users, items, history), expected, 1e-10, f"{name} {options}")
+    assert_close(model.pair_distances(users, items, history), expected, 1e-10, f"{name} {options}")
 
 
 @pytest.mark.parametrize("num_negatives", [1, 3])
@@ -147,7 +147,7 @@ def test_validation_loss_is_split_into_rows_that_fit_the_memory(name, options, m
     negative_options = {**options, "train_neg_sample_args": {"sample_num": 3}}
     whole = build(name, data, **negative_options).validation_loss(batch)
     model = build(name, data, **negative_options)
-    bytes_of_a_row = 2 * 8 * 4 * model.pair_floats  # a positive and three negatives, of float64
+    bytes_of_a_row = 2 * 8 * 4 * model.work.pair_floats  # a positive and three negatives, of float64
     for rows in (1, 2):
         sizes, loss = [], model.loss
         with monkeypatch.context() as patch:

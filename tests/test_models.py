@@ -101,7 +101,9 @@ def test_chunks_of_any_size_give_the_same_scores(name, options, monkeypatch) -> 
 def test_scores_of_all_items_are_those_the_base_derives_from_pairs(name, options, width, monkeypatch) -> None:
     model, users = build(name, eval_history="all", **options), torch.tensor(USERS)
     monkeypatch.setattr(model, "_rows_within", lambda floats: width)
-    derived = MetricRecommender.score_all(model, users)
+    items = torch.arange(NUM_ITEMS).expand(len(users), -1)  # (B, I)
+    pairs = model.users(users, model.evaluation_history(users)), model.listed(users, items)
+    derived = -MetricRecommender.distances(model, *pairs)
     assert_close(model.score_all(users), derived, 1e-12, f"{name} {options} width={width}")
 
 
@@ -110,7 +112,7 @@ def test_scores_are_minus_distances(name, options) -> None:
     model = build(name, **options)
     users = torch.tensor(USERS)
     items = torch.arange(NUM_ITEMS).expand(len(users), -1)  # (B, I)
-    distances = model.distances(users, items, model.evaluation_history(users))
+    distances = model.pair_distances(users, items, model.evaluation_history(users))
     assert (distances >= 0).all()
     assert_close(scores_of_all(model, USERS), -distances, 1e-12, f"{name} {options}")
 

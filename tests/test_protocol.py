@@ -313,7 +313,7 @@ def test_test_metrics_by_hand(toy, model):
         history = HistoryBatch(
             torch.tensor([attended or [0]]), torch.tensor([[True] * len(attended) or [False]])
         )
-        return net.distances(torch.tensor([user]), torch.tensor([items]), history)[0].tolist()
+        return net.pair_distances(torch.tensor([user]), torch.tensor([items]), history)[0].tolist()
 
     def by_hand(*parts) -> list[float]:
         attended, values = items_by_user(*parts), []

@@ -38,7 +38,8 @@ def shift_tables(model: torch.nn.Module) -> None:
 
 
 def translations(model: torch.nn.Module) -> Tensor:
-    return model.translation(model.pairs(torch.tensor(TRAINED), candidates(), None))  # (B, C, d)
+    users = torch.tensor(TRAINED)
+    return model.translation(model.users(users, None), model.listed(users, candidates()))  # (B, C, d)
 
 
 def expected_translations(twin: Any) -> Tensor:

@@ -180,7 +180,7 @@ def translation_of(
     model: torch.nn.Module, users: Tensor, items: Tensor, history: HistoryBatch | None
 ) -> Tensor:
     """r(u, v) `(B, C, d)` of `users (B,)` with `items (B, C)`."""
-    r = model.translation(model.pairs(users, items, history))
+    r = model.translation(model.users(users, history), model.listed(users, items))
     return torch.zeros_like(model.item_embedding(items)) if r is None else r
 
 

@@ -1,4 +1,4 @@
-"""What all metric recommenders share: tables, norm ball, distance, loss, and both ways of scoring.
+"""What all metric recommenders share: tables, norm ball, the one distance, the loss, the ways of scoring.
 
 Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Learning, RecSys 2021
 (doi 10.1145/3460231.3474230). Every model is score(u, v) = -||p_u + r(u, v) - q_v||^2; only the
@@ -7,7 +7,7 @@ translation r differs.
 | letter | meaning | | name | shape, meaning |
 |---|---|---|---|---|
 | B | rows in a batch | | user_e | (B, d) embeddings p_u |
-| C | candidate items per row | | item_e | (B, C, d) embeddings q_v |
+| C, V | candidate items: of each row, of all rows | | item_e | (B, C, d) or (V, d) embeddings q_v |
 | U, I | all users, all items, padding included | | history | items (B, H), mask True = real |
 | H | history length | | history_e | (B, H, d) |
 | N | memory slots | | keys, memories | (N, d): K and M of the paper |
@@ -17,10 +17,9 @@ translation r differs.
 
 from __future__ import annotations
 
-import dataclasses
-from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
+from typing import Any
 
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
@@ -30,33 +29,21 @@ from torch import Tensor, nn
 from recbole_hlr.data.chunks import memory_budget, rows_within
 from recbole_hlr.data.interactions import HistoryBatch, InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
-from recbole_hlr.host.compile import compiled
+from recbole_hlr.host.compile import Compiled, compiled
+from recbole_hlr.model.candidates import (
+    Candidates,
+    Kernels,
+    Listed,
+    Shared,
+    Users,
+    distinct,
+    windows,
+)
 from recbole_hlr.model.relation import clip_norms
+from recbole_hlr.model.work import Work
 from recbole_hlr.objective.triplet import triplet_loss
 from recbole_hlr.options.plain import complete
 from recbole_hlr.protocols import Batch, InteractionData, Options
-
-
-@dataclasses.dataclass
-class Pairs:
-    """Users with candidate items: all that a translation depends on."""
-
-    users: Tensor  # (B,)
-    items: Tensor  # (B, C)
-    user_e: Tensor  # (B, d)
-    item_e: Tensor  # (B, C, d)
-    history: HistoryBatch | None  # (B, H)
-    history_e: Tensor | None  # (B, H, d)
-
-    def listed(self) -> tuple[Tensor, Tensor]:
-        """Return the history `(B, H, d)` of a model that has one, and its mask `(B, H)`."""
-        assert self.history is not None
-        assert self.history_e is not None
-        return self.history_e, self.history.mask
-
-    def first(self) -> Pairs:
-        """Return the pairs of column 0 alone."""
-        return dataclasses.replace(self, items=self.items[:, :1], item_e=self.item_e[:, :1])
 
 
 class MetricRecommender(GeneralRecommender):
@@ -121,47 +108,65 @@ class MetricRecommender(GeneralRecommender):
 
     # --- the model -------------------------------------------------------------------------------
 
-    @abstractmethod
-    def translation(self, pairs: Pairs) -> Tensor | None:
-        """Return r(u, v) `(B, C, d)`; None for zero."""
+    def translation(self, users: Users, items: Listed) -> Tensor | None:
+        """Return r(u, v) `(B, C, d)` as a vector of each pair; None for zero."""
+        return None
 
-    def penalty(self, pairs: Pairs, distances: Tensor) -> Tensor | float:
-        """Return what a model adds to the hinges of `pairs`, column 0 being the positives."""
+    def distances(self, users: Users, items: Candidates) -> Tensor:
+        """Return squared distances ||p_u + r - q_v||^2, `(B, C)` of listed items, `(B, V)` of shared ones.
+
+        A model whose r has a form, such as a mixture of few rows, need not make the vectors r.
+        """
+        listed = items if isinstance(items, Listed) else items.listed(len(users))
+        r = self.translation(users, listed.first() if listed is items and self.lends else listed)
+        return items.squared(users.e) if r is None else listed.squared(users.e.unsqueeze(1) + r)
+
+    @property
+    def lends(self) -> bool:
+        """Whether the positive, in column 0 of listed items, lends its r to the negatives."""
+        return self.share_negative_relation and self.training
+
+    def penalty(self, users: Users, items: Listed, distances: Tensor) -> Tensor | float:
+        """Return what a model adds to the hinges of listed `items`, column 0 being the positives."""
         return 0.0
 
-    def pairs(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> Pairs:
-        """Return `users (B,)` with their candidates `items (B, C)`, embedded."""
-        history_e = None if history is None else self.item_embedding(history.items)
-        return Pairs(users, items, self.user_embedding(users), self.item_embedding(items), history, history_e)
+    def users(self, ids: Tensor, history: HistoryBatch | None, shared: bool = False) -> Users:
+        """Return `ids (B,)` as users who attend to `history`, to be held against listed or `shared` items."""
+        users = Users(ids, self.user_embedding(ids), history)
+        if history is not None and shared:
+            users.known_e, users.positions = distinct(history.items, self.item_embedding)
+        elif history is not None:
+            users.known_e = self.item_embedding(history.items)
+        return users
 
-    def distances(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> Tensor:
-        """Return squared distances ||p_u + r - q_v||^2, `(B, C)`, of `users (B,)`, `items (B, C)`.
+    def listed(self, users: Tensor, items: Tensor) -> Listed:
+        """Return `items (B, C)`, of each of `users (B,)` its own."""
+        return Listed(items, self.item_embedding(items))
 
-        With `share_negative_relation`, in training, column 0 lends its r to every column.
-        """
-        return self._distances(self.pairs(users, items, history))
+    def shared(self, items: slice) -> Shared:
+        """Return a block of the catalogue."""
+        weight = self.item_embedding.weight
+        ids = torch.arange(items.start, items.stop, device=weight.device)
+        return Shared(ids, weight[items], kernels=self.kernels)
 
-    def _distances(self, pairs: Pairs) -> Tensor:
-        shared = self.share_negative_relation and self.training
-        translation = self.translation(pairs.first() if shared else pairs)
-        user_e = pairs.user_e.unsqueeze(1)  # (B, 1, d)
-        moved = user_e if translation is None else user_e + translation
-        return (moved - pairs.item_e).square().sum(dim=-1)  # (B, C)
+    def pair_distances(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> Tensor:
+        """Return the distances `(B, C)` of `users (B,)` with `items (B, C)`."""
+        return self.distances(self.users(users, history), self.listed(users, items))
 
     def loss(
         self, users: Tensor, positives: Tensor, negatives: Tensor, history: HistoryBatch | None
     ) -> Tensor:
         """Return the hinge loss (Eq. 8) of `users (B,)`, `positives (B,)`, `negatives (B, K)`."""
-        pairs = self.pairs(users, torch.cat([positives.unsqueeze(1), negatives], dim=1), history)
-        return self._loss_of(pairs)
+        items = torch.cat([positives.unsqueeze(1), negatives], dim=1)
+        return self._loss_of(self.users(users, history), self.listed(users, items))
 
     @cached_property
-    def _loss_of(self) -> Callable[[Pairs], Tensor]:
-        epoch = 3 * self.num_positives * (1 + self.num_negatives) * self.pair_flops
+    def _loss_of(self) -> Callable[[Users, Listed], Tensor]:
+        epoch = 3 * self.num_positives * (1 + self.num_negatives) * self.work.pair_flops
         return compiled(self._loss, self.compilation, epoch, self.device)
 
-    def _loss(self, pairs: Pairs) -> Tensor:
-        distances = self._distances(pairs)  # (B, 1 + K)
+    def _loss(self, users: Users, items: Listed) -> Tensor:
+        distances = self.distances(users, items)  # (B, 1 + K)
         hinges = triplet_loss(
             distances[:, 0],
             distances[:, 1:],
@@ -170,7 +175,7 @@ class MetricRecommender(GeneralRecommender):
             self.negative_temperature,
             self.n_items - 1,
         )
-        return hinges + self.penalty(pairs, distances)
+        return hinges + self.penalty(users, items, distances)
 
     @torch.no_grad()
     def clip_weights(self) -> None:
@@ -222,7 +227,7 @@ class MetricRecommender(GeneralRecommender):
         As many rows at once as the memory budget allows: without a cap, histories have any length.
         """
         columns = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
-        chunk = self._rows_within(self.pair_floats * (1 + self.num_negatives))
+        chunk = self._rows_within(self.work.pair_floats * (1 + self.num_negatives))
         losses = [
             self.loss(users, positives, negatives, self.evaluation_history(users))
             for users, positives, negatives in zip(*(c.split(chunk) for c in columns), strict=True)
@@ -246,9 +251,9 @@ class MetricRecommender(GeneralRecommender):
     def predict(self, interaction: Batch) -> Tensor:
         """Return the scores `(B,)` of pairs, larger is better (host interface)."""
         users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
-        chunk = self._rows_within(self.pair_floats)
+        chunk = self._rows_within(self.work.pair_floats)
         scores = [
-            -self.distances(u, i.unsqueeze(1), self.evaluation_history(u)).squeeze(dim=1)
+            -self.pair_distances(u, i.unsqueeze(1), self.evaluation_history(u)).squeeze(dim=1)
             for u, i in zip(users.split(chunk), items.split(chunk), strict=True)
         ]
         return torch.cat(scores)
@@ -271,10 +276,11 @@ class MetricRecommender(GeneralRecommender):
             torch.randint(1, ids, (num_pairs,), generator=generator).to(self.device)
             for ids in (self.n_users, self.n_items)
         )
-        chunk = self._rows_within(self.pair_floats)
+        chunk = self._rows_within(self.work.pair_floats)
         found = []
         for user, item in zip(users.split(chunk), items.split(chunk), strict=True):
-            r = self.translation(self.pairs(user, item.unsqueeze(1), self.evaluation_history(user)))
+            pairs = self.users(user, self.evaluation_history(user)), self.listed(user, item.unsqueeze(1))
+            r = self.translation(*pairs)
             if r is None:
                 return {}
             found.append(r.squeeze(dim=1))
@@ -282,31 +288,59 @@ class MetricRecommender(GeneralRecommender):
         moments = {"length": r, "deviation": r - r.mean(dim=0)}
         return {name: value.square().sum(dim=1).mean().sqrt().item() for name, value in moments.items()}
 
+    # --- all items -------------------------------------------------------------------------------
+
+    @torch.no_grad()
     def score_all(self, users: Tensor) -> Tensor:
-        """Return `(B, I)` scores of `users (B,)`: the pair scores of the full grid, in chunks."""
-        items = torch.arange(self.n_items, device=users.device)
-        chunk = self._rows_within(self.pair_floats)
-        rows = []
-        for user in users.split(1):
-            history = self.evaluation_history(user)
-            parts = [self.distances(user, i.unsqueeze(0), history) for i in items.split(chunk)]
-            rows.append(-torch.cat(parts, dim=1))
-        return torch.cat(rows)
+        """Return `(B, I)` scores of `users (B,)`, block by block, within the memory budget."""
+        groups = users.split(self._rows_within(self.work.user_floats))
+        return torch.cat([self._score_all(self.ranked(group)) for group in groups])
+
+    def ranked(self, users: Tensor) -> Users:
+        """Return `users (B,)` for whom all items are ranked."""
+        return self.users(users, self.evaluation_history(users), shared=True)
+
+    def _score_all(self, users: Users) -> Tensor:
+        scores = users.e.new_empty(len(users), self.n_items)
+        per_item, per_user, per_pair = self.work.block_floats(
+            0 if users.known_e is None else len(users.known_e)
+        )
+        most_items, floats = self.block_size
+        width = min(self._rows_within(per_item + per_pair), most_items, self.n_items)
+        count = self._rows_within(per_user + per_pair * width)
+        count = max(min(count, floats // (per_pair * width)), 1)
+        for window in windows(self.n_items, width):
+            items = self.shared(window)
+            for rows in windows(len(users), count):
+                scores[rows, window] = -self.distances(users.rows(rows), items)
+        return scores
+
+    @property
+    def block_size(self) -> tuple[int, int]:
+        """The items of a block, and the floats that its users may hold at once: some of a core's cache."""
+        if self.device.type != "cpu":
+            return 2048, 2**28
+        if not self.work.mixes:
+            return self.n_items, 2**28
+        fused = isinstance(self.kernels.attend_table, Compiled) and self.work.attentions and self.work.N
+        return (32, 2**23) if fused else (256, 2**20)  # fused, a table of few items stays in the cache
+
+    @cached_property
+    def kernels(self) -> Kernels:
+        """The sums over blocks of items, compiled where that pays."""
+        flops = self.n_users * self.n_items * self.work.block_flops
+        plain: Iterable[Callable[..., Any]] = Kernels()
+        return Kernels(*(compiled(one, self.compilation, flops, self.device) for one in plain))
+
+    @property
+    def work(self) -> Work:
+        """The sizes that the cost of a distance follows from."""
+        return Work(self.item_embedding.embedding_dim)
 
     @property
     def rows_read(self) -> tuple[int, int] | None:
         """Rows of the users' and of the items' table that a positive reads at most; None: whole tables."""
         return 1, 1 + self.num_negatives + (self.max_history if self.attends_to_history else 0)
-
-    @property
-    def pair_flops(self) -> int:
-        """Floating-point operations of one pair's distance, roughly: what compilation is weighed by."""
-        return 4 * self.item_embedding.embedding_dim
-
-    @property
-    def pair_floats(self) -> int:
-        """Floats that scoring one pair holds at once: what the memory budget is divided by."""
-        return 4 * self.item_embedding.embedding_dim
 
     def _scoring_width(self, history: InteractionMatrix) -> int:
         longest = int(history.lengths.max())

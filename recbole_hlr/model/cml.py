@@ -6,10 +6,7 @@ Tran et al., RecSys 2021 (doi 10.1145/3460231.3474230) compare with: Eq. 1.
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from recbole_hlr.model.base import MetricRecommender, Pairs
-from recbole_hlr.model.distance import squared_distances
+from recbole_hlr.model.base import MetricRecommender
 
 
 class CML(MetricRecommender):
@@ -17,15 +14,3 @@ class CML(MetricRecommender):
 
     Deviation: without the covariance regulariser; rank weights only by `negative_reduction: rank`.
     """
-
-    def translation(self, pairs: Pairs) -> None:
-        """Return None: r = 0."""
-        return None
-
-    def score_all(self, users: Tensor) -> Tensor:
-        """Return `(B, I)` scores; -||p - q||^2 = 2 p.q - ||p||^2 - ||q||^2 needs no (B, I, d).
-
-        Caveat: cancellation leaves an absolute error of some 1e-7 in float32, so distances below
-        zero are possible and are clamped; `tests/test_models.py` compares with the pair scores.
-        """
-        return -squared_distances(self.user_embedding(users), self.item_embedding.weight)

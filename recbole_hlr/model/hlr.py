@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from recbole_hlr.model.base import Pairs
-from recbole_hlr.model.mixture import BlockMixture, Ranking, UserAttentionRecommender
+from recbole_hlr.model.candidates import Candidates, Users
+from recbole_hlr.model.memory import UserAttentionRecommender
 from recbole_hlr.model.relation import RelationMemory
 from recbole_hlr.protocols import InteractionData, Options
 
@@ -33,10 +33,6 @@ class HLR(UserAttentionRecommender):
         """Return the memory of item-item relations, and that of user-item relations if it is another."""
         return [self.memory] if self.direct_memory is None else [self.memory, self.direct_memory]
 
-    def mixture(self, pairs: Pairs) -> Tensor:
-        """Return the user attention (Eqs. 5-6) as slot weights `(B, C, R)`."""
-        return self.user_attention(pairs)
-
-    def block_mixture(self, ranking: Ranking, items: slice) -> BlockMixture:
-        """Return what gives the user attention of a block of items."""
-        return self.user_attention_of_block(ranking, items)
+    def mixture(self, users: Users, items: Candidates) -> Tensor:
+        """Return the user attention (Eqs. 5-6) as slot weights."""
+        return self.user_attention(users, items)

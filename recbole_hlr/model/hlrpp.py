@@ -6,34 +6,17 @@ Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Lear
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from recbole_hlr.data.interactions import HistoryBatch, InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
-from recbole_hlr.model.base import Pairs
-from recbole_hlr.model.mixture import BlockMixture, Ranking, UserAttentionRecommender
-from recbole_hlr.model.relation import attend, attend_block
+from recbole_hlr.model.candidates import Audience, Candidates, Listed, Shared, Users, distinct
+from recbole_hlr.model.memory import UserAttentionRecommender
+from recbole_hlr.model.work import Work
 from recbole_hlr.options.plain import complete
 from recbole_hlr.protocols import InteractionData, Options
-
-
-@dataclasses.dataclass
-class AudiencePairs(Pairs):
-    """Pairs with the users of their items."""
-
-    audience_e: Tensor  # (B, C, A, d)
-    audience_mask: Tensor  # (B, C, A)
-
-    def first(self) -> AudiencePairs:
-        """Return the pairs of column 0 alone."""
-        pairs = {**vars(self), **vars(super().first())}
-        pairs["audience_e"], pairs["audience_mask"] = self.audience_e[:, :1], self.audience_mask[:, :1]
-        return AudiencePairs(**pairs)
 
 
 class HLRPP(UserAttentionRecommender):
@@ -87,145 +70,59 @@ class HLRPP(UserAttentionRecommender):
         own = users.repeat_interleave(items.shape[1])  # (B C,)
         return self.audience.draw(flat, self.max_history, exclude=own, offsets=offsets)
 
-    def pairs(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> Pairs:
-        """Return pairs, with the audiences of their items where those are attended to."""
-        pairs = super().pairs(users, items, history)
+    def listed(self, users: Tensor, items: Tensor) -> Listed:
+        """Return items with the audiences that are attended to."""
+        listed = super().listed(users, items)
+        if self.item_attention == "audience":
+            members, mask = (part.view(*items.shape, -1) for part in self.audience_of(users, items))
+            listed.audience = Audience(members, mask, self.user_embedding(members.flatten(1)))
+        return listed
+
+    def shared(self, items: slice) -> Shared:
+        """Return a block of the catalogue with the audiences that are attended to."""
+        shared = super().shared(items)
+        if self.item_attention == "audience":
+            lists = self.audience if self.training else self._eval_audience
+            cap = self.max_history if self.training else self.eval_cap
+            audience = lists.draw(shared.ids, cap)  # (V, A)
+            shared.audience = Audience(*audience, *distinct(audience.items, self.user_embedding))
+        return shared
+
+    def ranked(self, users: Tensor) -> Users:
+        """Return users for whom all items are ranked; their slots of rel(p_u, q_j) serve all of these."""
+        ranked = super().ranked(users)
         if self.item_attention == "history":
-            return pairs
-        audience = self.audience_of(users, items)  # (B C, A)
-        shape = (*items.shape, audience.items.shape[1])
-        audience_e = self.user_embedding(audience.items.view(shape))  # (B, C, A, d)
-        return AudiencePairs(**vars(pairs), audience_e=audience_e, audience_mask=audience.mask.view(shape))
+            ranked.own_slots = ranked.slots(self.memory)
+        return ranked
 
     # --- the model -------------------------------------------------------------------------------
 
-    def mixture(self, pairs: Pairs) -> Tensor:
-        """Return user attention + item attention (Eq. 9) as slot weights `(B, C, N)`."""
-        return self.user_attention(pairs) + self.item_attention_of(pairs)
+    def mixture(self, users: Users, items: Candidates) -> Tensor:
+        """Return user attention + item attention (Eq. 9) as slot weights."""
+        return self.user_attention(users, items) + self.item_attention_of(users, items)
 
-    def item_attention_of(self, pairs: Pairs) -> Tensor:
-        """Return the mixture `(B, C, N)` of the item attention."""
-        own = None  # rel(p_u, q_v), (B, C, N)
+    def item_attention_of(self, users: Users, items: Candidates) -> Tensor:
+        """Return the mixture of the item attention."""
+        query, own = items.query(self.memory), None
         if self.attend_target:
-            own = self.memory.pair_slots(pairs.item_e, pairs.user_e.unsqueeze(1))
-        if not isinstance(pairs, AudiencePairs):
-            return self._over_history(pairs.user_e, pairs.item_e, *pairs.listed(), own)
-        audience_e = pairs.audience_e.flatten(1, 2)  # (B, C A, d)
-        slots = self.memory.slots(pairs.user_e.unsqueeze(1), audience_e).squeeze(dim=1)  # (B, N, C A)
-        slots = slots.unflatten(2, pairs.audience_mask.shape[1:]).transpose(1, 2)  # (B, C, N, A)
-        query = pairs.item_e @ self.memory.memories.T  # (B, C, N)
-        return self._attend(slots, query, pairs.audience_mask, own)
-
-    def _over_history(
-        self, user_e: Tensor, item_e: Tensor, history_e: Tensor, mask: Tensor, own: Tensor | None
-    ) -> Tensor:
-        """Return the mixture `(B, C, N)` of `user_e (B, d)`, `item_e (B or 1, C, d)`, `history_e (B, H, d)`.
-
-        Identity: the slot weights of rel(p_u, q_j) do not depend on the target.
-        What disappears: (B, C, N, H); (B, N, H) remains.
-        """
-        slots = self.memory.slots(user_e.unsqueeze(1), history_e).squeeze(dim=1)  # (B, N, H)
-        query = item_e @ self.memory.memories.T  # (B or 1, C, N)
-        return self._attend(slots, query, mask.unsqueeze(1), own)
-
-    def _attend(self, slots: Tensor, query: Tensor, mask: Tensor, own: Tensor | None) -> Tensor:
-        joins = None if own is None else (own, query)
-        return _sum(*attend(slots, query, mask, self.attention_smoothing, joins))
-
-    # --- all items -------------------------------------------------------------------------------
-
-    def block_mixture(self, ranking: Ranking, items: slice) -> BlockMixture:
-        """Return what gives user attention + item attention of a block of items."""
-        user_attention = self.user_attention_of_block(ranking, items)
-        kind = self._history_block if self.item_attention == "history" else self._audience_block
-        item_attention = kind(ranking, items)
-        return lambda rows: user_attention(rows) + item_attention(rows)
-
-    @cached_property
-    def _attend_block(self) -> Callable[..., tuple[Tensor, Tensor | None]]:
-        return self._compiled(attend_block)
-
-    def ranking(self, users: Tensor) -> Ranking:
-        """Return the ranking of `users (B,)`; the slot weights of rel(p_u, q_j) serve all targets."""
-        ranking = super().ranking(users)
+            own = items.relation(self.memory, users), query
         if self.item_attention == "audience":
-            return ranking
-        known_e, positions, _ = ranking.histories()
-        chunk = self._rows_within(self._history_floats(positions.shape[1]))
-        parts = [
-            self.memory.slots(user_e.unsqueeze(1), known_e[at]).permute(0, 3, 2, 1)
-            for user_e, at in zip(ranking.user_e.split(chunk), positions.split(chunk), strict=True)
-        ]
-        return ranking._replace(own_slots=torch.cat(parts))
-
-    def _history_block(self, ranking: Ranking, items: slice) -> BlockMixture:
-        slots, mask = ranking.own_slots, ranking.histories().mask
-        assert slots is not None
-        item_e = self.item_embedding.weight[items]  # (V, d)
-        query = self.memory.queries(item_e).unsqueeze(1)  # (N, 1, V)
-
-        def mixture(rows: slice) -> Tensor:
-            own = None
-            if self.attend_target:
-                own = self.memory.slots(ranking.user_e[rows], item_e).transpose(0, 1), query  # (N, b, V)
-            listed = (slots[rows], query, mask[rows], self.attention_smoothing, own)
-            return _sum(*self._attend_block(*listed))
-
-        return mixture
-
-    def _audience_block(self, ranking: Ranking, items: slice) -> BlockMixture:
-        """Item attention over audiences: that of `user_attention_of_block` with users and items exchanged."""
-        item_e = self.item_embedding.weight[items]  # (V, d)
-        audience = self._eval_audience.draw(
-            torch.arange(items.start, items.stop, device=item_e.device), self.eval_cap
-        )  # (V, A)
-        known, positions = audience.items.unique(return_inverse=True)  # (J,), (V, A)
-        known_e = self.user_embedding(known)  # (J, d)
-        query = self.memory.queries(item_e).unsqueeze(2)  # (N, V, 1)
-
-        def mixture(rows: slice) -> Tensor:
-            user_e = ranking.user_e[rows]
-            table = self.memory.slots(known_e, user_e)  # (J, N, b)
-            own = None
-            if self.attend_target:
-                own = self.memory.slots(item_e, user_e).transpose(0, 1), query  # (N, V, b)
-            listed = (table, positions, query, audience.mask, self.attention_smoothing, own)
-            return _sum(*self._attend_table(*listed)).transpose(1, 2)  # (N, b, V)
-
-        return mixture
+            listed, direct = items.attend_audience(self.memory, users, self.attention_smoothing, own)
+        else:  # slot weights that do not depend on the target: (B, N, H) in place of (B, C, N, H)
+            slots = users.slots(self.memory)
+            listed, direct = items.attend_own(slots, query, users, self.attention_smoothing, own)
+        return listed if direct is None else listed + direct
 
     @property
-    def user_floats(self) -> int:
-        """Floats that ranking holds for each of its users at once, their scores apart."""
-        over_history = self.item_attention == "history"
-        width = self._scoring_width(self._eval_history)
-        return super().user_floats + over_history * self.num_memories * width
-
-    def ranking_floats(self, ranking: Ranking) -> tuple[int, int, int]:
-        """Return the floats per item of a block, per user, and per user and item."""
-        per_item, per_user, per_pair = super().ranking_floats(ranking)
-        if self.item_attention == "history":
-            return per_item, per_user, per_pair + 4 * ranking.histories().positions.shape[1]
-        width = self._scoring_width(self._eval_audience)
-        per_user += 3 * self.num_memories * self.n_users
-        return per_item, per_user, max(per_pair, self.num_memories * (2 * width + 6))
-
-    def _history_floats(self, width: int) -> int:
-        return width * (self.item_embedding.embedding_dim + 2 * self.num_memories)
+    def work(self) -> Work:
+        """The sizes that the cost of a distance follows from."""
+        width, members = self._scoring_width(self._eval_history), 0
+        if self.item_attention == "audience":
+            width, members = max(width, self._scoring_width(self._eval_audience)), self.n_users
+        return super().work._replace(H=width, attentions=2, audience=members)
 
     @property
     def rows_read(self) -> tuple[int, int] | None:
         """Rows of the users' and of the items' table that a positive reads at most."""
         candidates, audience = 1 + self.num_negatives, self.item_attention == "audience"
         return 1 + audience * candidates * self.max_history, candidates + self.max_history
-
-    @property
-    def pair_floats(self) -> int:
-        """Floats that scoring one pair holds at once."""
-        over_history = self.item_attention == "history"
-        width = self._scoring_width(self._eval_history if over_history else self._eval_audience)
-        return super().pair_floats + self._history_floats(width)
-
-
-def _sum(listed: Tensor, direct: Tensor | None) -> Tensor:
-    return listed if direct is None else listed + direct

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from recbole_hlr.model.base import Pairs
-from recbole_hlr.model.mixture import BlockMixture, MemoryRecommender, Ranking
+from recbole_hlr.model.candidates import Candidates, Users
+from recbole_hlr.model.memory import MemoryRecommender
 
 
 class LRML(MemoryRecommender):
@@ -20,16 +20,6 @@ class LRML(MemoryRecommender):
     leaves every ranking as it is.
     """
 
-    def mixture(self, pairs: Pairs) -> Tensor:
-        """Return the slot weights of rel(p_u, q_v) (Eq. 3), `(B, C, N)`."""
-        return self.memory.pair_slots(pairs.item_e, pairs.user_e.unsqueeze(1))
-
-    def block_mixture(self, ranking: Ranking, items: slice) -> BlockMixture:
-        """Return what gives the slot weights of a block; (b N, d) keyed users replace (b, V, d)."""
-        item_e = self.item_embedding.weight[items]  # (V, d)
-        return lambda rows: self.memory.slots(ranking.user_e[rows], item_e).transpose(0, 1)  # (N, b, V)
-
-    def ranking_floats(self, ranking: Ranking) -> tuple[int, int, int]:
-        """Return the floats per item of a block, per user, and per user and item."""
-        size = self.item_embedding.embedding_dim
-        return 2 * size, self.num_memories * size, 6 * self.num_memories
+    def mixture(self, users: Users, items: Candidates) -> Tensor:
+        """Return the slot weights of rel(p_u, q_v) (Eq. 3)."""
+        return items.relation(self.memory, users)

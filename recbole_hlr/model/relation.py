@@ -94,18 +94,18 @@ def attend(
     return mixture, weights[..., -1:] * own[0]
 
 
-@torch.no_grad()
 def attend_block(
     slots: Tensor,
     query: Tensor,
-    mask: Tensor,
+    hide: Tensor,
     smoothing: float,
     own: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Return the mixture `(N, S, T)` of `attend` for S lists, each with all of T targets.
 
-    `slots (S, H, N, T)`, or `(S, H, N, 1)` where the targets share them, `mask (S, H)`; `query`, and `own`
-    with its query, are `(N, S, T)` with 1 for the S or T that they do not depend on.
+    `slots (S, H, N, T)`, or `(S, H, N, 1)` where the targets share them, `hide (S, H, 1 or T)` tells which
+    take no part; `query`, and `own` with its query, are `(N, S, T)` with 1 for the S or T that they do not
+    depend on.
 
     Compiled, the sums over slots are written out: slots stay in registers, and what is kept of a list
     is exp(logits) alone.
@@ -118,32 +118,34 @@ def attend_block(
         logits = slots.squeeze(dim=3) @ query.squeeze(dim=1)  # (S, H, T)
     else:
         logits = (query.permute(1, 2, 0).unsqueeze(1) @ slots).squeeze(dim=2)  # (S, H, T)
-    exp = logits.masked_fill(~mask.unsqueeze(2), float("-inf")).exp()  # (S, H, T)
+    exp = logits.masked_fill(hide, float("-inf")).exp()  # (S, H, T)
     total = exp.sum(dim=1)  # (S, T)
     if own is not None:
         own_exp = (own[1] * own[0]).sum(dim=0).exp()  # (S, T)
         total = total + own_exp
-    total = total.clamp(min=torch.finfo(exp.dtype).tiny).pow(smoothing)
+    total = total.clamp(min=torch.finfo(exp.dtype).tiny)
+    total = total if smoothing == 1 else total.pow(smoothing)
     if torch.compiler.is_compiling():
         mixture = torch.stack([(exp * part).sum(dim=1) for part in parts])
     elif shared:
         mixture = (slots.squeeze(dim=3).transpose(1, 2) @ exp).transpose(0, 1)
+    elif slots.requires_grad or exp.requires_grad:
+        mixture = (slots * exp.unsqueeze(2)).sum(dim=1).transpose(0, 1)
     else:
         mixture = slots.mul_(exp.unsqueeze(2)).sum(dim=1).transpose(0, 1)
     return mixture / total, None if own is None else own[0] * (own_exp / total)
 
 
-@torch.no_grad()
 def attend_table(
     table: Tensor,
     positions: Tensor,
     query: Tensor,
-    mask: Tensor,
+    hide: Tensor,
     smoothing: float,
     own: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Return `attend_block` of the slots `table[positions]`, of `table (J, N, T)` and `positions (S, H)`."""
-    return attend_block(table[positions], query, mask, smoothing, own)
+    return attend_block(table[positions], query, hide, smoothing, own)
 
 
 @torch.no_grad()

@@ -6,24 +6,14 @@ the form that Tran et al., RecSys 2021 (doi 10.1145/3460231.3474230) compare wit
 
 from __future__ import annotations
 
-import dataclasses
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
 from recbole_hlr.data.interactions import HistoryBatch, InteractionMatrix
-from recbole_hlr.model.base import MetricRecommender, Pairs
-from recbole_hlr.model.distance import squared_distances
+from recbole_hlr.model.base import MetricRecommender
+from recbole_hlr.model.candidates import Candidates, Listed, Shared, Users
 from recbole_hlr.protocols import InteractionData, Options
-
-
-@dataclasses.dataclass
-class NeighbourPairs(Pairs):
-    """Pairs with the means of their neighbourhoods, which take no gradient."""
-
-    user_mean: Tensor  # (B, d) of the items of a user
-    item_mean: Tensor  # (B, C, d) of the users of an item
 
 
 class TransCF(MetricRecommender):
@@ -53,26 +43,47 @@ class TransCF(MetricRecommender):
                 means(self.audience, self.user_embedding.weight),
             )
 
-    def pairs(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> NeighbourPairs:
-        """Return pairs with their neighbourhoods' means."""
-        pairs = super().pairs(users, items, history)
+    def users(self, ids: Tensor, history: HistoryBatch | None, shared: bool = False) -> Users:
+        """Return users with the means of their items, which take no gradient."""
+        users = super().users(ids, history, shared)
+        users.mean = self._mean(0, self.history, self.item_embedding, ids)
+        return users
+
+    def listed(self, users: Tensor, items: Tensor) -> Listed:
+        """Return items with the means of their users, which take no gradient."""
+        listed = super().listed(users, items)
+        listed.mean = self._mean(1, self.audience, self.user_embedding, items)
+        return listed
+
+    def shared(self, items: slice) -> Shared:
+        """Return a block of the catalogue with the means of its users, which take no gradient."""
+        shared = super().shared(items)
+        shared.mean = self._mean(1, self.audience, self.user_embedding, shared.ids)
+        return shared
+
+    def _mean(self, side: int, lists: InteractionMatrix, table: nn.Embedding, rows: Tensor) -> Tensor:
         if self.training and self._means is not None:
-            user_mean, item_mean = self._means[0][users], self._means[1][items]
-        else:
-            user_mean = means(self.history, self.item_embedding.weight, users)
-            item_mean = means(self.audience, self.user_embedding.weight, items)
-        return NeighbourPairs(**vars(pairs), user_mean=user_mean, item_mean=item_mean)
+            return self._means[side][rows]
+        return means(lists, table.weight, rows)
 
-    def translation(self, pairs: Pairs) -> Tensor:
+    def translation(self, users: Users, items: Listed) -> Tensor:
         """Return r(u, v) `(B, C, d)`."""
-        assert isinstance(pairs, NeighbourPairs)
-        return pairs.user_mean.unsqueeze(1) * pairs.item_mean
+        assert users.mean is not None
+        assert items.mean is not None
+        return users.mean.unsqueeze(1) * items.mean
 
-    def penalty(self, pairs: Pairs, distances: Tensor) -> Tensor:
+    def distances(self, users: Users, items: Candidates) -> Tensor:
+        """Return ||p_u + a_u * b_v - q_v||^2, `(B, C)` or `(B, V)`."""
+        assert users.mean is not None
+        assert items.mean is not None
+        return items.stretched(users.e, users.mean, items.mean)
+
+    def penalty(self, users: Users, items: Listed, distances: Tensor) -> Tensor:
         """Return the two regularisers; several negatives count as their mean."""
-        assert isinstance(pairs, NeighbourPairs)
-        of_users = (pairs.user_e - pairs.user_mean).square().sum()
-        of_items = (pairs.item_e - pairs.item_mean).square().sum(dim=2)  # (B, C)
+        assert users.mean is not None
+        assert items.mean is not None
+        of_users = (users.e - users.mean).square().sum()
+        of_items = (items.e - items.mean).square().sum(dim=2)  # (B, C)
         neighbours = of_users + of_items[:, 0].sum() + of_items[:, 1:].mean(dim=1).sum()
         return self.neighbour_weight * neighbours + self.distance_weight * distances[:, 0].sum()
 
@@ -80,19 +91,6 @@ class TransCF(MetricRecommender):
     def rows_read(self) -> None:
         """The means are those of whole tables."""
         return None
-
-    def score_all(self, users: Tensor) -> Tensor:
-        """Return `(B, I)` scores; r = a * b keeps ||p + r - q||^2 a sum of matrix products.
-
-        Identity: ||p + a b - q||^2 = ||p - q||^2 + 2 (p a).b - 2 a.(b q) + (a a).(b b), products of
-        vectors elementwise. What disappears: (B, I, d). Caveat: as in `CML.score_all`.
-        """
-        user_e, item_e = self.user_embedding(users), self.item_embedding.weight
-        a = means(self.history, item_e, users)  # (B, d)
-        b = means(self.audience, self.user_embedding.weight)  # (I, d)
-        cross = (user_e * a) @ b.T - a @ (b * item_e).T  # (B, I)
-        distances = squared_distances(user_e, item_e) + 2 * cross + a.square() @ b.square().T
-        return -distances.clamp_(min=0)
 
 
 @torch.no_grad()
