@@ -20,7 +20,7 @@ from torch import Tensor
 from recbole_hlr.data.interactions import HistoryBatch
 from recbole_hlr.model import MODELS, MetricRecommender
 from recbole_hlr.model.relation import RelationMemory
-from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.shipped import objective_file, shipped
 from recbole_hlr.options.yaml_values import load_yaml
 from tests import reference
 
@@ -57,7 +57,8 @@ NAMES = {  # one name for each metric model's class
 
 
 def defaults(name: str) -> dict[str, Any]:
-    return load_yaml(shipped("properties", "model", f"{MODELS[name].__name__}.yaml"))
+    file = shipped("properties", "model", f"{MODELS[name].__name__}.yaml")
+    return {**load_yaml(file), **load_yaml(objective_file("triplet")), "objective": "triplet"}
 
 
 def variants(*keys: str, names: Iterable[str] | None = None, **fixed: Any) -> list[Any]:

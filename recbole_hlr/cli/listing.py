@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 
 from recbole_hlr.errors import InputError, nearest
 from recbole_hlr.options.kinds import option_like
-from recbole_hlr.options.shipped import SPELLED, comments, host_file, shared_files, shipped
+from recbole_hlr.options.shipped import (
+    SPELLED,
+    comments,
+    host_file,
+    objective_file,
+    objectives,
+    shared_files,
+    shipped,
+)
 from recbole_hlr.options.table import TABLE, UNREAD, Entry
 from recbole_hlr.options.yaml_values import load_yaml, one_line
 
@@ -34,6 +42,8 @@ def sections(model: str | None) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Return titles and rows: the options of a model, where one is named, and of every run."""
     if model:
         yield f"Options of {model}", [one.row() for one in of_model(model)]
+        for name in objectives_of(model):
+            yield f"Options of objective={name}", [one.row() for one in described(objective_file(name))]
     yield "Options of every run", [one.row() for one in of_every_run()]
     if not model:
         yield "Options of a model", [("--model=NAME --help", "lists those of that model, too")]
@@ -46,6 +56,8 @@ def search(words: list[str], model: str | None) -> str:
     found = {one.name: one for one in of_every_run()}
     if model:
         found.update({one.name: one for one in of_model(model)})
+        for name in objectives_of(model):
+            found.update({one.name: one for one in described(objective_file(name))})
     sought = [word.casefold().replace("-", "_") for word in words]
     rows = [
         [one.name, one.default, one.kind, one.meaning, one.source]
@@ -66,6 +78,7 @@ def names(model: str | None) -> list[str]:
     found = of_every_run()
     with contextlib.suppress(InputError):
         found += of_model(model) if model else []
+        found += [one for name in objectives_of(model or "") for one in described(objective_file(name))]
     return list(dict.fromkeys(one.name for one in found))
 
 
@@ -115,6 +128,19 @@ def of_model(model: str) -> list[Described]:
         )
     file = known[model.casefold()]
     return described(file) if file else []
+
+
+def objectives_of(model: str) -> list[str]:
+    """Return the objectives that a model can be trained by; none for models without a choice."""
+    if ":" in model:
+        from recbole_hlr.model.guest import find_guest, home_of
+
+        model = home_of(find_guest(model)).__name__
+    spelled = {name.casefold(): stem for stem, name in SPELLED.items()}
+    stem = spelled.get(model.casefold(), model)
+    files = {name.casefold(): file for name, file in model_files().items()}
+    file = files.get(stem.casefold())
+    return objectives(file) if file else []
 
 
 def of_guest(name: str) -> list[Described]:

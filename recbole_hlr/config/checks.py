@@ -13,6 +13,7 @@ from recbole_hlr.host import recbole as compat
 from recbole_hlr.metrics.definitions import LOSS, chosen_by, has_user_values, metric_types, reported
 from recbole_hlr.options.check import check_values, options_of, refuse_huge, spell_switches, untold
 from recbole_hlr.options.host import check_conditions
+from recbole_hlr.options.protocol import TRIPLET
 from recbole_hlr.options.yaml_values import as_list
 from recbole_hlr.protocols import Given, Values
 from recbole_hlr.train.schedule import check_schedule, has_plain_adam
@@ -62,7 +63,9 @@ def complete(options: Checked) -> None:
     check_metrics(options)
     check_together(options)
     if options.ours and not options.metric:
-        values.update(train_neg_sample_args=None, lr_scheduler=None)  # nothing is drawn, no step taken
+        values.update(lr_scheduler=None)  # no step is taken
+    if options.ours and (not options.metric or values["objective"] != TRIPLET):
+        values.update(train_neg_sample_args=None)  # nothing is drawn
 
 
 def check_each(options: Checked) -> None:
@@ -98,12 +101,24 @@ def check_metrics(options: Checked) -> None:
         options.refuse("valid_metric", "one of " + ", ".join(known))
 
 
+def check_objective(options: Checked) -> None:
+    """Raise `InputError` for an option that does not suit what a metric model is trained by."""
+    values = options.values
+    if not options.metric or values["objective"] == TRIPLET:
+        return
+    if values.get("share_negative_relation"):
+        options.refuse("share_negative_relation", "false unless objective=triplet")
+    if values["geometry"] == "sphere" and values["max_norm"] is None:
+        options.refuse("max_norm", "a number with geometry=sphere")
+
+
 def check_together(options: Checked) -> None:
     """Raise `InputError` for an option that does not suit another."""
     values = options.values
     for key in compat.PICKLE_KEYS:
         if values[key]:
             options.refuse(key, "off: no data set is pickled here")
+    check_objective(options)
     if values.get("direct_memory") and not values["attend_user"]:
         options.refuse("direct_memory", "false unless attend_user=true")
     if values.get("freeze_embeddings"):

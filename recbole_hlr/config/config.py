@@ -22,8 +22,8 @@ from recbole_hlr.model.guest import home_of, limits_of, name_of, own_options
 from recbole_hlr.model.registry import find_model, is_metric, is_ours
 from recbole_hlr.options.command_line import COMMAND_LINE, file_names, parse_arguments
 from recbole_hlr.options.host import without_default
-from recbole_hlr.options.protocol import protocol_files
-from recbole_hlr.options.shipped import host_file, shipped
+from recbole_hlr.options.protocol import PAPER, TRIPLET, protocol_files
+from recbole_hlr.options.shipped import default_objective, host_file, shipped
 from recbole_hlr.options.yaml_values import ConfigLoader, dump_yaml, load_yaml, plain
 from recbole_hlr.protocols import Given, RunConfig, Values
 
@@ -131,11 +131,17 @@ class HLRConfig(Config, RunConfig):
             (ours, "overall.yaml"),
             (host, f"model/{model}.yaml"),
             (ours, f"model/{model}.yaml"),
+            *([(ours, f"objective/{self._objective(protocol)}.yaml")] if self.metric else []),
             *((ours, name) for name in protocol_files(protocol, model, dataset)),
             (host, "dataset/sample.yaml"),
             (host, f"dataset/{dataset}.yaml"),
             (shipped("datasets"), f"{dataset}.yaml"),
         ]
+
+    def _objective(self, protocol: object) -> str:
+        """Return what a metric model is trained by: as given, as in the paper, or by default."""
+        default = TRIPLET if protocol == PAPER else default_objective()
+        return str(self.external_config_dict.get("objective", default))
 
     def _set_default_parameters(self) -> None:
         values = self.final_config_dict

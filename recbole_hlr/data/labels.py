@@ -10,6 +10,7 @@ from recbole.data.utils import get_dataloader
 from recbole.utils import InputType, ModelType
 
 from recbole_hlr.errors import InputError, invalid
+from recbole_hlr.options.protocol import TRIPLET
 from recbole_hlr.protocols import ModelOptions, RunConfig
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def learns_from_rows(config: ModelOptions) -> bool:
     of whole users, such as MultiVAE, their rows of it.
     """
     if config.ours:
-        return bool(config.metric)
+        return bool(config.metric) and config["objective"] == TRIPLET
     if config["MODEL_TYPE"] == ModelType.TRADITIONAL and config["model"] != COUNTS_NEGATIVES:
         return False
     return get_dataloader(config, "train") is not UserDataLoader
@@ -33,7 +34,7 @@ def learns_from_rows(config: ModelOptions) -> bool:
 
 def draws_negatives(config: RunConfig) -> bool:
     """Say whether a run draws negatives to train on."""
-    return config["train_neg_sample_args"]["distribution"] != "none" and learns_from_rows(config)
+    return learns_from_rows(config) and config["train_neg_sample_args"]["distribution"] != "none"
 
 
 def uses_labels(config: RunConfig) -> tuple[bool, bool, bool]:

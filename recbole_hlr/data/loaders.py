@@ -24,9 +24,11 @@ from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.data.ranking import RankingLoader
 from recbole_hlr.data.source import interaction_files
 from recbole_hlr.data.triplets import TripletLoader
+from recbole_hlr.data.user_rows import UserLoader
 from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.files import is_file
 from recbole_hlr.host import recbole as compat
+from recbole_hlr.options.protocol import SOFTMAX
 from recbole_hlr.options.table import SPLIT_KEYS
 from recbole_hlr.protocols import InteractionData, Values
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from recbole_hlr.config.config import HLRConfig
 
 log = logging.getLogger("recbole_hlr")
-TrainingLoader: TypeAlias = TripletLoader | AbstractDataLoader
+TrainingLoader: TypeAlias = TripletLoader | UserLoader | AbstractDataLoader
 EvaluationLoader: TypeAlias = RankingLoader | CandidateLoader | AbstractDataLoader
 EVALUATED = {1: ("valid", Stream.VALIDATION_CANDIDATES), 2: ("test", Stream.TEST_CANDIDATES)}  # parts before
 
@@ -209,6 +211,8 @@ def build_loaders(
 def training_loader(config: HLRConfig, data: SplitData, trained: InteractionMatrix) -> TrainingLoader:
     """Return the loader of the training part, whose interactions are `trained`."""
     part, size, shuffle = data.parts[0], config["train_batch_size"], config["shuffle"]
+    if config.metric and config["objective"] == SOFTMAX:
+        return UserLoader(config, part, trained, size, shuffle)
     if uses_triplets(config):
         return TripletLoader(config, part, trained, size, shuffle)
     if config.metric:  # the host counts triplets, the models' files count positives
@@ -241,4 +245,6 @@ def evaluation_loader(
 def uses_triplets(config: HLRConfig) -> bool:
     """Say whether a run draws its training triplets in whole batches."""
     negatives = config["train_neg_sample_args"]
-    return config.metric and negatives["distribution"] == "uniform" and not negatives["dynamic"]
+    if not config.metric or config["objective"] == SOFTMAX:
+        return False
+    return negatives["distribution"] == "uniform" and not negatives["dynamic"]

@@ -36,13 +36,15 @@ from recbole_hlr.model.candidates import (
     Listed,
     Shared,
     Users,
-    distinct,
     windows,
 )
 from recbole_hlr.model.relation import clip_norms
+from recbole_hlr.model.sphere import along_sphere, onto_sphere
 from recbole_hlr.model.work import Work
+from recbole_hlr.objective.softmax import Positives, softmax_loss, user_weights
 from recbole_hlr.objective.triplet import triplet_loss
 from recbole_hlr.options.plain import complete
+from recbole_hlr.options.protocol import SOFTMAX
 from recbole_hlr.protocols import Batch, InteractionData, Options
 
 
@@ -68,12 +70,14 @@ class MetricRecommender(GeneralRecommender):
         self._epoch, self._epoch_used = -1, True
         self._versions_read: list[int] | None = None  # of the weights, by a loss after which none was clipped
         self.seed = config["seed"]
-        self.margin = config["margin"]
         self.max_norm = config["max_norm"]
-        self.negative_reduction = config["negative_reduction"]
-        self.negative_temperature = config["negative_temperature"]
-        self.num_negatives = int(config["train_neg_sample_args"]["sample_num"])
         self.memory_budget = memory_budget(config["eval_memory"])
+        self.objective = config["objective"]
+        self.geometry = "ball"
+        if self.objective == SOFTMAX:
+            self._take_softmax(config)
+        else:
+            self._take_triplets(config)
         self.share_negative_relation = False
         size = config["embedding_size"]
         self.user_embedding = nn.Embedding(self.n_users, size)
@@ -85,6 +89,17 @@ class MetricRecommender(GeneralRecommender):
             self._build_history(config, dataset)
         self.compilation = config["compile"]
         self.num_positives = len(dataset.inter_feat[self.USER_ID])
+
+    def _take_triplets(self, config: Options) -> None:
+        self.margin = config["margin"]
+        self.negative_reduction = config["negative_reduction"]
+        self.negative_temperature = config["negative_temperature"]
+        self.num_negatives = int(config["train_neg_sample_args"]["sample_num"])
+
+    def _take_softmax(self, config: Options) -> None:
+        self.scale, self.geometry = config["scale"], config["geometry"]
+        self.user_weight, self.denominator_exponent = config["user_weight"], config["denominator_exponent"]
+        self.train_memory = memory_budget(config["train_memory"])
 
     def _build_history(self, config: Options, dataset: InteractionData) -> None:
         self.max_history = config["max_history"]
@@ -132,22 +147,27 @@ class MetricRecommender(GeneralRecommender):
 
     def users(self, ids: Tensor, history: HistoryBatch | None, shared: bool = False) -> Users:
         """Return `ids (B,)` as users who attend to `history`, to be held against listed or `shared` items."""
-        users = Users(ids, self.user_embedding(ids), history)
+        users = Users(ids, self.embedded(self.user_embedding, ids), history)
         if history is not None and shared:
-            users.known_e, users.positions = distinct(history.items, self.item_embedding)
+            known, users.positions = history.items.unique(return_inverse=True)  # (J,), (B, H)
+            users.known_e = self.embedded(self.item_embedding, known)
         elif history is not None:
-            users.known_e = self.item_embedding(history.items)
+            users.known_e = self.embedded(self.item_embedding, history.items)
         return users
 
     def listed(self, users: Tensor, items: Tensor) -> Listed:
         """Return `items (B, C)`, of each of `users (B,)` its own."""
-        return Listed(items, self.item_embedding(items))
+        return Listed(items, self.embedded(self.item_embedding, items))
 
     def shared(self, items: slice) -> Shared:
         """Return a block of the catalogue."""
-        weight = self.item_embedding.weight
-        ids = torch.arange(items.start, items.stop, device=weight.device)
-        return Shared(ids, weight[items], kernels=self.kernels)
+        ids = torch.arange(items.start, items.stop, device=self.device)
+        return Shared(ids, self.embedded(self.item_embedding, items), kernels=self.kernels)
+
+    def embedded(self, table: nn.Embedding, rows: Tensor | slice) -> Tensor:
+        """Return the vectors of `rows (...)`; on the sphere their gradients are those along it."""
+        vectors = table.weight[rows] if isinstance(rows, slice) else table(rows)  # (..., d)
+        return along_sphere(vectors) if self.geometry == "sphere" else vectors
 
     def pair_distances(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> Tensor:
         """Return the distances `(B, C)` of `users (B,)` with `items (B, C)`."""
@@ -177,6 +197,38 @@ class MetricRecommender(GeneralRecommender):
         )
         return hinges + self.penalty(users, items, distances)
 
+    def softmax_loss(self, interaction: Batch) -> Tensor:
+        """Return the loss of a batch of users with all their items against the whole catalogue."""
+        ids, rows, lengths = interaction[self.USER_ID].unique_consecutive(True, True)
+        history, offsets = None, None
+        if self.attends_to_history:
+            if self.history_sampling == "uniform":
+                offsets = self.history.offsets(ids, self._generator)
+            history = self.history.draw(ids, self.max_history, offsets=offsets)
+        users = self.users(ids, history, shared=True)
+        users.without_target = True
+        known = 0 if users.known_e is None else len(users.known_e)
+        blocks, recompute = self.training_blocks(len(users), known)
+
+        def logits(block: slice) -> Tensor:
+            return -self.scale * self.distances(users, self.shared(block))
+
+        weights = user_weights(lengths, self.user_weight)
+        positives = Positives(rows, interaction[self.ITEM_ID])
+        return softmax_loss(logits, blocks, positives, weights, self.denominator_exponent, recompute)
+
+    def training_blocks(self, users: int, known: int) -> tuple[list[slice], bool]:
+        """Return blocks of items for a batch of `users`, and whether they must be computed twice."""
+        per_item, _, per_pair = self.work.block_floats(known)
+        floats = per_item + users * per_pair
+        item_bytes = self.item_embedding.weight.element_size()
+        width = max(self.block_floats // floats, 32)
+        recompute = floats * self.n_items * item_bytes > self.train_memory
+        starts = range(1, self.n_items, width)
+        return [slice(start, min(start + width, self.n_items)) for start in starts], recompute
+
+    block_floats = 2**22
+
     @torch.no_grad()
     def clip_weights(self) -> None:
         """Pull every row of both tables, unless they are frozen, back into the ball of radius `max_norm`."""
@@ -184,7 +236,10 @@ class MetricRecommender(GeneralRecommender):
         for table in (self.user_embedding, self.item_embedding):
             # a sparse one is the optimizer's, which knows the rows it has moved
             if self.max_norm is not None and table.weight.requires_grad and not table.sparse:
-                clip_norms(table.weight, self.max_norm, dim=1)
+                if self.geometry == "sphere":
+                    onto_sphere(table.weight, self.max_norm)
+                else:
+                    clip_norms(table.weight, self.max_norm, dim=1)
 
     # --- a trainer that takes steps and no more, such as the host's own ---------------------------
 
@@ -214,6 +269,8 @@ class MetricRecommender(GeneralRecommender):
         """Return the loss of a batch of triplets, summed over its positives (host interface)."""
         self._pull_in()
         self._epoch_used, self._versions_read = True, self._versions()
+        if self.objective == SOFTMAX:
+            return self.softmax_loss(interaction)
         users, positives = interaction[self.USER_ID], interaction[self.ITEM_ID]
         negatives = interaction[self.NEG_ITEM_ID]
         if negatives.dim() == 1:  # the host's loader: row k * B + b is the k-th negative of row b
@@ -340,6 +397,8 @@ class MetricRecommender(GeneralRecommender):
     @property
     def rows_read(self) -> tuple[int, int] | None:
         """Rows of the users' and of the items' table that a positive reads at most; None: whole tables."""
+        if self.objective == SOFTMAX:
+            return None
         return 1, 1 + self.num_negatives + (self.max_history if self.attends_to_history else 0)
 
     def _scoring_width(self, history: InteractionMatrix) -> int:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from recbole_hlr.data.interactions import HistoryBatch
+from recbole_hlr.model.attention import Hidden, attend_table_trained
 from recbole_hlr.model.distance import moved_distances, squared_distances
 from recbole_hlr.model.relation import (
     RelationMemory,
@@ -177,7 +178,7 @@ class Listed:
     def attention(self, users: Users, smoothing: float) -> Tensor:
         """Return softmax_j(q_j . q_v) over the history: `(B, C, H)`."""
         logits = self.e @ users.history_e().transpose(1, 2)  # (B, C, H)
-        return attention_weights(hidden(logits, ~users.mask().unsqueeze(1)), smoothing, dim=2)
+        return attention_weights(without(logits, ~users.mask().unsqueeze(1)), smoothing, dim=2)
 
 
 @dataclass
@@ -248,14 +249,28 @@ class Shared:
         self, slots: Tensor, query: Tensor, users: Users, smoothing: float, own: Own | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the mixtures of the attention over `slots` of `relations`, and that of `own` (Eqs. 5-6)."""
-        return self.kernels.attend_table(slots, users.positions, query, self.hides(users), smoothing, own)
+        assert users.positions is not None
+        return self._attend_table(slots, users.positions, query, self.hidden(users), smoothing, own)
+
+    def _attend_table(
+        self,
+        table: Tensor,
+        positions: Tensor,
+        query: Tensor,
+        hidden: Hidden,
+        smoothing: float,
+        own: Own | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        if torch.is_grad_enabled():
+            return attend_table_trained(table, positions, query, hidden, smoothing, own)
+        return self.kernels.attend_table(table, positions, query, hidden.of(slice(None)), smoothing, own)
 
     def attend_own(
         self, slots: Tensor, query: Tensor, users: Users, smoothing: float, own: Own | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the same over `slots (B, N, H)` of users, which all items share."""
         slots = slots.transpose(1, 2).unsqueeze(3)  # (B, H, N, 1)
-        return self.kernels.attend_block(slots, query, self.hides(users), smoothing, own)
+        return self.kernels.attend_block(slots, query, self.hidden(users).of(slice(None)), smoothing, own)
 
     def attend_audience(
         self, memory: RelationMemory, users: Users, smoothing: float, own: Own | None
@@ -264,13 +279,13 @@ class Shared:
         assert self.audience is not None
         audience = self.audience
         table = memory.slots(audience.known_e, users.e)  # (J, N, B)
-        hide = ~audience.mask.unsqueeze(2)  # (V, A, 1)
-        if users.without_target:
-            hide = hide | (audience.members.unsqueeze(2) == users.ids)  # (V, A, B)
+        leaves_out = (audience.members, users.ids) if users.without_target else ()
         if own is not None:
             own = own[0].transpose(1, 2), own[1].transpose(1, 2)  # (N, V, B or 1)
         query = memory.queries(self.e).unsqueeze(2)  # (N, V, 1)
-        found = self.kernels.attend_table(table, audience.positions, query, hide, smoothing, own)
+        hidden = Hidden(audience.mask, *leaves_out)
+        assert audience.positions is not None
+        found = self._attend_table(table, audience.positions, query, hidden, smoothing, own)
         return found[0].transpose(1, 2), None if found[1] is None else found[1].transpose(1, 2)
 
     def attention(self, users: Users, smoothing: float) -> Tensor:
@@ -278,22 +293,19 @@ class Shared:
         assert users.known_e is not None
         if None not in self.tables:
             self.tables[None] = users.known_e @ self.e.T  # (J, V)
-        logits = hidden(self.tables[None][users.positions], self.hides(users))  # (B, H, V)
-        return attention_weights(logits, smoothing, dim=1)
+        logits = self.tables[None][users.positions]  # (B, H, V)
+        return attention_weights(without(logits, self.hidden(users).of(slice(None))), smoothing, dim=1)
 
-    def hides(self, users: Users) -> Tensor:
-        """Return which entries of histories take no part: `(B, H, 1)`, or `(B, H, V)` without targets."""
-        hide = ~users.mask().unsqueeze(2)
-        if not users.without_target:
-            return hide
+    def hidden(self, users: Users) -> Hidden:
+        """Return which entries of histories take no part."""
         assert users.history is not None
-        return hide | (users.history.items.unsqueeze(2) == self.ids)
+        return Hidden(users.history.mask, *((users.history.items, self.ids) if users.without_target else ()))
 
 
 Candidates = Listed | Shared
 
 
-def hidden(logits: Tensor, hide: Tensor) -> Tensor:
+def without(logits: Tensor, hide: Tensor) -> Tensor:
     """Return logits that are -inf where they are to take no part."""
     return logits.masked_fill(hide, float("-inf"))
 
@@ -302,9 +314,3 @@ def windows(total: int, size: int) -> list[slice]:
     """Return slices that cover `total` places, all of one size, the last one overlapping: one compilation."""
     starts = range(0, total, size)
     return [slice(max(min(start, total - size), 0), min(start + size, total)) for start in starts]
-
-
-def distinct(ids: Tensor, table: torch.nn.Embedding) -> tuple[Tensor, Tensor]:
-    """Return the vectors `(J, d)` of the distinct `ids (...)`, and where among them each is, `(...)`."""
-    known, positions = ids.unique(return_inverse=True)
-    return table(known), positions

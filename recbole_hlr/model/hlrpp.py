@@ -12,10 +12,11 @@ from torch import Tensor
 
 from recbole_hlr.data.interactions import HistoryBatch, InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
-from recbole_hlr.model.candidates import Audience, Candidates, Listed, Shared, Users, distinct
+from recbole_hlr.model.candidates import Audience, Candidates, Listed, Shared, Users
 from recbole_hlr.model.memory import UserAttentionRecommender
 from recbole_hlr.model.work import Work
 from recbole_hlr.options.plain import complete
+from recbole_hlr.options.protocol import SOFTMAX
 from recbole_hlr.protocols import InteractionData, Options
 
 
@@ -75,7 +76,7 @@ class HLRPP(UserAttentionRecommender):
         listed = super().listed(users, items)
         if self.item_attention == "audience":
             members, mask = (part.view(*items.shape, -1) for part in self.audience_of(users, items))
-            listed.audience = Audience(members, mask, self.user_embedding(members.flatten(1)))
+            listed.audience = Audience(members, mask, self.embedded(self.user_embedding, members.flatten(1)))
         return listed
 
     def shared(self, items: slice) -> Shared:
@@ -85,7 +86,9 @@ class HLRPP(UserAttentionRecommender):
             lists = self.audience if self.training else self._eval_audience
             cap = self.max_history if self.training else self.eval_cap
             audience = lists.draw(shared.ids, cap)  # (V, A)
-            shared.audience = Audience(*audience, *distinct(audience.items, self.user_embedding))
+            known, positions = audience.items.unique(return_inverse=True)  # (J,), (V, A)
+            known_e = self.embedded(self.user_embedding, known)
+            shared.audience = Audience(*audience, known_e, positions)
         return shared
 
     def ranked(self, users: Tensor) -> Users:
@@ -124,5 +127,7 @@ class HLRPP(UserAttentionRecommender):
     @property
     def rows_read(self) -> tuple[int, int] | None:
         """Rows of the users' and of the items' table that a positive reads at most."""
+        if self.objective == SOFTMAX:
+            return None
         candidates, audience = 1 + self.num_negatives, self.item_attention == "audience"
         return 1 + audience * candidates * self.max_history, candidates + self.max_history

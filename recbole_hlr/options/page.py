@@ -90,9 +90,13 @@ def row(entry: Entry, files: dict[str, Path]) -> list[str]:
 
 
 def model_files() -> dict[str, Path]:
-    """Return the file with the defaults of every model of this package, by the model's name."""
+    """Return the files with the defaults of every model of this package and of what trains them, by name."""
     files = sorted(shipped("properties", "model").glob("*.yaml"))
-    return {SPELLED.get(file.stem, file.stem): file for file in files}
+    objectives = sorted(shipped("properties", "objective").glob("*.yaml"))
+    return {
+        **{SPELLED.get(file.stem, file.stem): file for file in files},
+        **{f"objective={file.stem}": file for file in objectives},
+    }
 
 
 def defaults_of(name: str, files: dict[str, Path]) -> dict[str, Any]:

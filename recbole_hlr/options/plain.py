@@ -11,7 +11,8 @@ from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_hlr.errors import invalid
 from recbole_hlr.options.check import check_values, spell_switches, told_options
-from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.protocol import TRIPLET
+from recbole_hlr.options.shipped import objective_file, objectives, shipped
 from recbole_hlr.options.table import RUN_ONLY
 from recbole_hlr.options.yaml_values import load_yaml, plain
 from recbole_hlr.protocols import Values
@@ -45,7 +46,7 @@ def complete(config: Any, model_class: type) -> None:
     if not isinstance(config, Config) or hasattr(config, "sources"):
         return
     values, of_model = config.final_config_dict, model_defaults(model_class)
-    defaults = {**load_yaml(shipped("properties", "overall.yaml")), **of_model}
+    defaults = {**load_yaml(shipped("properties", "overall.yaml")), **of_model, "objective": TRIPLET}
     for key, default in defaults.items():
         values.setdefault(key, default)
     spell_switches(values)
@@ -73,6 +74,9 @@ def refuse_run_only(values: Values, defaults: Values) -> None:
 
 
 def model_defaults(model_class: type) -> Values:
-    """Return what the YAML file of a model says, or that of the nearest class it derives from."""
+    """Return what the YAML files of a model, or of the nearest class it derives from, say on triplets."""
     files = (shipped("properties", "model", f"{one.__name__}.yaml") for one in model_class.__mro__)
-    return next((load_yaml(file) for file in files if file.is_file()), {})
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
+        return {}
+    return {**load_yaml(file), **(load_yaml(objective_file(TRIPLET)) if objectives(file) else {})}

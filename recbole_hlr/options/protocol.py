@@ -14,6 +14,7 @@ from recbole_hlr.files import is_file
 from recbole_hlr.options.shipped import shipped
 
 STANDARD, PAPER = "standard", "paper"
+TRIPLET, SOFTMAX = "triplet", "softmax"  # what metric models are trained by
 PROTOCOLS = (STANDARD, PAPER)
 # Data sets for which the authors published no settings, and the one whose settings they take.
 SETTINGS_OF = {"ml-100k": "ml-20m", "ml-1m": "ml-20m"}

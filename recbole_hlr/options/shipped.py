@@ -27,6 +27,26 @@ def host_file(*names: str) -> Path:
     return Path(found.origin).parent.joinpath("properties", *names)
 
 
+def objective_file(name: str) -> Path:
+    """Return the file with the defaults of an objective: triplet or softmax."""
+    return shipped("properties", "objective", f"{name}.yaml")
+
+
+def objectives(model_file: Path) -> list[str]:
+    """Return what the model of a file of defaults can be trained by: a choice of metric models alone."""
+    if "\nmax_norm:" not in model_file.read_text(encoding="utf-8"):
+        return []
+    return sorted(path.stem for path in shipped("properties", "objective").glob("*.yaml"))
+
+
+def default_objective() -> str:
+    """Return the objective that metric models are trained by where nothing is said."""
+    text = shipped("properties", "overall.yaml").read_text(encoding="utf-8")
+    found = re.search(r"^objective: (\w+)", text, re.M)
+    assert found is not None
+    return found[1]
+
+
 def shared_files() -> list[Path]:
     """Return the files with the defaults of all models, the later ones winning."""
     return [

@@ -24,7 +24,7 @@ from recbole_hlr.options.kinds import (
     or_null,
     unless_null,
 )
-from recbole_hlr.options.protocol import PROTOCOLS
+from recbole_hlr.options.protocol import PROTOCOLS, SOFTMAX, TRIPLET
 
 MODEL, TRAINING, EVALUATION, MACHINE, DATA = "model", "training", "evaluation", "machine", "data"
 UNREAD = "unread"  # of RecBole: known, and without effect on a general recommender
@@ -103,6 +103,12 @@ ENTRIES = (
     _model("regularization_scaling", number("in [0, 2]", lambda v: 0 <= v <= 2), OURS),
     _model("confidence_weight", POSITIVE, RELEASED),
     _model("cg_steps", integer(1), RELEASED),
+    _training("objective", choice(TRIPLET, SOFTMAX), OURS, run_only=True),
+    _training("scale", POSITIVE, OURS, searched=True),
+    _training("geometry", choice("ball", "sphere"), OURS, searched=True),
+    _training("user_weight", number("in [0, 1]", lambda v: 0 <= v <= 1), OURS, searched=True),
+    _training("denominator_exponent", POSITIVE, OURS, searched=True),
+    _machine("train_memory", number("> 0 and <= 1e9", lambda v: 0 < v <= 1e9), OURS, resume=True),
     # --- how it is trained -------------------------------------------------------------------------------
     _training("epochs", integer(1), meaning="passes over the training part", resume=True, weightless=True),
     _training("train_batch_size", integer(1), meaning="positives per step", searched=True),

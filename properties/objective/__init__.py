@@ -1,0 +1,1 @@
+"""Default properties of each model."""
