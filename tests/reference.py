@@ -135,6 +135,25 @@ class CML:
             total = total + self.penalty(u, i, negatives)
         return total
 
+    def softmax_loss(self, rows: list[tuple[int, list[int], list[int]]]) -> Tensor:
+        """Sum over (u, positives, history) of n^(w - 1) sum_i log(1 + exp(t L - l_i)), l = -s distance.
+
+        L is the log of the sum of exp(l_j) over all items j but the positives and padding; no positive is
+        part of its own history.
+        """
+        options, total = self.options, torch.zeros((), dtype=torch.float64)
+        for u, positives, history in rows:
+
+            def logit(v: int, u: int = u, history: list[int] = history) -> Tensor:
+                return -options["scale"] * self.distance(u, v, [j for j in history if j != v])
+
+            others = [logit(j) for j in range(1, len(self.q)) if j not in positives]
+            rest = sum((torch.exp(other) for other in others), torch.zeros((), dtype=torch.float64))
+            for i in positives:
+                ratio = rest ** options["denominator_exponent"] / torch.exp(logit(i))
+                total = total + len(positives) ** (options["user_weight"] - 1) * torch.log(1 + ratio)
+        return total
+
     def clipped(self) -> Weights:
         """All weights after one pull into the ball: rows of both tables."""
         max_norm = self.options["max_norm"]

@@ -61,6 +61,9 @@ def defaults(name: str) -> dict[str, Any]:
     return {**load_yaml(file), **load_yaml(objective_file("triplet")), "objective": "triplet"}
 
 
+SOFTMAX = {**load_yaml(objective_file("softmax")), "objective": "softmax", "geometry": "ball"}
+
+
 def variants(*keys: str, names: Iterable[str] | None = None, **fixed: Any) -> list[Any]:
     """Models (all, if no `names` are given) with values of those `keys` that their YAML has, as pytest parameters.
 

@@ -22,8 +22,8 @@ from recbole_hlr.model.guest import home_of, limits_of, name_of, own_options
 from recbole_hlr.model.registry import find_model, is_metric, is_ours
 from recbole_hlr.options.command_line import COMMAND_LINE, file_names, parse_arguments
 from recbole_hlr.options.host import without_default
-from recbole_hlr.options.protocol import PAPER, TRIPLET, protocol_files
-from recbole_hlr.options.shipped import default_objective, host_file, shipped
+from recbole_hlr.options.protocol import PAPER, SOFTMAX, TRIPLET, protocol_files
+from recbole_hlr.options.shipped import default_objective, host_file, objective_file, shipped
 from recbole_hlr.options.yaml_values import ConfigLoader, dump_yaml, load_yaml, plain
 from recbole_hlr.protocols import Given, RunConfig, Values
 
@@ -131,17 +131,22 @@ class HLRConfig(Config, RunConfig):
             (ours, "overall.yaml"),
             (host, f"model/{model}.yaml"),
             (ours, f"model/{model}.yaml"),
-            *([(ours, f"objective/{self._objective(protocol)}.yaml")] if self.metric else []),
+            *([(ours, f"objective/{self._objective()}.yaml")] if self.metric else []),
             *((ours, name) for name in protocol_files(protocol, model, dataset)),
             (host, "dataset/sample.yaml"),
             (host, f"dataset/{dataset}.yaml"),
             (shipped("datasets"), f"{dataset}.yaml"),
         ]
 
-    def _objective(self, protocol: object) -> str:
+    def _objective(self) -> str:
         """Return what a metric model is trained by: as given, as in the paper, or by default."""
+        protocol = self.external_config_dict.get("protocol")
         default = TRIPLET if protocol == PAPER else default_objective()
-        return str(self.external_config_dict.get("objective", default))
+        chosen = self.external_config_dict.get("objective", default)
+        allowed = "triplet with protocol=paper" if protocol == PAPER else f"one of {TRIPLET}, {SOFTMAX}"
+        if chosen not in ((TRIPLET,) if protocol == PAPER else (TRIPLET, SOFTMAX)):
+            raise invalid("objective", chosen, self.sources["objective"], allowed)
+        return str(chosen)
 
     def _set_default_parameters(self) -> None:
         values = self.final_config_dict
@@ -188,8 +193,22 @@ class HLRConfig(Config, RunConfig):
                     option=key,
                     value=value,
                 )
+            if key not in known and self.metric:
+                self._refuse_other_objective(key)
             if key not in known:
                 raise UnknownOption.of(key, self.sources[key], self.model, known)
+
+    def _refuse_other_objective(self, key: str) -> None:
+        """Raise `InputError` for an option of an objective that the run is not trained by."""
+        own = self._objective()
+        for other in (TRIPLET, SOFTMAX):
+            if other != own and key in load_yaml(objective_file(other)):
+                raise InputError(
+                    key,
+                    f"is no option of {self.model} trained by objective={own}; give objective={other}",
+                    place=self.sources[key],
+                    option=key,
+                )
 
     def _options(self, values: Values, given: Given, sources: Mapping[str, str]) -> Checked:
         kind = self.model, self.ours, self.metric

@@ -27,6 +27,7 @@ from recbole_hlr.data.loaders import (
 )
 from recbole_hlr.data.random import Stream
 from recbole_hlr.data.triplets import TripletLoader
+from recbole_hlr.data.user_rows import UserLoader
 from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.experiment.exclusive import alone
 from recbole_hlr.experiment.pretrained import start_from
@@ -37,6 +38,7 @@ from recbole_hlr.host.shortage import shortage_told
 from recbole_hlr.metrics.definitions import LOSS
 from recbole_hlr.metrics.evaluator import refuse_empty_cohorts
 from recbole_hlr.options.host import check_sizes
+from recbole_hlr.options.protocol import SOFTMAX
 from recbole_hlr.protocols import Given, InteractionData, Values
 from recbole_hlr.train.metric import MetricTrainer
 from recbole_hlr.train.trainer import RunTrainer
@@ -126,9 +128,11 @@ def build(config: HLRConfig, data: SplitData) -> Experiment:
     trainer.eval_collector.data_collect(train_data)  # what metrics ask of the training part
     if config["valid_metric"].lower() == LOSS and valid_data is not None:
         seen = InteractionMatrix.of(train_data.dataset, valid_data.dataset)
-        trainer.valid_triplets = TripletLoader(
-            config, valid_data.dataset, seen, config["train_batch_size"], False, Stream.VALIDATION_NEGATIVES
-        )
+        part, size = valid_data.dataset, config["train_batch_size"]
+        if config["objective"] == SOFTMAX:
+            trainer.loss_data = UserLoader(config, part, seen, size, False, InteractionMatrix.of(part))
+        else:
+            trainer.loss_data = TripletLoader(config, part, seen, size, False, Stream.VALIDATION_NEGATIVES)
     return Experiment(config, data.dataset, train_data, valid_data, test_data, built, trainer)
 
 

@@ -16,7 +16,7 @@ CHUNK = 2**18  # slot weights that are gathered at a time: some of a core's cach
 
 
 class Hidden(NamedTuple):
-    """Which entries of lists take no part: those not in `mask (S, H)`, and a target among `members (S, H)`."""
+    """Which entries of lists take no part: not in `mask (S, H)`, or a target among `members (S, H)`."""
 
     mask: Tensor
     members: Tensor | None = None

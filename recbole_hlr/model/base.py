@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from recbole_hlr.data.chunks import memory_budget, rows_within
 from recbole_hlr.data.interactions import HistoryBatch, InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
+from recbole_hlr.data.user_rows import HELD_OUT
 from recbole_hlr.host.compile import Compiled, compiled
 from recbole_hlr.model.candidates import (
     Candidates,
@@ -197,25 +198,31 @@ class MetricRecommender(GeneralRecommender):
         )
         return hinges + self.penalty(users, items, distances)
 
-    def softmax_loss(self, interaction: Batch) -> Tensor:
-        """Return the loss of a batch of users with all their items against the whole catalogue."""
-        ids, rows, lengths = interaction[self.USER_ID].unique_consecutive(True, True)
-        history, offsets = None, None
-        if self.attends_to_history:
-            if self.history_sampling == "uniform":
-                offsets = self.history.offsets(ids, self._generator)
-            history = self.history.draw(ids, self.max_history, offsets=offsets)
-        users = self.users(ids, history, shared=True)
-        users.without_target = True
-        known = 0 if users.known_e is None else len(users.known_e)
-        blocks, recompute = self.training_blocks(len(users), known)
+    def softmax_loss(self, interaction: Batch, counted: Tensor | None = None) -> Tensor:
+        """Return the loss of a batch of users with all their items against the whole catalogue.
+
+        With `counted (n,)` only those of their items have a term, the others being no negatives either.
+        """
+        ids, rows = interaction[self.USER_ID].unique_consecutive(return_inverse=True)  # (B,), (n,)
+        users = self.users(ids, self._history_of_users(ids), shared=True)
+        users.without_target = self.training
+        blocks, recompute = self.training_blocks(
+            len(users), 0 if users.known_e is None else len(users.known_e)
+        )
 
         def logits(block: slice) -> Tensor:
             return -self.scale * self.distances(users, self.shared(block))
 
-        weights = user_weights(lengths, self.user_weight)
+        lengths = torch.bincount(rows if counted is None else rows[counted], minlength=len(ids))
         positives = Positives(rows, interaction[self.ITEM_ID])
-        return softmax_loss(logits, blocks, positives, weights, self.denominator_exponent, recompute)
+        weights = user_weights(lengths, self.user_weight)
+        return softmax_loss(logits, blocks, positives, weights, self.denominator_exponent, recompute, counted)
+
+    def _history_of_users(self, ids: Tensor) -> HistoryBatch | None:
+        if not self.training or not self.attends_to_history:
+            return self.evaluation_history(ids)
+        offsets = self.history.offsets(ids, self._generator) if self.history_sampling == "uniform" else None
+        return self.history.draw(ids, self.max_history, offsets=offsets)
 
     def training_blocks(self, users: int, known: int) -> tuple[list[slice], bool]:
         """Return blocks of items for a batch of `users`, and whether they must be computed twice."""
@@ -266,7 +273,7 @@ class MetricRecommender(GeneralRecommender):
     # --- the host's interface --------------------------------------------------------------------
 
     def calculate_loss(self, interaction: Batch) -> Tensor:
-        """Return the loss of a batch of triplets, summed over its positives (host interface)."""
+        """Return the summed loss of a batch: triplets, or users with all their items (host interface)."""
         self._pull_in()
         self._epoch_used, self._versions_read = True, self._versions()
         if self.objective == SOFTMAX:
@@ -279,10 +286,12 @@ class MetricRecommender(GeneralRecommender):
         return self.loss(users, positives, negatives, self.training_history(users, positives))
 
     def validation_loss(self, interaction: Batch) -> Tensor:
-        """Return the summed loss of validation triplets; the histories are those of scoring.
+        """Return the summed loss of a validation batch; the histories are those of scoring.
 
         As many rows at once as the memory budget allows: without a cap, histories have any length.
         """
+        if self.objective == SOFTMAX:
+            return self.softmax_loss(interaction, interaction[HELD_OUT])
         columns = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
         chunk = self._rows_within(self.work.pair_floats * (1 + self.num_negatives))
         losses = [

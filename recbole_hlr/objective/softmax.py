@@ -37,12 +37,13 @@ def softmax_loss(
     weights: Tensor,
     exponent: float = 1.0,
     recompute: bool = False,
+    counted: Tensor | None = None,
 ) -> Tensor:
     """Return the loss of a batch of users over a catalogue, block by block, as a scalar.
 
     `blocks` are ranges of item ids that cover the catalogue, each id once. `weights (B,)` multiply the terms
     of a user's positives, `exponent` is t. With `recompute` no block outlives its turn: it is computed again
-    for its gradient.
+    for its gradient. With `counted (n,)` only those positives have a term; none of the others is a negative.
 
     Plain formula: one softmax over all candidates of a positive.
     Identity: log sum exp over blocks is log sum exp of theirs, and all positives of a user share theirs.
@@ -59,10 +60,12 @@ def softmax_loss(
         rest, found = checkpoint(part, use_reentrant=False, preserve_rng_state=False) if recompute else part()
         parts.append(rest)
         own.append(found)
-        order.append(positives.rows[inside])
+        order.append(inside)
     rest = parts[0] if len(parts) == 1 else torch.stack(parts).logsumexp(dim=0)  # (B,)
-    rows = torch.cat(order)  # (n,)
-    return (weights[rows] * softplus(exponent * rest[rows] - torch.cat(own))).sum()
+    where = torch.cat(order)  # (n,)
+    rows = positives.rows[where]
+    terms = weights[rows].to(rest.dtype) * softplus(exponent * rest[rows] - torch.cat(own))
+    return (terms if counted is None else terms[counted[where]]).sum()
 
 
 def split_off(logits: Tensor, at: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -73,4 +76,4 @@ def split_off(logits: Tensor, at: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor
 
 def user_weights(lengths: Tensor, power: float) -> Tensor:
     """Return what the terms of users with `lengths (B,)` positives are multiplied by: n^(power - 1)."""
-    return lengths.to(torch.get_default_dtype()).pow(power - 1)
+    return lengths.clamp(min=1).double().pow(power - 1)

@@ -8,6 +8,7 @@ import torch
 
 from recbole_hlr.console import progress_bar
 from recbole_hlr.data.triplets import TripletLoader
+from recbole_hlr.data.user_rows import UserLoader
 from recbole_hlr.metrics.definitions import LOSS
 from recbole_hlr.model.base import MetricRecommender
 from recbole_hlr.protocols import Loader, RunConfig
@@ -23,7 +24,7 @@ class MetricTrainer(RunTrainer):
 
     model: MetricRecommender
     config: RunConfig
-    valid_triplets: TripletLoader | None = None  # set where valid_metric is the loss
+    loss_data: TripletLoader | UserLoader | None = None  # where valid_metric is the loss
 
     def _build_optimizer(self, **kwargs: object) -> torch.optim.Optimizer:
         tables, clip = self._lazy_tables(), self.model.clip_weights
@@ -63,12 +64,12 @@ class MetricTrainer(RunTrainer):
         """Return the score and all validation metrics; the loss alone where it is the score."""
         if self.valid_metric != LOSS:
             return super().validate(valid_data)
-        assert self.valid_triplets is not None
-        self.valid_triplets.set_epoch(0)  # the same negatives in every epoch
+        assert self.loss_data is not None
+        self.loss_data.set_epoch(0)  # the same negatives in every epoch
         self.model.eval()
         with torch.no_grad():
-            total = sum(self.model.validation_loss(batch).item() for batch in self.valid_triplets)
-        loss = total / len(self.valid_triplets.users)
+            total = sum(self.model.validation_loss(batch).item() for batch in self.loss_data)
+        loss = total / len(self.loss_data.users)
         return loss, {LOSS: loss}
 
 

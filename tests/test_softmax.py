@@ -1,0 +1,267 @@
+"""The softmax over the catalogue: its loss and gradients are the reference's, whatever the blocks; the sphere."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recbole.data.interaction import Interaction
+
+from recbole_hlr import prepare, run
+from recbole_hlr.data.interactions import InteractionMatrix
+from recbole_hlr.data.user_rows import UserLoader
+from recbole_hlr.errors import InputError
+from recbole_hlr.model import attention
+from recbole_hlr.model.sphere import along_sphere, onto_sphere
+from recbole_hlr.objective.softmax import Positives, softmax_loss, user_weights
+from tests.toys import (
+    ALL_USERS,
+    NUM_ITEMS,
+    NUM_USERS,
+    SCORING,
+    SOFTMAX,
+    assert_close,
+    build,
+    each_model,
+    gradients,
+    ragged,
+    rows_of,
+    scores_of_all,
+    twin_of,
+    variants,
+)
+
+
+def batch_of(data, users=ALL_USERS) -> Interaction:
+    pairs = [(u, i) for u in users for i in data.items_of(u)]
+    columns = torch.tensor(pairs)
+    return Interaction({"user_id": columns[:, 0], "item_id": columns[:, 1]})
+
+
+def model_and_twin(name, data, **options):
+    options = {**SOFTMAX, "denominator_exponent": 1.2, "user_weight": 0.4, **options}
+    model = build(name, data, **options).train()
+    model.start_epoch(1)
+    twin = twin_of(model, data, learn=True, **options)
+    histories = {}
+    if model.attends_to_history:
+        users = torch.tensor([u for u in ALL_USERS if data.items_of(u)])
+        drawn = rows_of(training_histories(model, users), len(users))
+        histories = dict(zip(users.tolist(), drawn, strict=True))
+        model.start_epoch(1)  # the same draws again
+    rows = [(u, data.items_of(u), histories.get(u, [])) for u in ALL_USERS if data.items_of(u)]
+    return model, twin, rows
+
+
+def training_histories(model, users):
+    offsets = model.history.offsets(users, model._generator)
+    return model.history.draw(users, model.max_history, offsets=offsets)
+
+
+@pytest.mark.parametrize(("name", "options"), variants(*SCORING, "neighbour_refresh"))
+def test_loss_and_gradients_are_the_references(name, options) -> None:
+    data = ragged()
+    model, twin, rows = model_and_twin(name, data, **options)
+    loss, expected = model.calculate_loss(batch_of(data)), twin.softmax_loss(rows)
+    assert_close(loss, expected, 1e-10, f"{name} {options} loss")
+    found, wanted = gradients(loss, dict(model.named_parameters())), gradients(expected, twin.weights)
+    for weight, gradient in wanted.items():
+        assert_close(found[weight], gradient, 1e-9, f"{name} {options} gradient of {weight}")
+    assert found["user_embedding.weight"].any()
+    assert not found["item_embedding.weight"][0].any(), "the padding row has a gradient"
+
+
+@pytest.mark.parametrize(("name", "options"), variants("item_attention", "attend_target", "attend_user"))
+def test_blocks_and_computing_them_twice_change_nothing(name, options, monkeypatch) -> None:
+    data, found = ragged(), []
+    for width, recompute, chunk in (
+        (NUM_ITEMS, False, 2**18),
+        (1, False, 1),
+        (5, True, 40),
+        (NUM_ITEMS, True, 1),
+    ):
+        model, _, _ = model_and_twin(name, data, **options)
+        starts = range(1, NUM_ITEMS, width)
+        blocks = [slice(start, min(start + width, NUM_ITEMS)) for start in starts]
+        monkeypatch.setattr(model, "training_blocks", lambda *sizes, b=blocks, r=recompute: (b, r))
+        monkeypatch.setattr(attention, "CHUNK", chunk)
+        loss = model.calculate_loss(batch_of(data))
+        found.append([loss, *gradients(loss, dict(model.named_parameters())).values()])
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            assert_close(two, one, 1e-11, f"{name} {options}")
+
+
+def test_what_a_step_may_take_decides_on_blocks() -> None:
+    model = build("HLR", **SOFTMAX).train()
+    blocks, recompute = model.training_blocks(5, 7)
+    assert not recompute
+    assert [number for block in blocks for number in range(block.start, block.stop)] == list(
+        range(1, NUM_ITEMS)
+    )
+    model.train_memory = 1000
+    assert model.training_blocks(5, 7)[1]
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_attended_sums_have_the_gradients_of_differences(order) -> None:
+    generator = torch.Generator().manual_seed(order)
+    table = torch.rand(6, 3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    query = torch.randn(5, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    positions = torch.randint(6, (5, 2), generator=generator)
+    members = torch.randint(4, (5, 2), generator=generator)
+    hidden = attention.Hidden(torch.rand(5, 2, generator=generator) > 0.3, members, torch.arange(4))
+    assert torch.autograd.gradcheck(
+        lambda t, q: attention.AttendedSums.apply(t, q, positions, hidden), (table, query)
+    )
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.data())
+def test_blocks_of_any_width_give_one_softmax(data) -> None:
+    users, items = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 9))
+    seen = [data.draw(st.sets(st.integers(1, items), min_size=1)) for _ in range(users)]
+    width, recompute = data.draw(st.integers(1, items)), data.draw(st.booleans())
+    exponent, power = data.draw(st.floats(0.5, 2)), data.draw(st.floats(0, 1))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 999)))
+    logits = 4 * torch.randn(users, items + 1, generator=generator, dtype=torch.float64)
+    logits.requires_grad_()
+    rows = torch.tensor([u for u, ids in enumerate(seen) for _ in ids])
+    ids = torch.tensor([i for chosen in seen for i in sorted(chosen)])
+    weights = user_weights(torch.tensor([len(chosen) for chosen in seen]), power)
+    blocks = [slice(start, min(start + width, items + 1)) for start in range(1, items + 1, width)]
+    loss = softmax_loss(lambda b: logits[:, b], blocks, Positives(rows, ids), weights, exponent, recompute)
+    total = 0.0
+    for u, chosen in enumerate(seen):
+        rest = sum(math.exp(logits[u, j]) for j in range(1, items + 1) if j not in chosen)
+        terms = [math.log1p(rest**exponent / math.exp(logits[u, i])) for i in chosen]
+        total += len(chosen) ** (power - 1) * sum(terms)
+    assert loss.item() == pytest.approx(total, rel=1e-6, abs=1e-9)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient.isfinite().all()
+    assert not gradient[:, 0].any()
+    for u, chosen in enumerate(seen):
+        if len(chosen) == items:  # nothing is left to be told apart from
+            assert not gradient[u].any()
+
+
+# --- the loader -------------------------------------------------------------------------------------------
+
+
+def loader(shuffle=True, size=3):
+    data = ragged()
+    config = {
+        "USER_ID_FIELD": "user_id",
+        "ITEM_ID_FIELD": "item_id",
+        "device": torch.device("cpu"),
+        "seed": 5,
+    }
+    return UserLoader(config, data, InteractionMatrix.of(data), size, shuffle), data
+
+
+def test_an_epoch_has_every_user_once_with_all_items() -> None:
+    batches, data = loader()
+    assert len(batches) == 3
+    seen = [list(zip(b["user_id"].tolist(), b["item_id"].tolist(), strict=True)) for b in batches]
+    assert len(seen) == len(batches)
+    pairs = [pair for batch in seen for pair in batch]
+    assert sorted(pairs) == sorted((u, i) for u in range(NUM_USERS) for i in data.items_of(u))
+    users = [[u for u, _ in batch] for batch in seen]
+    assert all(len(set(batch)) <= 3 for batch in users)
+    assert sum(len(set(batch)) for batch in users) == len({u for batch in users for u in batch})
+
+
+def test_an_epochs_order_follows_from_seed_and_epoch() -> None:
+    batches, _ = loader()
+
+    def order(epoch):
+        batches.set_epoch(epoch)
+        return [b["user_id"].tolist() for b in batches]
+
+    assert order(3) == order(3) != order(4)
+    assert [b["user_id"].tolist() for b in batches] == order(5)  # the one after 4
+    straight, _ = loader(shuffle=False)
+    users = [user for b in straight for user in b["user_id"].tolist()]
+    assert users == sorted(users)
+
+
+# --- the sphere -------------------------------------------------------------------------------------------
+
+
+def test_gradients_lead_along_the_sphere_and_steps_back_onto_it() -> None:
+    generator = torch.Generator().manual_seed(1)
+    vectors = torch.randn(4, 3, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+    other = torch.randn(6, generator=generator, dtype=torch.float64)
+    (along,) = torch.autograd.grad((along_sphere(vectors) - other).square().sum(), vectors)
+    assert_close((along * vectors).sum(dim=-1), torch.zeros(4, 3, dtype=torch.float64), 1e-12, "outwards")
+    normalised = vectors / vectors.norm(dim=-1, keepdim=True) * vectors.detach().norm(dim=-1, keepdim=True)
+    (wanted,) = torch.autograd.grad((normalised - other).square().sum(), vectors)
+    assert_close(along, wanted, 1e-12, "as by normalising")
+    rows = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
+    onto_sphere(rows, 2.0)
+    assert rows.tolist() == [[pytest.approx(1.2), pytest.approx(1.6)], [0.0, 0.0]]
+
+
+@each_model
+@pytest.mark.parametrize("radius", [1.0, 0.5])
+def test_a_run_stays_on_the_sphere_and_learns(name, radius, toy) -> None:
+    options = {**toy, "objective": "softmax", "max_norm": radius, "epochs": 4, "train_batch_size": 5}
+    parts = prepare(name, **options)
+    before = loss_of(parts)
+    parts.trainer.fit(parts.train_data, parts.valid_data)
+    for table in (parts.model.user_embedding, parts.model.item_embedding):
+        assert_close(table.weight.norm(dim=1), torch.full((len(table.weight),), radius), 1e-5, name)
+    assert loss_of(parts) < before
+
+
+def loss_of(parts) -> float:
+    parts.model.train()
+    parts.train_data.set_epoch(0)
+    with torch.no_grad():
+        return sum(parts.model.calculate_loss(batch).item() for batch in parts.train_data)
+
+
+# --- runs -------------------------------------------------------------------------------------------------
+
+
+@each_model
+def test_scores_are_minus_distances_after_training(name, toy) -> None:
+    parts = prepare(name, **{**toy, "objective": "softmax", "epochs": 1})
+    parts.trainer.fit(parts.train_data, parts.valid_data)
+    users, items = torch.tensor([1, 2, 3]), torch.arange(parts.model.n_items).expand(3, -1)
+    parts.model.eval()
+    with torch.no_grad():
+        distances = parts.model.pair_distances(users, items, parts.model.evaluation_history(users))
+    assert_close(scores_of_all(parts.model, [1, 2, 3]), -distances, 1e-4, name)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"scale": 0}, r"scale=0 .*must be a number > 0"),
+        ({"scale": -1.0}, r"scale=-1.0 .*must be a number > 0"),
+        ({"user_weight": 1.5}, r"user_weight=1.5 .*must be a number in \[0, 1\]"),
+        ({"geometry": "cube"}, r"geometry=cube .*must be one of ball, sphere"),
+        ({"max_norm": None}, r"max_norm=None .*must be a number with geometry=sphere"),
+        ({"share_negative_relation": True}, r"share_negative_relation=True .*unless objective=triplet"),
+        ({"margin": 1.0}, r"margin \(.*is no option of HLR trained by objective=softmax"),
+        ({"objective": "softmx"}, r"objective=softmx .*must be one of triplet, softmax"),
+    ],
+)
+def test_wrong_options_are_told_in_one_sentence(given, sentence, toy) -> None:
+    with pytest.raises(InputError, match=sentence):
+        prepare("HLR", **{**toy, "objective": "softmax", **given})
+
+
+def test_options_of_the_other_objective_are_told_to_be_so(toy) -> None:
+    with pytest.raises(InputError, match=r"scale \(.*trained by objective=triplet; give objective=softmax"):
+        prepare("CML", **toy, objective="triplet", scale=2.0)
+
+
+def test_validation_by_the_loss_is_that_of_the_held_out_items(toy) -> None:
+    result = run("CML", **{**toy, "objective": "softmax", "valid_metric": "loss", "epochs": 3})
+    assert math.isfinite(result.best_valid_score)
+    assert result.best_valid_score > 0
