@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Plan:
         base = {**self.config.requested, "data_path": usual("data_path", self.config.requested["data_path"])}
         content = {
             "made": {"version": __version__, "data": self.data},
-            "search": search_options.as_content(self.options),
+            "search": asdict(self.options),
             "space": space.as_content(self.space),
             "given": self.given,
             "options": base,
@@ -215,5 +215,4 @@ def suggestions_of(plan: Plan) -> Suggestions:
         plan.config["seed"],
         samples,
         defaults,
-        plan.config["valid_metric_bigger"],
     )

@@ -13,8 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from recbole_hlr.files import write_text
-from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, STOPPED, Trial
 from recbole_hlr.search.space import Dimension, Space
+from recbole_hlr.search.trials import CUT, DONE, FAILED, LOST, STOPPED, Trial
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
