@@ -196,7 +196,7 @@ def test_what_broke_a_search_off_is_told_and_the_table_written_where_it_can_be(t
         in_turn(objective, suggestions, record)
         raise broken[-1]
 
-    def full(path, trials):
+    def full(trials):
         raise InputError("trials.csv: no space left")
 
     without_ray(monkeypatch, run_trials)
@@ -205,7 +205,7 @@ def test_what_broke_a_search_off_is_told_and_the_table_written_where_it_can_be(t
         tune("CML", space=RATES, **given)
     (folder,) = (tmp_path / "runs").iterdir()
     assert pd.read_csv(folder / "trials.csv")["status"].tolist() == [DONE, DONE]
-    monkeypatch.setattr(whole.report, "write_table", full)
+    monkeypatch.setattr(whole.report, "table_of", full)
     with pytest.raises(InputError, match="Ray broke off"):
         tune(resume=folder)
     broken.append(KeyboardInterrupt())

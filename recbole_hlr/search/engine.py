@@ -199,12 +199,6 @@ class Conductor(tune.Callback):
         """Note that a trial began, or began again on another machine."""
         self.running.setdefault(trial.config["number"], time.monotonic())
 
-    def on_trial_result(
-        self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: Values, **info: object
-    ) -> None:
-        """Hear a result of which `EarlyStopping` was not told, for the time was over."""
-        self.hear(trial.config["number"], result)
-
     def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: object) -> None:
         """End a trial whose process died once too often."""
         self.hear(trial.config["number"], {"end": LOST, "reason": reason_of_loss(trial.error_file)})

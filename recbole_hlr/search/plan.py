@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
-from recbole_hlr.errors import InputError, UnknownOption, fixed, nearest
+from recbole_hlr.errors import InputError, UnknownOption, fixed, invalid, nearest
 from recbole_hlr.files import is_file
 from recbole_hlr.model.guest import home_of, name_of, own_options
 from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.command_line import COMMAND_LINE
+from recbole_hlr.options.kinds import is_named
 from recbole_hlr.options.shipped import host_file, shipped
 from recbole_hlr.options.table import TRAINING_KEYS
 from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
@@ -134,14 +135,8 @@ def read_search(file: str) -> Values:
         refuse_missing(NAMES, stored["search"], file)
     refuse_missing(("model", "dataset"), stored["options"], file)
     for key in ("model", "dataset"):
-        if not isinstance(stored["options"][key], str):
-            raise InputError(
-                f"{key}={stored['options'][key]}",
-                "must be a name",
-                place=file,
-                option=key,
-                value=stored["options"][key],
-            )
+        if not is_named(stored["options"][key]):
+            raise invalid(key, stored["options"][key], file, "a name")
     return stored
 
 

@@ -27,7 +27,7 @@ from recbole_hlr.search.trials import CUT, DONE, ENDED, FAILED, LOST, OPEN, Tria
 
 STATES = {DONE: TrialState.COMPLETE, FAILED: TrialState.FAIL}  # every other ended one: PRUNED
 STUDY_FILE = "study.jsonl"
-OLD_FILE = "journal.jsonl"  # of versions 0.2 and 0.3
+OLD_FILE = "journal.jsonl"  # of a search made before there was a study
 
 
 class Lines(BaseJournalBackend):
@@ -149,7 +149,7 @@ class Record:
 
 
 def open_record(folder: Path, space: Space, larger_is_better: bool, pruner: BasePruner) -> Record:
-    """Return the record of the search in `folder`; one that 0.2 or 0.3 kept is taken up at the first time."""
+    """Return the record of the search in `folder`; one in `OLD_FILE` is taken up at the first time."""
     path, old, part = folder / STUDY_FILE, folder / OLD_FILE, folder / f".{STUDY_FILE}.tmp"
     if old.exists() and not path.exists():
         part.unlink(missing_ok=True)
@@ -158,7 +158,7 @@ def open_record(folder: Path, space: Space, larger_is_better: bool, pruner: Base
             for line in old.read_bytes().split(b"\n")[:-1]:
                 replay(record, **json.loads(line))
         except (ValueError, LookupError, TypeError) as error:
-            raise InputError(f"{old}: is no record of version 0.2 or 0.3 ({error}); restore it") from None
+            raise InputError(f"{old}: is no record of a search ({error}); restore it") from None
         finally:
             record.close()
         part.rename(path)
@@ -166,7 +166,7 @@ def open_record(folder: Path, space: Space, larger_is_better: bool, pruner: Base
 
 
 def replay(record: Record, event: str, number: int, elapsed: float, **rest: Any) -> None:
-    """Record what a line of version 0.2 or 0.3 says: that a trial was asked for, or how it ended."""
+    """Record what a line of `OLD_FILE` says: that a trial was asked for, or how it ended."""
     if event == "asked":
         record.add(rest["values"], elapsed)
         return

@@ -105,7 +105,7 @@ def go_on(plan: Plan, folder: Path) -> SearchResult:
 def search(plan: Plan, folder: Path) -> SearchResult:
     """Run what is left of a search, and conclude it."""
     config, options = plan.config, plan.options
-    larger, longest = config["valid_metric_bigger"], -(-config["epochs"] // config["eval_step"])
+    larger = config["valid_metric_bigger"]
     for unfinished in folder.glob("trials/*/.*.tmp"):  # of trials that were killed while they wrote
         unfinished.unlink(missing_ok=True)
     with RunDir(folder).logging(), record_of(plan, folder) as record:
@@ -125,27 +125,30 @@ def search(plan: Plan, folder: Path) -> SearchResult:
         with ray_cluster(options.ray_address):
             from recbole_hlr.search.engine import run_trials  # Ray, whose settings are made by now
 
-            run_trials(job.train, suggestions_of(plan), record, options, longest, progress, keep_the_best)
+            run_trials(
+                job.train, suggestions_of(plan), record, options, longest_of(plan), progress, keep_the_best
+            )
         return conclude(plan, folder, job, test, record.trials)
 
 
 @contextlib.contextmanager
 def record_of(plan: Plan, folder: Path) -> Iterator[Record]:
     """Open the record of a search, and write `trials.csv` from it in the end, whatever that is."""
-    config, table = plan.config, folder / "trials.csv"
-    longest = -(-config["epochs"] // config["eval_step"])
-    pruner = pruner_of(plan.options, config["eval_step"], longest)
-    record = open_record(folder, plan.space, config["valid_metric_bigger"], pruner)
+    pruner = pruner_of(plan.options, plan.config["eval_step"], longest_of(plan))
+    record = open_record(folder, plan.space, plan.config["valid_metric_bigger"], pruner)
+    told: tuple[type[Exception], ...] = (InputError,)  # of a full disk, say, where it broke off by that
     try:
         yield record
-    except BaseException:
-        with contextlib.suppress(InputError):  # of a full disk, say; what broke off the search is told
-            report.write_table(table, record.trials)
-        raise
-    else:
-        report.write_table(table, record.trials)
+        told = ()
     finally:
         record.close()
+        with contextlib.suppress(*told):
+            write_text(folder / "trials.csv", report.table_of(record.trials).to_csv(index=False))
+
+
+def longest_of(plan: Plan) -> int:
+    """Return how often a trial validates that comes to its end."""
+    return -(-int(plan.config["epochs"]) // int(plan.config["eval_step"]))
 
 
 def make_job(plan: Plan, folder: Path) -> tuple[Job, Dataset]:

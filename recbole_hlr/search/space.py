@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,48 +34,35 @@ LARGEST_EXPONENT = 700  # of hyper.test's loguniform: exp(710) is more than a fl
 def is_listed(values: Any) -> bool:
     """Say whether values come back from the record as they were: no NaN, no date, nothing within itself."""
     try:
-        return (
-            bool(values)
-            and isinstance(values, list)
-            and json.loads(json.dumps(values, allow_nan=False)) == values
-        )
+        same = json.loads(json.dumps(values, allow_nan=False)) == values
     except (TypeError, ValueError, RecursionError):
         return False
+    return bool(same and values) and isinstance(values, list)
 
 
 def is_range(numbers: Any, count: int = 2, least: float = -math.inf) -> bool:
     """Say whether these are `count` numbers that Optuna can draw between, `least` < low < high."""
     if not isinstance(numbers, list) or len(numbers) != count or not all(map(is_finite, numbers)):
         return False
-    low, high = numbers[:2]
-    whole = all(abs(n) <= LARGEST for n in numbers if is_integer(n))
-    return least < low < high and is_finite(high - low) and whole
-
-
-def is_stepped(numbers: Any) -> bool:
-    """Say whether these are the ends and the step of a range."""
-    if not is_range(numbers, 3):
+    if any(is_integer(n) and abs(n) > LARGEST for n in numbers) or not least < numbers[0] < numbers[1]:
         return False
-    low, high, step = numbers
-    return 0 < step <= high - low <= LARGEST * step
+    width = numbers[1] - numbers[0]
+    return is_finite(width) and all(0 < step <= width <= LARGEST * step for step in numbers[2:])
 
 
 _LIST = Option("a list of finite numbers, texts, true, false, null, lists or mappings", is_listed)
+_ENDS = f"low < high, integers of at most {LARGEST}"
 KINDS = {
     "choice": _LIST,
     "grid": _LIST,
-    "uniform": Option(f"a list [low, high], two numbers, low < high, integers <= {LARGEST}", is_range),
-    "loguniform": Option(
-        f"a list [low, high], two numbers, 0 < low < high, integers <= {LARGEST}",
-        lambda v: is_range(v, least=0),
-    ),
+    "uniform": Option(f"a list [low, high], two numbers, {_ENDS}", is_range),
+    "loguniform": Option(f"a list [low, high], two numbers, 0 < {_ENDS}", lambda v: is_range(v, least=0)),
     "quniform": Option(
-        "a list [low, high, step], three numbers, low < high, step from 2**-53 of the width to all of it",
-        is_stepped,
+        f"a list [low, high, step], three numbers, {_ENDS}, step from 2**-53 of the width to all of it",
+        lambda v: is_range(v, 3),
     ),
     "randint": Option(
-        f"a list [low, high], two integers of at most {LARGEST}, low < high",
-        lambda v: is_range(v) and all(map(is_integer, v)),
+        f"a list [low, high], two integers, {_ENDS}", lambda v: is_range(v) and all(map(is_integer, v))
     ),
 }
 LISTS = ("choice", "grid")
@@ -96,7 +84,7 @@ class Dimension:
     @cached_property
     def choices(self) -> dict[str, Any]:
         """The values of a list by their texts."""
-        return {text_of(value): value for value in reversed(self.numbers)} if self.kind in LISTS else {}
+        return {text_of(value): value for value in self.numbers} if self.kind in LISTS else {}
 
     @cached_property
     def distribution(self) -> BaseDistribution:
@@ -119,7 +107,10 @@ class Dimension:
 
     def decode(self, drawn: Any) -> Any:
         """Return the option's value for what was drawn from `distribution`."""
-        return self.choices[drawn] if self.choices else drawn
+        if self.choices:
+            return self.choices[drawn]
+        low, _, step = self._ends
+        return self.value(round((drawn - low) / step)) if step else drawn
 
     def encode(self, value: Any) -> Any:
         """Return what `decode` makes `value` of, or None where the value lies outside."""
@@ -128,14 +119,12 @@ class Dimension:
         low, high, step = self._ends
         if not is_finite(value) or not low <= value <= high:
             return None
-        return value if not step or math.isclose(self.value(round((value - low) / step)), value) else None
+        return value if not step or value == self.decode(value) else None
 
     @property
     def count(self) -> float:
         """The number of values; infinity where they cannot be listed."""
-        if self.choices:
-            return len(self.choices)
-        low, high, step = self._ends
+        low, high, step = (0, len(self.choices) - 1, 1) if self.choices else self._ends
         return round((high - low) / step) + 1 if step else math.inf
 
     def value(self, place: int) -> Any:
@@ -143,7 +132,7 @@ class Dimension:
         if self.choices:
             return list(self.choices.values())[place]
         low, _, step = self._ends
-        return low + place * step if step else None
+        return type(low)(Decimal(str(low)) + place * Decimal(str(step)))  # 0.3, of which 3 * 0.1 is not
 
     def probes(self) -> list[Any]:
         """Return the values that must be allowed for all values to be: the listed ones, or the ends."""
