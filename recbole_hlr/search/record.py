@@ -157,7 +157,7 @@ def open_record(folder: Path, space: Space, larger_is_better: bool, pruner: Base
         try:
             for line in old.read_bytes().split(b"\n")[:-1]:
                 replay(record, **json.loads(line))
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise InputError(f"{old}: is no record of a search ({error}); restore it") from None
         finally:
             record.close()
