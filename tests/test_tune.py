@@ -703,7 +703,7 @@ def test_a_search_on_two_machines_survives_the_loss_of_one(tmp_path, toy):
 
 
 @pytest.mark.slow
-def test_eight_trials_on_ml_100k(tmp_path):
+def test_eight_trials_on_ml_100k(ray_up, tmp_path):
     result = tune(
         "CML", "ml-100k", num_samples=8, epochs=6, grace_period=2, checkpoint_dir=str(tmp_path), max_concurrent=2,
         show_progress=False,

@@ -1,9 +1,9 @@
 """The record of a search: an Optuna study in `study.jsonl`, from which it goes on after any kind of end.
 
-Optuna keeps it through `Lines`, for its own file backend cannot open a journal again in which a full disk
-left half a line, and a damaged page costs its SQLite storage all trials, which on NFS it is not made for.
-Ray's `Tuner.restore` takes no other number of trials or time budget, and with `OptunaSearch` on a stored
-study it ends in `UpdateFinishedTrialError` after a kill.
+Optuna keeps it through `Lines`. Its own file backend cannot open a journal again in which a full disk left
+half a line, and a lock that a kill left costs half a minute; its SQLite storage loses all trials by one
+damaged page, and is not for NFS. Ray's `Tuner.restore` takes no other number of trials or time budget; with
+`OptunaSearch` on a stored study it ends in `UpdateFinishedTrialError` after a kill.
 """
 
 from __future__ import annotations
