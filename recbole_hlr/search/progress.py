@@ -8,8 +8,8 @@ from typing import NoReturn
 from tqdm import tqdm
 
 from recbole_hlr.console import progress_bar, shows_progress
-from recbole_hlr.search.journal import ENDED, FAILED, LOST, Trial, best_of
 from recbole_hlr.search.report import show
+from recbole_hlr.search.trials import ENDED, FAILED, LOST, Trial, best_of
 
 log = logging.getLogger("recbole_hlr")
 
