@@ -15,20 +15,20 @@ BETWEEN = 5.0  # seconds at least between two lines of a kind that follow each o
 class ConsoleHandler(logging.Handler):
     """Shows messages on standard error; `chosen` says that its level was asked for and stays.
 
-    A record with a true `passing`, one of many such as that of an epoch, is left out where it follows
-    another within `BETWEEN` seconds.
+    A record that is one of many, such as that of an epoch, has `passing`; where that is true it is left out
+    if another was shown less than `BETWEEN` seconds ago.
     """
 
     chosen = False
-    passed = -BETWEEN  # when the last passing one was shown
+    last = -BETWEEN  # when one of many was shown
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one message."""
-        if getattr(record, "passing", False):
+        if hasattr(record, "passing"):
             now = time.monotonic()
-            if now - self.passed < BETWEEN:
+            if record.passing and now - self.last < BETWEEN:
                 return
-            self.passed = now
+            self.last = now
         say(self.format(record))
 
 

@@ -149,7 +149,7 @@ def opened(entry: Entry) -> Iterator[tuple[IO[bytes], int, Callable[[], int]]]:
 
 
 def blocks(entry: Entry, encoding: str, quoted: bool = False) -> Iterator[Block]:
-    """Yield the text of a file in blocks of whole lines, with a progress bar by bytes on a terminal.
+    """Yield the text of a file in blocks of whole lines, and show how many bytes are done.
 
     With `quoted` a line break between double quotes does not end a line.
     """

@@ -105,14 +105,14 @@ class TrialProgress:
     def _times(self, done: int, running: list[Trial]) -> list[str]:
         """Return the time left: of the budget, and until all trials have run, if like those so far."""
         parts = []
-        if self.budget is not None:
-            left = self.began + self.budget - time.monotonic()
-            parts.append(f"budget ends in {clock(max(left, 0.0))}")
         each, known = self._seconds_each(running)
         if each:
             work = (self.total - done - len(running)) * each
             work += sum(max(each - self._seconds(trial), 0.0) for trial in running)
             parts.append(f"ends in {known} {clock(work / max(self.running, 1))}")
+        if self.budget is not None:
+            left = self.began + self.budget - time.monotonic()
+            parts.append(f"budget {clock(max(left, 0.0))} left")
         return parts
 
     def _seconds_each(self, running: list[Trial]) -> tuple[float, str]:
