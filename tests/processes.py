@@ -129,7 +129,7 @@ def become(
     for number, file in enumerate([os.devnull, *files]):
         os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), number)
     if os.isatty(2):  # Python's own stream may have been one that can be sought in
-        sys.stderr = open(2, "w", buffering=1, closefd=False)
+        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)
     exec(body, {})
     from recbole_hlr.cli import main
