@@ -40,7 +40,7 @@ from tests.processes import Process, wait_until
 FILES = {"results.md", "results.tex", "results.csv", "results.json", "results.html", "significance.csv"}
 
 
-def here(tasks, jobs, started, ended):
+def here(tasks, jobs, started, ended, told=None):
     """Run the tasks in this process."""
     for task in tasks:
         started(task)
@@ -111,7 +111,7 @@ def test_models_that_fail_stand_in_the_tables_with_their_reason(done):
 def test_what_is_finished_is_skipped_and_what_failed_is_tried_again(done, words, quick, monkeypatch):
     tried = []
 
-    def note(tasks, jobs, started, ended):
+    def note(tasks, jobs, started, ended, told=None):
         tried.extend(task.cell.model for task in tasks)
         here(tasks, jobs, started, ended)
 
@@ -451,7 +451,7 @@ def test_an_out_that_is_a_file_is_refused(tmp_path):
 
 
 def test_two_benchmarks_in_one_folder_are_refused(words, tmp_path, monkeypatch):
-    def second(tasks, jobs, started, ended):
+    def second(tasks, jobs, started, ended, told=None):
         benchmark([*words, "--models=CML", f"--out={tmp_path}"])
 
     monkeypatch.setattr(module, "run_in_processes", second)
@@ -506,7 +506,7 @@ def test_a_full_disk_ends_in_a_sentence_and_what_is_finished_stays(
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def until_one_is_done(tasks, jobs, started, ended):
+    def until_one_is_done(tasks, jobs, started, ended, told=None):
         for task in tasks:
             if task.cell.model == "Broken":  # why it failed cannot be written
                 monkeypatch.setattr(os, "fsync", full)
