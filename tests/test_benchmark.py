@@ -699,7 +699,7 @@ def test_a_benchmark_that_is_killed_goes_on_to_the_same_table(words, tmp_path, m
     lines = stderr.splitlines()  # where there is no terminal, one for each cell that ran
     assert lines, "no cell was left to run"
     assert all(
-        re.fullmatch(r"done: toy, CML, seed \d, \d:\d\d:\d\d \(\d of \d\)|\d of \d cells .*", line)
+        re.fullmatch(r"done: toy, (CML|EASE), seed \d, \d:\d\d:\d\d \(\d of \d\)|\d of \d cells .*", line)
         for line in lines
     ), lines
     assert "resumed after epoch" in "".join(file.read_text() for file in out.glob("toy/CML/*/*/log.txt"))
