@@ -114,7 +114,10 @@ def search(plan: Plan, folder: Path) -> SearchResult:
         keep_or_refuse_data(plan, folder, job, test)
         if not record.trials:
             warn_of_starts(plan, job, test)
-        progress = TrialProgress(config["valid_metric"].lower(), larger, config["show_progress"])
+        progress = TrialProgress(
+            config["valid_metric"].lower(), larger, config["show_progress"], config["epochs"],
+            options.time_budget and max(options.time_budget - journal.seconds, 0.0),
+        )  # fmt: skip
 
         def keep_the_best(ended: Trial) -> None:
             best = best_of(record.ended, larger)  # a better one that still runs may yet fail
