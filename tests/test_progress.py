@@ -14,8 +14,8 @@ from recbole_hlr.benchmark.cells import Cell, Task
 from recbole_hlr.benchmark.progress import CellProgress
 from recbole_hlr.cli import main
 from recbole_hlr.console import Display, Row, clock, screen
-from recbole_hlr.search.journal import DONE, FAILED, Trial
 from recbole_hlr.search.progress import TrialProgress
+from recbole_hlr.search.trials import DONE, FAILED, Trial
 from recbole_hlr.train.progress import Standing
 from tests.processes import Process
 from tests.screens import Terminal
@@ -109,7 +109,7 @@ def driven(code: str, width: int) -> list[list[str]]:
 
 SEARCH = """
 from recbole_hlr.search.progress import TrialProgress
-from recbole_hlr.search.journal import Trial
+from recbole_hlr.search.trials import Trial
 values = {"learning_rate": 0.00979, "margin": 2.364, "embedding_size": 100, "train_neg_sample_args.sample_num": 10}
 trials = [Trial(number, values) for number in (1, 2, 3)]
 progress = TrialProgress("ndcg@10", True, True, 500, 3600.0)

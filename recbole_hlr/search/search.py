@@ -116,7 +116,7 @@ def search(plan: Plan, folder: Path) -> SearchResult:
             warn_of_starts(plan, job, test)
         progress = TrialProgress(
             config["valid_metric"].lower(), larger, config["show_progress"], config["epochs"],
-            options.time_budget and max(options.time_budget - journal.seconds, 0.0),
+            options.time_budget and max(options.time_budget - record.seconds, 0.0),
         )  # fmt: skip
 
         def keep_the_best(ended: Trial) -> None:
