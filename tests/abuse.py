@@ -392,7 +392,7 @@ def damaged_search_case(rng: random.Random, folder: Path, shared: Path) -> str:
     search = folder / "search"
     shutil.copytree(good, search)
     files = [
-        search / "journal.jsonl",
+        search / "study.jsonl",
         search / "search.yaml",
         *search.rglob("model.pth"),
         search / "trials.csv",

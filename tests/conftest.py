@@ -53,9 +53,9 @@ def arguments(toy: dict) -> list[str]:
     return [f"--{key}={value}" for key, value in toy.items()]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ray_up() -> Iterator[None]:
-    """Keep one Ray for all tests of a module."""
+    """Keep one Ray for all tests of a process that need one."""
     with ray_cluster():
         yield
 

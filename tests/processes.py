@@ -32,8 +32,12 @@ class Process:
         cwd: Path | None = None,
         env: dict[str, str] | None = None,
         new_session: bool = False,
+        terminal: str | None = None,
     ) -> None:
-        """Begin `recbole-hlr WORDS`; the code `body` runs before it, in its process."""
+        """Begin `recbole-hlr WORDS`; the code `body` runs before it, in its process.
+
+        Its standard error is the device `terminal`, where one is given.
+        """
         self.returncode: int | None = None
         self.folder = tempfile.TemporaryDirectory(prefix="command-", ignore_cleanup_errors=True)
         self.files = [Path(self.folder.name, name) for name in ("out", "err")]
@@ -44,7 +48,7 @@ class Process:
                 "cwd": str(cwd or os.getcwd()),
                 "env": {**os.environ, **(env or {})},
                 "new_session": new_session,
-                "files": [str(file) for file in self.files],
+                "files": [str(self.files[0]), terminal or str(self.files[1])],
             }
         )
 
@@ -62,7 +66,7 @@ class Process:
         if not wait_until(lambda: self.poll() is not None, timeout, 0.01):
             os.kill(self.pid, signal.SIGKILL)
             raise TimeoutError(f"{timeout} s were over")
-        out, err = (file.read_text() for file in self.files)
+        out, err = (file.read_text() if file.exists() else "" for file in self.files)
         return out, err
 
 
@@ -124,6 +128,8 @@ def become(
     os.chdir(cwd)
     for number, file in enumerate([os.devnull, *files]):
         os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), number)
+    if os.isatty(2):  # Python's own stream may have been one that can be sought in
+        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)
     exec(body, {})
     from recbole_hlr.cli import main

@@ -1,13 +1,8 @@
 """Wrong input through the command line: one sentence, exit code 2, nothing half-written."""
 
-import fcntl
-import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
@@ -241,26 +236,3 @@ def test_output_off_a_terminal_is_quiet_and_complete(tmp_path, arguments):
     assert "run directory" in done.stdout
     assert [line for line in done.stderr.splitlines() if line.startswith("epoch")][2].startswith("epoch   2")
     assert "Warning" not in done.stderr, done.stderr
-
-
-@pytest.mark.slow
-def test_progress_bars_on_a_terminal(arguments):
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    words = [sys.executable, "-m", "recbole_hlr", "train", "--model=HLR", *arguments, "--num_memories=3"]
-    words = [word.replace("show_progress=False", "show_progress=True") for word in words]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=follower)
-    os.close(follower)
-    seen = b""
-    while True:
-        try:
-            part = os.read(leader, 4096)
-        except OSError:
-            break
-        if not part:
-            break
-        seen += part
-    os.close(leader)
-    assert process.wait(timeout=100) == 0
-    assert b"epoch 0:" in seen
-    assert b"epoch   2  loss" in seen

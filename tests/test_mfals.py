@@ -437,11 +437,13 @@ def test_without_implicit_it_says_so_before_a_run_begins(tmp_path, toy, monkeypa
     assert prepare("CML", toy["dataset"], data_path=toy["data_path"]).model is not None
 
 
-def test_progress_is_shown_only_when_asked_for(toy, capsys):
-    for shown in (True, False):
-        experiment = prepare("MF-ALS", **toy)
-        experiment.trainer.fit(experiment.train_data, experiment.valid_data, show_progress=shown)
-        assert ("epoch 1: " in capsys.readouterr().err) is shown
+def test_an_epoch_counts_its_two_tables(toy):
+    experiment = prepare("MF-ALS", **toy)
+    experiment.trainer.fit(experiment.train_data, experiment.valid_data)
+    progress = experiment.trainer.progress
+    progress.begin_epoch(2, 99)
+    experiment.trainer._after_table()
+    assert progress.batch_row()[0].parts == ["training, table 1 of 2"]
 
 
 def test_every_option_of_its_yaml_is_commented_and_checked():

@@ -1,15 +1,11 @@
-"""A notebook, in a real kernel: a run shows its epochs and a progress bar."""
+"""A notebook, in a real kernel: a run shows its epochs, and how far it is in place."""
 
-import importlib.util
 import json
 import sys
-import types
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
-
-from recbole_hlr import console
 
 
 @pytest.fixture
@@ -33,6 +29,8 @@ def shown(cell) -> dict[str, str]:
     for output in cell.outputs:
         if output.output_type == "stream":
             texts[output.name] = texts.get(output.name, "") + output.text
+        elif output.output_type == "display_data":
+            texts["display"] = output.data["text/plain"]
         else:
             texts["result"] = output.data["text/plain"]
     return texts
@@ -47,31 +45,25 @@ def test_a_run_in_a_notebook_is_seen(tmp_path, toy, kernel):
         "result = run('CML', **{**options, 'state': 'warning', 'show_progress': False})",
         "import logging\nlogging.getLogger('recbole_hlr').handlers.clear()\n"
         "logging.basicConfig(level=logging.INFO)\nresult = run('CML', **{**options, 'show_progress': False})",
+        "import time\nfrom IPython.display import DisplayHandle\nfrom recbole_hlr.console import Display, Row\n"
+        "seen, update = [], DisplayHandle.update\n"
+        "DisplayHandle.update = lambda self, data, **more: (seen.append(data), update(self, data, **more))\n"
+        "with Display(lambda: [Row(['epoch 3 of 0 to 9'], done=0.3)]):\n    time.sleep(1)\n"
+        "seen[0]['text/plain'].startswith('epoch 3 of 0 to 9  ━━━') and seen[-1] == {'text/plain': ''}",
         "len(load(result.run_dir).recommend('u1', k=3))",
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     NotebookClient(
         notebook, kernel_name=kernel, timeout=100, resources={"metadata": {"path": tmp_path}}
     ).execute()
-    first, second, quiet, own, last = (shown(cell) for cell in notebook.cells)
+    first, second, quiet, own, drawn, last = (shown(cell) for cell in notebook.cells)
     for text in (first["stderr"], second["stderr"]):
         lines = [line for line in text.splitlines() if line.startswith("epoch ") and "loss" in line]
         assert [line.split()[1] for line in lines] == ["0", "1"]
     assert "run directory" in first["stderr"]
-    assert "batch/s]" in first["stderr"]
+    assert drawn["result"] == "True"
+    assert drawn["display"] == first.get("display", "") == ""  # nothing of it is left
     assert "Warning" not in first["stderr"]
     assert quiet == {}
     assert own["stderr"].count("epoch   1  loss") == own["stderr"].count("INFO:recbole_hlr:epoch   1") == 1
     assert last == {"result": "3"}
-
-
-def test_a_notebook_with_widgets_gets_a_widget(monkeypatch):
-    widget = types.ModuleType("tqdm.notebook")
-    widget.tqdm = lambda iterable, **options: ("widget", iterable, options["desc"])
-    monkeypatch.setitem(sys.modules, "tqdm.notebook", widget)
-    monkeypatch.setattr(console, "in_notebook", lambda: True)
-    for there in (True, False):
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name, there=there: there or None)
-        bar = console.progress_bar([1], desc="epoch 0")
-        assert isinstance(bar, tuple) is there
-    assert console.shows_progress()

@@ -17,9 +17,10 @@ from ray import cloudpickle
 from recbole_hlr import InputError
 from recbole_hlr.host.ray import check_room, temporary_folder
 from recbole_hlr.search import options, space, watch
-from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, OPEN, STOPPED, Journal, best_of
 from recbole_hlr.search.progress import TrialProgress
+from recbole_hlr.search.record import STUDY_FILE, Record
 from recbole_hlr.search.suggest import Suggestions
+from recbole_hlr.search.trials import CUT, DONE, FAILED, LOST, OPEN, STOPPED, best_of
 from tests.processes import wait_until
 
 # A process of Ray is given the trials themselves, and imports nothing of this file.
@@ -42,53 +43,48 @@ def search(
     folder: Path, objective=climb, lines=None, algorithm="random", samples=6, larger=True, first=None, **given
 ):
     lines = lines or LINES
-    journal = Journal(folder / "journal.jsonl")
-    suggestions = Suggestions(
-        space.make_space(lines, "here"), algorithm, 1, samples, first or {key: 3 for key in lines}, larger
-    )
+    found = space.make_space(lines, "here")
     chosen = options.make_options(
         {"gpus_per_trial": 0, "grace_period": 2, "cpus_per_trial": 0.5, **given}, "here"
     )
+    record = Record(folder / STUDY_FILE, found, larger, options.pruner_of(chosen, 1, EPOCHS))
+    suggestions = Suggestions(found, algorithm, 1, samples, first or {key: 3 for key in lines})
     ended = []
     from recbole_hlr.search import engine  # only once Ray is up
 
     engine.RETRIES = 1
-    engine.run_trials(
-        objective,
-        suggestions,
-        journal,
-        chosen,
-        larger,
-        EPOCHS,
-        TrialProgress("score", larger),
-        lambda t: ended.append(t.number),
-    )
-    journal.close()
-    return journal, ended
+    progress = TrialProgress("score", larger)
+    try:
+        engine.run_trials(
+            objective, suggestions, record, chosen, EPOCHS, progress, lambda t: ended.append(t.number)
+        )
+    finally:
+        record.close()
+    return record, ended
 
 
-def by_x(journal):
-    return {trial.values["x"]: trial for trial in journal.trials}
+def by_x(record):
+    return {trial.values["x"]: trial for trial in record.trials}
 
 
 @pytest.fixture(scope="module")
-def climbed(ray_up, tmp_path_factory) -> tuple[Path, Journal, list[int]]:
-    """A search of which one trial fails and one is lost: its folder, its journal, who ended in turn."""
+def climbed(ray_up, tmp_path_factory) -> tuple[Path, Record, list[int]]:
+    """A search of which one trial fails and one is lost: its folder, its record, who ended in turn."""
     folder = tmp_path_factory.mktemp("climbed")
     return folder, *search(folder, scheduler="none")
 
 
 @pytest.mark.slow
 def test_a_failing_trial_is_shown_with_its_reason_and_stops_no_other(climbed):
-    folder, journal, ended = climbed
-    trials = by_x(journal)
+    folder, record, ended = climbed
+    trials = by_x(record)
     assert [trials[x].status for x in (1, 2, 3, 4, 5, 6)] == [DONE] * 4 + [FAILED, LOST]
     assert trials[5].reason == "ValueError: five is refused"
     assert "process died" in trials[6].reason
     assert trials[4].curve == pytest.approx([4 * (e + 1) / 6 for e in range(6)])
     assert trials[4].epochs == list(range(6))
-    assert best_of(journal.trials, True).values == {"x": 4}
-    assert journal.trials[0].values == {"x": 3}
+    assert best_of(record.trials, True).values == {"x": 4}
+    assert record.trials[0].values == {"x": 3}
     assert sorted(ended) == [1, 2, 3, 4, 5, 6]
     assert not (folder / ".ray").exists()
 
@@ -99,7 +95,7 @@ def test_every_algorithm_ends_and_asha_stops_the_hopeless(ray_up, tmp_path, algo
         for epoch in range(EPOCHS):
             report(epoch, values["x"] * (epoch + 1) * (1 if larger else -1))
 
-    journal, _ = search(
+    record, _ = search(
         tmp_path,
         objective,
         {"x": {"choice": [3, 4, 2, 1]}},
@@ -109,10 +105,10 @@ def test_every_algorithm_ends_and_asha_stops_the_hopeless(ray_up, tmp_path, algo
         max_concurrent=1,
         first={"x": 4},
     )
-    assert journal.trials[0].status == DONE
-    assert {trial.status for trial in journal.trials[1:] if trial.values["x"] < 4} == {STOPPED}
-    assert all(len(trial.curve) == 2 for trial in journal.trials if trial.status == STOPPED)
-    assert best_of(journal.trials, larger).values == {"x": 4}
+    assert record.trials[0].status == DONE
+    assert {trial.status for trial in record.trials[1:] if trial.values["x"] < 4} == {STOPPED}
+    assert all(len(trial.curve) == 2 for trial in record.trials if trial.status == STOPPED)
+    assert best_of(record.trials, larger).values == {"x": 4}
 
 
 @pytest.mark.slow
@@ -127,12 +123,12 @@ def test_a_search_broken_off_goes_on_as_if_it_never_was(ray_up, tmp_path):
     (tmp_path / "whole").mkdir()
     given = {"lines": lines, "algorithm": "optuna", "samples": 14, "max_concurrent": 1, "cpus_per_trial": 0.1}
     whole, _ = search(tmp_path / "whole", objective, **given)
-    text = (tmp_path / "whole" / "journal.jsonl").read_text().splitlines(keepends=True)
+    text = (tmp_path / "whole" / STUDY_FILE).read_text().splitlines(keepends=True)
     assert {trial.status for trial in whole.trials} == {DONE, STOPPED}
     for kept in (21, 26):
         folder = tmp_path / str(kept)
         folder.mkdir()
-        (folder / "journal.jsonl").write_text("".join(text[:kept]) + text[kept][:9])
+        (folder / STUDY_FILE).write_text("".join(text[:kept]) + text[kept][:9])
         again, _ = search(folder, objective, **given)
         assert [(t.values, t.status, t.curve) for t in again.trials] == [
             (t.values, t.status, t.curve) for t in whole.trials
@@ -141,13 +137,13 @@ def test_a_search_broken_off_goes_on_as_if_it_never_was(ray_up, tmp_path):
 
 @pytest.mark.slow
 def test_lost_trials_are_tried_again_by_a_resume_and_failed_ones_are_not(climbed, tmp_path):
-    shutil.copy(climbed[0] / "journal.jsonl", tmp_path)
+    shutil.copy(climbed[0] / STUDY_FILE, tmp_path)
 
     def mended(number, values, report):
         report(1, 10.0 * values["x"])  # the epoch after that of the lost process
 
-    journal, ended = search(tmp_path, mended, scheduler="none", samples=6)
-    trials = by_x(journal)
+    record, ended = search(tmp_path, mended, scheduler="none", samples=6)
+    trials = by_x(record)
     assert (trials[6].status, trials[6].curve, trials[6].reason) == (DONE, [1.0, 60.0], "")
     assert trials[5].status == FAILED
     assert ended == [trials[6].number]
@@ -172,31 +168,31 @@ def test_a_full_disk_loses_a_trial_and_scores_that_are_no_numbers_fail_it(ray_up
 
     lines = {"x": {"choice": [1, 2, 3, 4, 5]}}
     given = {"scheduler": "none", "samples": 5, "max_concurrent": 1}
-    journal, _ = search(tmp_path, objective, lines, **given)
-    trials = by_x(journal)
+    record, _ = search(tmp_path, objective, lines, **given)
+    trials = by_x(record)
     assert [trials[x].status for x in range(1, 6)] == [LOST, FAILED, DONE, FAILED, FAILED]
     assert trials[1].reason == "InputError: model.pth: no space left"
     assert trials[4].reason == "ValueError: epoch 1: the validation score is nan"
-    assert best_of(journal.trials, True) is trials[3]
+    assert best_of(record.trials, True) is trials[3]
     (tmp_path / "mended").touch()
     again, ended = search(tmp_path, objective, lines, **given)
     assert ended == [trials[1].number]
     assert by_x(again)[1].status == DONE
 
 
-def test_a_journal_that_cannot_be_written_ends_the_search_with_its_own_sentence(
-    ray_up, tmp_path, monkeypatch
-):
+def test_a_record_that_cannot_be_written_ends_the_search_with_its_own_sentence(ray_up, tmp_path, monkeypatch):
     """Ray would make a failure of the trial of it, and go on."""
 
     def full(*args):
-        raise InputError("journal.jsonl: no space left")
+        raise InputError("study.jsonl: no space left")
 
-    monkeypatch.setattr(Journal, "end", full)
-    with pytest.raises(InputError, match=r"^journal\.jsonl: no space left$"):
+    monkeypatch.setattr(Record, "end", full)
+    with pytest.raises(InputError, match=r"^study\.jsonl: no space left$"):
         search(tmp_path, scheduler="none", lines={"x": {"choice": [3, 4]}}, samples=2, max_concurrent=1)
     monkeypatch.undo()
-    assert {trial.status for trial in Journal(tmp_path / "journal.jsonl").trials} == {OPEN}
+    again = Record(tmp_path / STUDY_FILE, (), True)
+    again.close()
+    assert {trial.status for trial in again.trials} == {OPEN}
 
 
 def test_trials_that_fit_on_no_machine_are_refused_at_once(ray_up, tmp_path, monkeypatch):
@@ -263,11 +259,11 @@ def test_the_time_budget_cuts_and_a_larger_one_goes_on(ray_up, tmp_path):
             time.sleep(3 if number > 1 else 0)
 
     started = time.monotonic()
-    journal, _ = search(tmp_path, slow, scheduler="none", samples=3, max_concurrent=1, time_budget=11)
+    record, _ = search(tmp_path, slow, scheduler="none", samples=3, max_concurrent=1, time_budget=11)
     assert time.monotonic() - started < 25
-    statuses = [trial.status for trial in journal.trials]
+    statuses = [trial.status for trial in record.trials]
     assert statuses[:2] == [DONE, CUT]
-    assert journal.trials[1].curve
+    assert record.trials[1].curve
     again, _ = search(tmp_path, slow, scheduler="none", samples=3, max_concurrent=1, time_budget=11)
     assert [trial.status for trial in again.trials] == statuses  # the budget is spent
     more, _ = search(

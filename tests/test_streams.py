@@ -17,7 +17,7 @@ from recbole_hlr import InputError, load
 from recbole_hlr.cli import listing, main
 from recbole_hlr.cli.commands import group
 from recbole_hlr.cli.verbs import Verb
-from recbole_hlr.console import Unfailing, progress_bar
+from recbole_hlr.console import Display, Row, Unfailing
 from recbole_hlr.host.ray import start
 from recbole_hlr.model import MODELS
 from recbole_hlr.model.registry import host_models
@@ -90,11 +90,11 @@ def test_streams_that_are_not_there(tmp_path, words, monkeypatch):
 
 
 def print_a_lot(arguments: list[str]) -> int:
-    """Stand for a verb: print, log and draw a bar."""
+    """Stand for a verb: print, log and open a display."""
     print("±" * 10_000)
     sys.stdout.flush()
     logging.getLogger("recbole_hlr").warning("mean ± deviation %s", os.fsdecode(b"\xff"))
-    for _ in progress_bar(range(3)):
+    with Display(lambda: [Row(["±"])]):
         print("±", file=sys.stderr)
     return 1
 

@@ -1,6 +1,7 @@
 """Whole searches: selection, outputs, repetition, kills, Ctrl-C, clusters."""
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -27,14 +28,15 @@ from recbole_hlr.errors import RunInterrupted
 from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
 from recbole_hlr.search import search as whole
 from recbole_hlr.search.job import Job
-from recbole_hlr.search.journal import CUT, DONE, Trial, best_of
 from recbole_hlr.search.options import NAMES
 from recbole_hlr.search.plan import Plan, check_space, make_plan, open_plan
+from recbole_hlr.search.record import STUDY_FILE
 from recbole_hlr.search.space import KINDS, find_space
+from recbole_hlr.search.trials import CUT, DONE, best_of
 
 ROOT = Path(__file__).parents[1]
 RATES = {"learning_rate": {"choice": [1e-9, 0.05]}}
-OUTPUTS = {"search.yaml", "journal.jsonl", "trials.csv", "best.yaml", "report.html", "log.txt", "trials"}
+OUTPUTS = {"search.yaml", STUDY_FILE, "trials.csv", "best.yaml", "report.html", "log.txt", "trials"}
 
 
 def planted(folder: Path) -> dict:
@@ -139,13 +141,13 @@ def without_ray(monkeypatch, run_trials) -> None:
     monkeypatch.setitem(sys.modules, "recbole_hlr.search.engine", SimpleNamespace(run_trials=run_trials))
 
 
-def in_turn(objective, suggestions, journal, *_) -> None:
+def in_turn(objective, suggestions, record, *_) -> None:
     """Run what is left of two trials in this process."""
-    for number in range(len(journal.trials) + 1, 3):
-        trial = journal.asked(number, suggestions.ask(number), 0.0)
-        objective(number, trial.values, trial.report)
+    while len(record.trials) < 2:
+        trial = record.add(suggestions.next(record), 0.0)
+        objective(trial.number, trial.values, functools.partial(record.report, trial))
         trial.status = DONE
-        journal.end(trial, 0.0)
+        record.end(trial, 0.0)
 
 
 def test_the_winner_s_command_runs_as_printed_in_a_folder_of_any_name(tmp_path, monkeypatch):
@@ -166,16 +168,16 @@ def test_a_second_process_leaves_a_running_search_alone(tmp_path, monkeypatch):
     """A new one and a resumed one, which has the lock before it reads or writes anything."""
     tried = []
 
-    def run_trials(objective, suggestions, journal, *rest):
-        with open(journal.path, "ab") as file:
+    def run_trials(objective, suggestions, record, *rest):
+        with open(record.path, "ab") as file:
             file.write(b"half")  # as the running process may just be writing
-        before = {path: path.read_bytes() for path in journal.path.parent.glob("[!.]*") if path.is_file()}
+        before = {path: path.read_bytes() for path in record.path.parent.glob("[!.]*") if path.is_file()}
         with pytest.raises(InputError, match=f"process {os.getpid()} .*is at work on this search"):
-            tune(resume=journal.path.parent, num_samples=77)
+            tune(resume=record.path.parent, num_samples=77)
         assert before == {path: path.read_bytes() for path in before}
-        os.truncate(journal.path, len(before[journal.path]) - 4)
+        os.truncate(record.path, len(before[record.path]) - 4)
         tried.append(1)
-        in_turn(objective, suggestions, journal)
+        in_turn(objective, suggestions, record)
 
     without_ray(monkeypatch, run_trials)
     result = tune("CML", space=RATES, **{**planted(tmp_path), "epochs": 1})
@@ -190,11 +192,11 @@ def test_a_second_process_leaves_a_running_search_alone(tmp_path, monkeypatch):
 def test_what_broke_a_search_off_is_told_and_the_table_written_where_it_can_be(tmp_path, monkeypatch):
     given, broken = {**planted(tmp_path), "epochs": 1}, []
 
-    def run_trials(objective, suggestions, journal, *_):
-        in_turn(objective, suggestions, journal)
+    def run_trials(objective, suggestions, record, *_):
+        in_turn(objective, suggestions, record)
         raise broken[-1]
 
-    def full(path, trials):
+    def full(trials):
         raise InputError("trials.csv: no space left")
 
     without_ray(monkeypatch, run_trials)
@@ -203,7 +205,7 @@ def test_what_broke_a_search_off_is_told_and_the_table_written_where_it_can_be(t
         tune("CML", space=RATES, **given)
     (folder,) = (tmp_path / "runs").iterdir()
     assert pd.read_csv(folder / "trials.csv")["status"].tolist() == [DONE, DONE]
-    monkeypatch.setattr(whole.report, "write_table", full)
+    monkeypatch.setattr(whole.report, "table_of", full)
     with pytest.raises(InputError, match="Ray broke off"):
         tune(resume=folder)
     broken.append(KeyboardInterrupt())
@@ -308,7 +310,7 @@ def test_a_search_goes_on_with_its_own_data_alone(tmp_path):
 
 @pytest.mark.parametrize("way", ["cut", "of another trial"])
 def test_a_trial_begins_again_where_its_checkpoint_is_not_its_own(tmp_path, way):
-    """The second is there where lines of the journal were lost and other values were suggested anew."""
+    """The second is there where lines of the record were lost and other values were suggested anew."""
     job, test = whole.make_job(plan_of({**planted(tmp_path), "epochs": 2}), tmp_path / "run")
     first, second = {"learning_rate": 0.05}, {"learning_rate": 0.01 if way != "cut" else 0.05}
     told: list = []
@@ -349,12 +351,12 @@ def test_a_resume_whose_budget_is_spent_keeps_the_winner(tmp_path, monkeypatch):
     """Here a trial that the budget cut."""
     plan, best = plan_of(planted(tmp_path)), []
 
-    def run_trials(objective, suggestions, journal, *_):
+    def run_trials(objective, suggestions, record, *_):
         for score, status in ((0.1, DONE), (0.2, CUT)):
-            trial = journal.asked(len(journal.trials) + 1, {"learning_rate": 0.05}, 1.0)
+            trial = record.add({"learning_rate": score}, 1.0)
             trial.status = status
-            trial.report(0, score)
-            journal.end(trial, 2.0)
+            record.report(trial, 0, score)
+            record.end(trial, 2.0)
 
     def conclude(plan, folder, job, test, trials):
         best.append(best_of(trials, True))
@@ -406,14 +408,14 @@ def test_the_checkpoint_of_the_best_ended_trial_stays_while_a_better_one_runs(tm
     forgotten: list = []
     monkeypatch.setattr(Job, "forget", lambda self, number: forgotten.append(number))
 
-    def run_trials(objective, suggestions, journal, options, larger, longest, progress, ended):
-        journal.trials += [
-            Trial(1, {}, DONE, [0.1], [0]),
-            Trial(2, {}, DONE, [0.2], [0]),
-            Trial(3, {}, curve=[0.9], epochs=[0]),
-        ]
-        journal.ended += journal.trials[:2]
-        ended(journal.trials[1])
+    def run_trials(objective, suggestions, record, options, longest, progress, ended):
+        for number, score in enumerate((0.1, 0.2, 0.9), 1):
+            trial = record.add({"learning_rate": score}, 1.0)
+            record.report(trial, 0, score)
+            if number < 3:
+                trial.status = DONE
+                record.end(trial, 2.0)
+        ended(record.trials[1])
 
     searched(monkeypatch, plan_of(planted(tmp_path)), tmp_path / "run", run_trials)
     assert forgotten == [1]
@@ -449,9 +451,9 @@ def test_the_yaml_of_the_docs_is_a_space_of_hlr(tmp_path):
 def test_a_resumed_search_runs_more_trials_and_nothing_twice(ray_up, tmp_path, toy):
     lines = {"learning_rate": {"loguniform": [1e-3, 1e-1]}}
     first = tune("HLR", space=lines, num_samples=2, cpus_per_trial=0.5, **toy)
-    before = Path(first.run_dir, "journal.jsonl").read_bytes()
+    before = Path(first.run_dir, STUDY_FILE).read_bytes()
     more = tune(resume=first.run_dir, num_samples=3)
-    after = Path(first.run_dir, "journal.jsonl").read_bytes()
+    after = Path(first.run_dir, STUDY_FILE).read_bytes()
     assert after.startswith(before)
     assert len(more.trials) == 3
     assert [t.curve for t in more.trials[:2]] == [t.curve for t in first.trials]
@@ -557,7 +559,7 @@ def wait_until(condition, seconds: float) -> bool:
 
 
 def ended(parent: Path) -> int:
-    return sum(path.read_text().count('"event": "ended"') for path in parent.glob("tune-*/journal.jsonl"))
+    return sum(path.read_text().count('"user_attr": {"end"') for path in parent.glob(f"tune-*/{STUDY_FILE}"))
 
 
 def words_of(toy: dict, folder: Path, epochs: int = 40) -> list[str]:
@@ -571,8 +573,9 @@ def words_of(toy: dict, folder: Path, epochs: int = 40) -> list[str]:
 
 def outcome(parent: Path) -> list:
     (run_dir,) = parent.glob("tune-*")
-    lines = [json.loads(line) for line in (run_dir / "journal.jsonl").read_text().splitlines()]
-    rows = [(e["number"], e["status"], e["curve"]) for e in lines if e["event"] == "ended"]
+    plan = open_plan(run_dir, {}, {}, "here")
+    with whole.record_of(plan, run_dir) as record:
+        rows = [(trial.number, trial.status, trial.values, trial.curve) for trial in record.trials]
     best = (run_dir / "best.yaml").read_text().splitlines()[2:]
     return [rows, [line for line in best if "_dir" not in line]]
 
@@ -582,9 +585,9 @@ def outcome(parent: Path) -> list:
 def test_a_search_killed_twice_ends_like_one_never_killed_and_leaves_no_process(tmp_path, toy):
     words = words_of(toy, tmp_path)
     words = [word for word in words if not word.startswith("--checkpoint_dir")]
-    whole = start([*words, f"--checkpoint_dir={tmp_path / 'whole'}"], tmp_path, "a" * 64)
-    out, err = whole.communicate(timeout=400)
-    assert whole.returncode == 0, err
+    unkilled = start([*words, f"--checkpoint_dir={tmp_path / 'whole'}"], tmp_path, "a" * 64)
+    out, err = unkilled.communicate(timeout=400)
+    assert unkilled.returncode == 0, err
     assert "to repeat it   recbole-hlr train --model=HLR --dataset=toy" in out
     parent = tmp_path / "killed"
     process = start([*words, f"--checkpoint_dir={parent}"], tmp_path, "b" * 64)
@@ -700,7 +703,7 @@ def test_a_search_on_two_machines_survives_the_loss_of_one(tmp_path, toy):
 
 
 @pytest.mark.slow
-def test_eight_trials_on_ml_100k(tmp_path):
+def test_eight_trials_on_ml_100k(ray_up, tmp_path):
     result = tune(
         "CML", "ml-100k", num_samples=8, epochs=6, grace_period=2, checkpoint_dir=str(tmp_path), max_concurrent=2,
         show_progress=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -11,17 +12,28 @@ import threading
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from recbole_hlr.benchmark.cells import Task
 from recbole_hlr.benchmark.worker import Outcome, run_cell
+
+if TYPE_CHECKING:
+    from recbole_hlr.train.progress import Standing
 
 NO_MEMORY = {-signal.SIGABRT, -9}  # how a process ends that gets no memory, or is chosen to give some back
 PATIENCE = 5.0  # seconds for a process to end by itself
 Started = Callable[[Task], None]
 Ended = Callable[[Task, Outcome], None]
+Told = Callable[[Task, "Standing"], None]  # after an epoch
 
 
-def run_in_processes(tasks: list[Task], jobs: int, started: Started, ended: Ended) -> None:
+def run_in_processes(
+    tasks: list[Task],
+    jobs: int,
+    started: Started,
+    ended: Ended,
+    told: Told = lambda task, standing: None,
+) -> None:
     """Run all tasks, `jobs` at a time; a process that dies fails its own task alone."""
     waiting, workers = list(tasks), list[Worker]()
     try:
@@ -34,7 +46,10 @@ def run_in_processes(tasks: list[Task], jobs: int, started: Started, ended: Ende
                         worker.give(waiting.pop(0))
                         started(worker.busy_with)
                 for worker in [w for w in workers if w.pipe in wait([w.pipe for w in workers if w.task])]:
-                    task, outcome = worker.busy_with, worker.outcome()
+                    task, outcome = worker.busy_with, worker.hear()
+                    if not isinstance(outcome, Outcome):
+                        told(task, outcome)
+                        continue
                     worker.task = None
                     if outcome.trace or not worker.process.is_alive():  # its memory may be in any state
                         worker.end()
@@ -67,11 +82,11 @@ class Worker:
     def give(self, task: Task) -> None:
         """Let the process run a task."""
         self.task = task
-        with contextlib.suppress(BrokenPipeError):  # it died at its start: `outcome` says so
+        with contextlib.suppress(BrokenPipeError):  # it died at its start: `hear` says so
             self.pipe.send(task)
 
-    def outcome(self) -> Outcome:
-        """Return how the task ended."""
+    def hear(self) -> Outcome | Standing:
+        """Return what the process says next: how its task stands after an epoch, or how it ended."""
         try:
             return self.pipe.recv()
         except (EOFError, ConnectionError):
@@ -98,12 +113,27 @@ def serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     threading.Thread(target=end_with_parent, daemon=True).start()
+    logging.getLogger("recbole_hlr").addHandler(EpochTeller(pipe))
     while True:
         try:
             task = pipe.recv()
         except EOFError:
             return
         pipe.send(run_cell(task))
+
+
+class EpochTeller(logging.Handler):
+    """Sends through a pipe how a fit stands, which the line of every epoch has with it."""
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__()
+        self.pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send it, if somebody is there."""
+        if hasattr(record, "standing"):
+            with contextlib.suppress(OSError):
+                self.pipe.send(record.standing)
 
 
 def end_with_parent() -> None:

@@ -1,45 +1,103 @@
-"""What a terminal shows of a benchmark while it runs."""
+"""What a benchmark shows while it runs: cells done, failed and running, and how each of these stands."""
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from recbole_hlr.benchmark.cells import Cell
-from recbole_hlr.console import progress_bar, say, shows_progress
+from recbole_hlr.benchmark.cells import Cell, Task
+from recbole_hlr.console import Display, Row, clock
+
+if TYPE_CHECKING:
+    from recbole_hlr.train.progress import Standing
+
+log = logging.getLogger("recbole_hlr")
+SHOWN = 8  # running cells at most
 
 
 class CellProgress:
-    """A bar over all cells, and a line for each that ended; off a terminal, only what failed."""
+    """A display of all cells, and a line for each that ended; `waiting` are those that are to run."""
 
-    def __init__(self, total: int, finished: int) -> None:
-        self.terminal = shows_progress()
-        self.bar = progress_bar(
-            total=total, initial=finished, unit="cell", leave=True, disable=not self.terminal
-        )
-        self.running: dict[Cell, float] = {}
+    def __init__(self, total: int, waiting: Iterable[Cell]) -> None:
+        self.total, self.waiting = total, list(waiting)
+        self.failed = 0
+        self.running: dict[Cell, float] = {}  # when each began
+        self.standings: dict[Cell, Standing] = {}
+        self.seconds: dict[tuple[str, str], list[float]] = {}  # that the ended cells of a kind took
+        self.at_most: dict[Cell, float] = {}  # seconds that a running one takes if no patience ends it
+        self.display = Display(self.rows)
 
     def __enter__(self) -> CellProgress:
-        if self.terminal and self.bar.n:
-            say(f"{self.bar.n} of {self.bar.total} cells are there already")
+        there = self.total - len(self.waiting)
+        if there:
+            log.info("%d of %d cells are there already", there, self.total)
+        self.display.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.bar.close()
+        self.display.stop()
 
-    def started(self, cell: Cell) -> None:
-        """Show that a cell is being run."""
-        self.running[cell] = time.monotonic()
-        self._show()
+    def started(self, task: Task) -> None:
+        """Note that a cell is being run."""
+        self.waiting.remove(task.cell)
+        self.running[task.cell] = time.monotonic()
 
-    def ended(self, cell: Cell, failure: str | None) -> None:
-        """Show how a cell ended."""
-        seconds = time.monotonic() - self.running.pop(cell, time.monotonic())
+    def told(self, task: Task, standing: Standing) -> None:
+        """Note how a cell stands after an epoch."""
+        cell = task.cell
+        self.standings[cell] = standing
+        if standing.left is not None:
+            self.at_most[cell] = time.monotonic() - self.running[cell] + standing.left
+
+    def ended(self, task: Task, failure: str | None) -> None:
+        """Say how a cell ended."""
+        cell = task.cell
+        if cell in self.waiting:  # it could not be begun
+            self.waiting.remove(cell)
+        began = self.running.pop(cell, None)
+        self.standings.pop(cell, None)
         if failure:
-            say(f"failed: {cell}: {failure}")
-        elif self.terminal:
-            say(f"done: {cell}, {seconds:.0f} s")
-        self.bar.update()
-        self._show()
+            self.failed += 1
+            log.error("failed: %s: %s", cell, failure)
+        elif began is not None:
+            seconds = time.monotonic() - began
+            self.seconds.setdefault(kind(cell), []).append(seconds)
+            log.info("done: %s, %s (%d of %d)", cell, clock(seconds), self._done(), self.total)
 
-    def _show(self) -> None:
-        self.bar.set_description_str("; ".join(f"{cell.model} {cell.seed}" for cell in self.running))
+    def rows(self) -> list[Row]:
+        """Return the benchmark in a row, and each running cell in one."""
+        running = list(self.running.items())
+        parts = [f"{self._done()} of {self.total} cells done"]
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{len(running)} running", *self._time(running)]
+        rows = [Row(parts, done=self._done() / max(self.total, 1))]
+        for cell, began in running[:SHOWN]:
+            standing = self.standings.get(cell)
+            first, *rest = standing.parts if standing else ["no epoch done yet"]
+            rows.append(Row([str(cell), first], [*rest, clock(time.monotonic() - began)]))
+        more = len(running) - SHOWN
+        return [*rows, Row([f"and {more} more"])] if more > 0 else rows
+
+    def _done(self) -> int:
+        return self.total - len(self.waiting) - len(self.running) - self.failed
+
+    def _time(self, running: Sequence[tuple[Cell, float]]) -> list[str]:
+        """Return the time left, where cells take as long as others of their data set and model."""
+        at_most: dict[tuple[str, str], list[float]] = {}
+        for cell, _ in running:
+            if cell in self.at_most:
+                at_most.setdefault(kind(cell), []).append(self.at_most[cell])
+        each = {of: sum(all_) / len(all_) for of, all_ in {**at_most, **self.seconds}.items()}
+        if not each or not running:
+            return []
+        mean, now = sum(each.values()) / len(each), time.monotonic()
+        work = sum(each.get(kind(cell), mean) for cell in self.waiting)
+        work += sum(max(each.get(kind(cell), mean) - (now - began), 0.0) for cell, began in running)
+        return [f"ends in {'about' if self.seconds else 'at most'} {clock(work / len(running))}"]
+
+
+def kind(cell: Cell) -> tuple[str, str]:
+    """Return what cells that take about as long have in common."""
+    return cell.dataset, cell.model

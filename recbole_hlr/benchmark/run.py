@@ -78,13 +78,13 @@ def run_tasks(request: Request, tasks: list[Task]) -> dict[str, str]:
         log.warning("%s: %s concerns no cell of this benchmark", request.settings.path, section)
     open_tasks = [task for task in tasks if not task.finished]
     failures: dict[str, str] = {}
-    with CellProgress(len(tasks), len(tasks) - len(open_tasks)) as progress:
+    with CellProgress(len(tasks), [task.cell for task in open_tasks]) as progress:
 
         def ended(task: Task, outcome: Outcome) -> None:
             if outcome.reason:
                 failures[str(task.cell)] = outcome.reason
                 task.cell.write(**{**task.cell.record(), "failure": outcome.reason, "trace": outcome.trace})
-            progress.ended(task.cell, outcome.reason)
+            progress.ended(task, outcome.reason)
 
         for task in tasks:
             if not task.finished or not task.cell.has_record():
@@ -92,14 +92,10 @@ def run_tasks(request: Request, tasks: list[Task]) -> dict[str, str]:
         for task in [task for task in open_tasks if task.failure]:
             ended(task, Outcome(task.failure))
         runnable = [task for task in open_tasks if not task.failure]
-
-        def started(task: Task) -> None:
-            progress.started(task.cell)
-
         if runnable and request.ray_address:
-            run_on_ray(runnable, request.ray_address, request.jobs, started, ended)
+            run_on_ray(runnable, request.ray_address, request.jobs, progress.started, ended)
         elif runnable:
-            run_in_processes(runnable, request.jobs or 1, started, ended)
+            run_in_processes(runnable, request.jobs or 1, progress.started, ended, progress.told)
     return failures
 
 

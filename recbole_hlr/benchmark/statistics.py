@@ -2,6 +2,7 @@
 
 Users are what is sampled; seeds are repeated measurements of the same users. So a bootstrap draws users,
 each with all its seeds, and a test compares every user's mean over the seeds in which the user is tested.
+The tests are scipy's, which has no Holm correction and no bootstrap that draws a user with all seeds.
 Letters: U users, S seeds, M metrics; a cube `(U, S, M)` holds NaN where a user is not tested.
 """
 

@@ -1,4 +1,7 @@
-"""Lines of values between delimiters, parsed by pyarrow; a line with too few or too many is set aside."""
+"""Lines of values between delimiters, parsed by pyarrow; a line with too few or too many is set aside.
+
+By hand is only what pyarrow does not tell: the number of a row's line, and a quote that is not closed.
+"""
 
 from __future__ import annotations
 

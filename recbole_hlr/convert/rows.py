@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet
 
-from recbole_hlr.convert.source import Block, Entry, blocks, opened, progress
+from recbole_hlr.convert.source import Block, Bytes, Entry, blocks, opened
 from recbole_hlr.errors import InputError
 
 BATCH = 2**18  # rows of a parquet file that are read at a time
@@ -75,7 +75,7 @@ def parsed_parquet(entry: Entry, fields: Callable[[list[str]], dict[str, str]]) 
     `fields` chooses among the names of the columns.
     """
     try:
-        with opened(entry) as (stream, total, _), progress(entry, total) as bar:
+        with opened(entry) as (stream, total, _), Bytes(entry, total) as bar:
             file = pa.parquet.ParquetFile(stream)
             chosen = fields(file.schema_arrow.names)
             row, rows = 1, max(file.metadata.num_rows, 1)
@@ -83,7 +83,7 @@ def parsed_parquet(entry: Entry, fields: Callable[[list[str]], dict[str, str]]) 
                 columns = {field: as_text(batch.column(name)) for field, name in chosen.items()}
                 yield Parsed(columns, np.arange(row, row + len(batch)), [])
                 row += len(batch)
-                bar.update(total * (row - 1) // rows - bar.n)
+                bar.done = total * (row - 1) // rows
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{entry}: cannot be read as parquet ({reason})") from None

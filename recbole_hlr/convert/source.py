@@ -12,11 +12,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, NamedTuple, NoReturn, cast
+from typing import IO, TYPE_CHECKING, NamedTuple, cast
 
-from tqdm import tqdm
-
-from recbole_hlr.console import progress_bar, shows_progress
+from recbole_hlr.console import Display, Row
 from recbole_hlr.errors import InputError
 
 if TYPE_CHECKING:
@@ -151,16 +149,16 @@ def opened(entry: Entry) -> Iterator[tuple[IO[bytes], int, Callable[[], int]]]:
 
 
 def blocks(entry: Entry, encoding: str, quoted: bool = False) -> Iterator[Block]:
-    """Yield the text of a file in blocks of whole lines, with a progress bar by bytes on a terminal.
+    """Yield the text of a file in blocks of whole lines, and show how many bytes are done.
 
     With `quoted` a line break between double quotes does not end a line.
     """
     line = 1
-    with opened(entry) as (packed, total, position), progress(entry, total) as bar:
+    with opened(entry) as (packed, total, position), Bytes(entry, total) as bar:
         stream = io.BufferedReader(UnixLines(packed), PIECE)
         while data := stream.read(BLOCK):
             data += rest_of_line(stream, data, quoted, f"{entry}, after line {line}")
-            bar.update(position() - bar.n)
+            bar.done = position()
             lines = data.count(b"\n")
             text = as_utf8(data, line, entry, encoding)
             if line == 1:
@@ -202,8 +200,21 @@ def as_utf8(data: bytes, first_line: int, entry: Entry, encoding: str) -> bytes:
     return data if encoding == "utf-8" else text.encode()
 
 
-def progress(entry: Entry, total: int) -> tqdm[NoReturn]:
-    """Return a bar that counts bytes; it is silent where standard error is no terminal."""
-    return progress_bar(
-        total=total, desc=entry.plain_name, unit="B", unit_scale=True, disable=not shows_progress()
-    )
+class Bytes:
+    """Shows how many bytes of an input are done, of a `total`."""
+
+    def __init__(self, entry: Entry, total: int) -> None:
+        self.name, self.total, self.done = entry.plain_name, total, 0
+        self.display = Display(self.rows)
+
+    def __enter__(self) -> Bytes:
+        self.display.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.display.stop()
+
+    def rows(self) -> list[Row]:
+        """Return what there is to show."""
+        size = f"{self.done / 1e6:.1f} of {self.total / 1e6:.1f} MB"
+        return [Row([self.name, size], done=self.done / max(self.total, 1))]

@@ -1,7 +1,8 @@
 """How many users, items and interactions there are, before and after a data set configuration's filters.
 
 Memory grows with users and items, not with interactions: these go to a scratch file as numbers, 24
-bytes each, and are read back in parts.
+bytes each, and are read back in parts. By hand, for polars, which counts the same in a fifth of the lines,
+holds the interactions to drop repeated ones: 1.2 GB for 20 million, where this takes 0.5.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
-from recbole_hlr.console import interactive_logging, shows_progress
+from recbole_hlr.console import interactive_logging
 from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment.assemble import Experiment, assemble, describe_data
@@ -78,7 +78,7 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
 def measure(experiment: Experiment) -> Values:
     """Return `test`, `cohorts` and `valid` of a `RunResult`."""
     config, trainer, valid_data = experiment.config, experiment.trainer, experiment.valid_data
-    progress = config["show_progress"] and shows_progress()
+    progress = config["show_progress"]
     test = measured_test(evaluate_test(experiment, progress), config)
     valid = trainer.evaluate(valid_data, load_best_model=False, show_progress=progress) or {}
     if valid_data is not None and trainer.valid_metric == LOSS:

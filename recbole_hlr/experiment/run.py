@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_hlr.config.config import HLRConfig
-from recbole_hlr.console import interactive_logging, shows_progress
+from recbole_hlr.console import interactive_logging
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.errors import RunInterrupted
 from recbole_hlr.experiment.assemble import Experiment, assemble, describe_data, missing_package, prepare
@@ -141,11 +141,11 @@ def saver(run_dir: RunDir, data: Values) -> Callable[[RunTrainer], None]:
 def finish(experiment: Experiment, run_dir: RunDir, prepared: float) -> RunResult:
     """Fit, evaluate and write `result.json`."""
     config, trainer = experiment.config, experiment.trainer
-    progress = config["show_progress"] and shows_progress()
+    progress = config["show_progress"]
     fitting = time.perf_counter()
     _, valid = trainer.fit(experiment.train_data, experiment.valid_data, show_progress=progress)
     evaluating = time.perf_counter()
-    found = evaluate_test(experiment)
+    found = evaluate_test(experiment, progress)
     if config["user_metrics"] and found is not None:
         train, valid_data, test = experiment.train_data, experiment.valid_data, found.loader
         run_dir.write_users(describe_users(found.per_user(), train, valid_data, test))

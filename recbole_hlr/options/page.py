@@ -58,7 +58,7 @@ def page() -> str:
 
 
 def section(group: str, title: str) -> str:
-    """Return the table of the options that belong to a group."""
+    """Return the table of the options that belong to a group; tabulate would pad every row to the longest."""
     files = model_files()
     rows = [row(entry, files) for entry in ENTRIES if entry.belongs == group]
     columns = ["option", "may be", "default", "anew", "tried", "from", "meaning"]

@@ -193,7 +193,7 @@ ENTRIES = (
     _machine(
         "checkpoint_dir", TEXT, meaning="the folder in which run directories are made", text=True, path=True
     ),
-    _machine("show_progress", BOOL, meaning="show progress bars", resume=True, evaluate=True),
+    _machine("show_progress", BOOL, meaning="show in place how far it is", resume=True, evaluate=True),
     _machine(
         "state", forms.LEVEL, meaning="from which level on messages are shown", resume=True, evaluate=True
     ),

@@ -24,7 +24,7 @@ from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import write_text
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.protocols import Values
-from recbole_hlr.search.space import is_same, put, take
+from recbole_hlr.search.space import put, take, text_of
 from recbole_hlr.train import checkpoint
 from recbole_hlr.train.trainer import RunTrainer
 
@@ -131,7 +131,7 @@ def discard_unless_own(file: Path, options: Values, tried: list[str]) -> None:
     except InputError as error:
         log.warning("%s; the trial begins again", error)
     else:
-        if all(is_same(take(stored, key), take(options, key)) for key in tried):
+        if all(text_of(take(stored, key)) == text_of(take(options, key)) for key in tried):
             return
         log.warning("%s: is of a trial with other values, and is left out", file)
     file.unlink()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 
 from recbole_hlr.errors import UnknownOption, fixed
 from recbole_hlr.options.check import check_values
@@ -52,6 +54,10 @@ def change_options(stored: Values, given: Values, source: str) -> SearchOptions:
     return make_options({**stored, **given}, source)
 
 
-def as_content(options: SearchOptions) -> Values:
-    """Return the plain mapping that `make_options` makes the options of."""
-    return asdict(options)
+def pruner_of(options: SearchOptions, eval_step: int, longest: int) -> BasePruner:
+    """Return what stops early trials that validate every `eval_step` epochs, `longest` times at most."""
+    if options.scheduler == "none":
+        return NopPruner()
+    return SuccessiveHalvingPruner(
+        min_resource=min(options.grace_period, longest) * eval_step, reduction_factor=options.reduction_factor
+    )

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
-from recbole_hlr.errors import InputError, UnknownOption, fixed, nearest
+from recbole_hlr.errors import InputError, UnknownOption, fixed, invalid, nearest
 from recbole_hlr.files import is_file
 from recbole_hlr.model.guest import home_of, name_of, own_options
 from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.command_line import COMMAND_LINE
+from recbole_hlr.options.kinds import is_named
 from recbole_hlr.options.shipped import host_file, shipped
 from recbole_hlr.options.table import TRAINING_KEYS
 from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
@@ -46,7 +47,7 @@ class Plan:
         base = {**self.config.requested, "data_path": usual("data_path", self.config.requested["data_path"])}
         content = {
             "made": {"version": __version__, "data": self.data},
-            "search": search_options.as_content(self.options),
+            "search": asdict(self.options),
             "space": space.as_content(self.space),
             "given": self.given,
             "options": base,
@@ -134,14 +135,8 @@ def read_search(file: str) -> Values:
         refuse_missing(NAMES, stored["search"], file)
     refuse_missing(("model", "dataset"), stored["options"], file)
     for key in ("model", "dataset"):
-        if not isinstance(stored["options"][key], str):
-            raise InputError(
-                f"{key}={stored['options'][key]}",
-                "must be a name",
-                place=file,
-                option=key,
-                value=stored["options"][key],
-            )
+        if not is_named(stored["options"][key]):
+            raise invalid(key, stored["options"][key], file, "a name")
     return stored
 
 
@@ -215,5 +210,4 @@ def suggestions_of(plan: Plan) -> Suggestions:
         plan.config["seed"],
         samples,
         defaults,
-        plan.config["valid_metric_bigger"],
     )

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.trial import TrialState
+from optuna.trial import create_trial
 
 from recbole_hlr.files import write_text
-from recbole_hlr.search.journal import CUT, DONE, FAILED, LOST, STOPPED, Trial
-from recbole_hlr.search.space import Dimension, Space
+from recbole_hlr.options.kinds import is_number
+from recbole_hlr.search.space import Space
+from recbole_hlr.search.trials import CUT, DONE, FAILED, LOST, STOPPED, Trial
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -69,54 +70,37 @@ def table_of(trials: list[Trial]) -> pd.DataFrame:
     return table.astype({key: "Int64" for key in ("best_epoch", "last_epoch") if key in table})
 
 
-def write_table(path: Path, trials: list[Trial]) -> None:
-    """Write `trials.csv`."""
-    write_text(path, table_of(trials).to_csv(index=False))
-
-
 def study_of(space: Space, trials: list[Trial], larger_is_better: bool) -> optuna.Study:
-    """Return the trials as an Optuna study, whose distributions are as wide as the values tried.
+    """Return the trials as an Optuna study of complete ones, for its figures leave out all others.
 
-    The defaults may lack an option that the others have.
+    Its distributions are as wide as the values tried: the defaults may lie outside of the space, or lack
+    an option that the others have.
     """
     tried = [trial for trial in trials if trial.curve and trial.status != FAILED]
-    distributions = {}
-    for dimension in space:
-        key = dimension.key
+    kinds: dict[str, BaseDistribution] = {}
+    for key, kind in ((dimension.key, dimension.kind) for dimension in space):
         found = [trial.values[key] for trial in tried if key in trial.values]
-        if len(set(map(json.dumps, found))) > 1:
-            distributions[key] = widened(dimension, found)
+        numbers = [value for value in found if is_number(value)]
+        if len(set(map(show, found))) < 2:
+            continue
+        if len(numbers) == len(found):
+            log = kind == "loguniform" and min(numbers) > 0
+            kinds[key] = FloatDistribution(min(numbers), max(numbers), log=log)
+        else:
+            kinds[key] = CategoricalDistribution(tuple(dict.fromkeys(map(show, found))))
     study = optuna.create_study(direction="maximize" if larger_is_better else "minimize")
     for trial in tried:
-        own = {key: kind for key, kind in distributions.items() if key in trial.values}
-        params = {key: shown(trial.values[key], kind) for key, kind in own.items()}
+        own = {key: kind for key, kind in kinds.items() if key in trial.values}
+        numeric = {key for key, kind in own.items() if isinstance(kind, FloatDistribution)}
         study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.COMPLETE,
+            create_trial(
                 value=trial.score,
-                params=params,
+                params={key: trial.values[key] if key in numeric else show(trial.values[key]) for key in own},
                 distributions=own,
                 intermediate_values=dict(zip(trial.epochs, trial.curve, strict=True)),
-                user_attrs={"status": trial.status},
             )
         )
     return study
-
-
-def widened(dimension: Dimension, values: list[object]) -> BaseDistribution:
-    """Return a distribution that holds all of `values`, the defaults among them."""
-    numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(numbers) < len(values):
-        return CategoricalDistribution(tuple(dict.fromkeys(json.dumps(value) for value in values)))
-    low, high = min(numbers), max(numbers)
-    return FloatDistribution(low, high, log=dimension.kind == "loguniform" and low > 0)
-
-
-def shown(value: object, distribution: BaseDistribution) -> str | float:
-    """Return a value as the report's study has it."""
-    if isinstance(distribution, FloatDistribution) and isinstance(value, int | float):
-        return float(value)
-    return json.dumps(value)
 
 
 def figures(space: Space, trials: list[Trial], metric: str, larger_is_better: bool) -> dict[str, Figure]:

@@ -29,10 +29,11 @@ from recbole_hlr.options.command_line import COMMAND_LINE, config_files_word, pa
 from recbole_hlr.options.yaml_values import dump_yaml
 from recbole_hlr.search import report, space
 from recbole_hlr.search.job import Job
-from recbole_hlr.search.journal import DONE, FAILED, Journal, Trial, best_of, resume_of
-from recbole_hlr.search.options import NAMES
+from recbole_hlr.search.options import NAMES, pruner_of
 from recbole_hlr.search.plan import SEARCH_FILE, Plan, find_search, make_plan, open_plan, suggestions_of
 from recbole_hlr.search.progress import TrialProgress
+from recbole_hlr.search.record import Record, open_record
+from recbole_hlr.search.trials import DONE, FAILED, Trial, best_of, resume_of
 
 log = logging.getLogger("recbole_hlr")
 
@@ -102,25 +103,25 @@ def go_on(plan: Plan, folder: Path) -> SearchResult:
 
 
 def search(plan: Plan, folder: Path) -> SearchResult:
-    """Run what is left of a search in its run directory; then test the winner and write the outputs.
-
-    No other process may be at it: its folder is `locked`.
-    """
+    """Run what is left of a search, and conclude it."""
     config, options = plan.config, plan.options
     larger = config["valid_metric_bigger"]
     for unfinished in folder.glob("trials/*/.*.tmp"):  # of trials that were killed while they wrote
         unfinished.unlink(missing_ok=True)
-    with RunDir(folder).logging(), trials_of(folder) as journal:
+    with RunDir(folder).logging(), record_of(plan, folder) as record:
         log.info("run directory: %s", folder)
         job, test = make_job(plan, folder)
         keep_or_refuse_data(plan, folder, job, test)
-        if not journal.trials:
+        if not record.trials:
             warn_of_starts(plan, job, test)
-        progress = TrialProgress(config["valid_metric"].lower(), larger, config["show_progress"])
+        progress = TrialProgress(
+            config["valid_metric"].lower(), larger, config["show_progress"], config["epochs"],
+            options.time_budget and max(options.time_budget - record.seconds, 0.0),
+        )  # fmt: skip
 
         def keep_the_best(ended: Trial) -> None:
-            best = best_of(journal.ended, larger)  # a better one that still runs may yet fail
-            for trial in journal.ended:
+            best = best_of(record.ended, larger)  # a better one that still runs may yet fail
+            for trial in record.ended:
                 if trial is not best:
                     job.forget(trial.number)
 
@@ -128,26 +129,29 @@ def search(plan: Plan, folder: Path) -> SearchResult:
             from recbole_hlr.search.engine import run_trials  # Ray, whose settings are made by now
 
             run_trials(
-                job.train, suggestions_of(plan), journal, options, larger,
-                -(-config["epochs"] // config["eval_step"]), progress, keep_the_best,
-            )  # fmt: skip
-        return conclude(plan, folder, job, test, journal.trials)
+                job.train, suggestions_of(plan), record, options, longest_of(plan), progress, keep_the_best
+            )
+        return conclude(plan, folder, job, test, record.trials)
 
 
 @contextlib.contextmanager
-def trials_of(folder: Path) -> Iterator[Journal]:
-    """Open the journal of a search, and write `trials.csv` from it in the end, whatever that is."""
-    journal, table = Journal(folder / "journal.jsonl"), folder / "trials.csv"
+def record_of(plan: Plan, folder: Path) -> Iterator[Record]:
+    """Open the record of a search, and write `trials.csv` from it in the end, whatever that is."""
+    pruner = pruner_of(plan.options, plan.config["eval_step"], longest_of(plan))
+    record = open_record(folder, plan.space, plan.config["valid_metric_bigger"], pruner)
+    told: tuple[type[Exception], ...] = (InputError,)  # of a full disk, say, where it broke off by that
     try:
-        yield journal
-    except BaseException:
-        with contextlib.suppress(InputError):  # of a full disk, say; what broke off the search is told
-            report.write_table(table, journal.trials)
-        raise
-    else:
-        report.write_table(table, journal.trials)
+        yield record
+        told = ()
     finally:
-        journal.close()
+        record.close()
+        with contextlib.suppress(*told):
+            write_text(folder / "trials.csv", report.table_of(record.trials).to_csv(index=False))
+
+
+def longest_of(plan: Plan) -> int:
+    """Return how often a trial validates that comes to its end."""
+    return -(-int(plan.config["epochs"]) // int(plan.config["eval_step"]))
 
 
 def make_job(plan: Plan, folder: Path) -> tuple[Job, Dataset]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +20,52 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from recbole_hlr.errors import InputError, nearest
+from recbole_hlr.errors import InputError, invalid, nearest, shown
 from recbole_hlr.files import is_file
-from recbole_hlr.options.kinds import is_finite
+from recbole_hlr.options.kinds import Option, is_finite, is_integer
 from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.yaml_values import load_yaml, parse_scalar
-from recbole_hlr.search.numbers import LISTS, RANGES, rule_of
 
-KINDS = (*LISTS, *RANGES)
 DEFAULT_SPACE = "wide"
+LARGEST = 2**53  # of the integers in a range: up to it, Optuna's floats hold them all
 LARGEST_EXPONENT = 700  # of hyper.test's loguniform: exp(710) is more than a float holds
+
+
+def is_listed(values: Any) -> bool:
+    """Say whether values come back from the record as they were: no NaN, no date, nothing within itself."""
+    try:
+        same = json.loads(json.dumps(values, allow_nan=False)) == values
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return bool(same and values) and isinstance(values, list)
+
+
+def is_range(numbers: Any, count: int = 2, least: float = -math.inf) -> bool:
+    """Say whether these are `count` numbers that Optuna can draw between, `least` < low < high."""
+    if not isinstance(numbers, list) or len(numbers) != count or not all(map(is_finite, numbers)):
+        return False
+    if any(is_integer(n) and abs(n) > LARGEST for n in numbers) or not least < numbers[0] < numbers[1]:
+        return False
+    width = numbers[1] - numbers[0]
+    return is_finite(width) and all(0 < step <= width <= LARGEST * step for step in numbers[2:])
+
+
+_LIST = Option("a list of finite numbers, texts, true, false, null, lists or mappings", is_listed)
+_ENDS = f"low < high, integers of at most {LARGEST}"
+KINDS = {
+    "choice": _LIST,
+    "grid": _LIST,
+    "uniform": Option(f"a list [low, high], two numbers, {_ENDS}", is_range),
+    "loguniform": Option(f"a list [low, high], two numbers, 0 < {_ENDS}", lambda v: is_range(v, least=0)),
+    "quniform": Option(
+        f"a list [low, high, step], three numbers, {_ENDS}, step from 2**-53 of the width to all of it",
+        lambda v: is_range(v, 3),
+    ),
+    "randint": Option(
+        f"a list [low, high], two integers, {_ENDS}", lambda v: is_range(v) and all(map(is_integer, v))
+    ),
+}
+LISTS = ("choice", "grid")
 
 
 @dataclass(frozen=True)
@@ -42,77 +81,77 @@ class Dimension:
     kind: str
     numbers: tuple[Any, ...]
 
+    @cached_property
+    def choices(self) -> dict[str, Any]:
+        """The values of a list by their texts."""
+        return {text_of(value): value for value in self.numbers} if self.kind in LISTS else {}
+
+    @cached_property
     def distribution(self) -> BaseDistribution:
-        """Return what Optuna draws from; lists are drawn by index, for their values may be of any type."""
-        if self.kind in LISTS:
-            return CategoricalDistribution(tuple(range(len(self.numbers))))
-        low, high = self.numbers[:2]
-        if self.kind == "randint":
-            return IntDistribution(low, high - 1)
-        if self.kind == "quniform":
-            low, high, step = (Decimal(str(number)) for number in self.numbers)  # 0.9 is 3 * 0.3
-            high = low + step * ((high - low) // step)
-            if all(isinstance(number, int) for number in self.numbers):
-                return IntDistribution(int(low), int(high), step=int(step))
-            return FloatDistribution(float(low), float(high), step=float(step))
-        return FloatDistribution(low, high, log=self.kind == "loguniform")
+        """What Optuna draws from; of lists the texts, for values may be of any type."""
+        if self.choices:
+            return CategoricalDistribution(tuple(self.choices))
+        low, high, *step = self.numbers
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that high is moved down to a whole number of steps
+            if self.kind == "randint":
+                return IntDistribution(low, high - 1)
+            if step and all(map(is_integer, self.numbers)):
+                return IntDistribution(low, high, step=step[0])
+            return FloatDistribution(low, high, log=self.kind == "loguniform", step=step[0] if step else None)
+
+    @property
+    def _ends(self) -> tuple[float, float, float | None]:
+        assert isinstance(self.distribution, FloatDistribution | IntDistribution)
+        return self.distribution.low, self.distribution.high, self.distribution.step
 
     def decode(self, drawn: Any) -> Any:
         """Return the option's value for what was drawn from `distribution`."""
-        return self.numbers[drawn] if self.kind in LISTS else drawn
+        if self.choices:
+            return self.choices[drawn]
+        low, _, step = self._ends
+        return self.value(round((drawn - low) / step)) if step else drawn
 
     def encode(self, value: Any) -> Any:
         """Return what `decode` makes `value` of, or None where the value lies outside."""
-        if self.kind in LISTS:
-            found = [i for i, known in enumerate(self.numbers) if is_same(known, value)]
-            return found[0] if found else None
-        distribution = self.distribution()
-        assert isinstance(distribution, FloatDistribution | IntDistribution)
-        low, high, step = distribution.low, distribution.high, distribution.step or 0
-        if not is_finite(value) or not low - step <= value <= high + step:
+        if self.choices:
+            return text_of(value) if text_of(value) in self.choices else None
+        low, high, step = self._ends
+        if not is_finite(value) or not low <= value <= high:
             return None
-        if not step:
-            return float(value)
-        index = round((value - low) / step)
-        return (
-            low + index * step if index < self.count() and math.isclose(low + index * step, value) else None
-        )
+        return value if not step or value == self.decode(value) else None
 
+    @property
     def count(self) -> float:
-        """Return the number of values; infinity where they cannot be listed."""
-        if self.kind in LISTS:
-            return len(self.numbers)
-        distribution = self.distribution()
-        assert isinstance(distribution, FloatDistribution | IntDistribution)
-        if not distribution.step:
-            return math.inf
-        return round((distribution.high - distribution.low) / distribution.step) + 1
+        """The number of values; infinity where they cannot be listed."""
+        low, high, step = (0, len(self.choices) - 1, 1) if self.choices else self._ends
+        return round((high - low) / step) + 1 if step else math.inf
 
     def value(self, place: int) -> Any:
         """Return one value, by its place, of a dimension with a finite `count`."""
-        if self.kind in LISTS:
-            return self.numbers[place]
-        distribution = self.distribution()
-        assert isinstance(distribution, FloatDistribution | IntDistribution)
-        assert distribution.step
-        return distribution.low + place * distribution.step
+        if self.choices:
+            return list(self.choices.values())[place]
+        low, _, step = self._ends
+        return type(low)(Decimal(str(low)) + place * Decimal(str(step)))  # 0.3, of which 3 * 0.1 is not
 
     def probes(self) -> list[Any]:
         """Return the values that must be allowed for all values to be: the listed ones, or the ends."""
-        if self.kind in LISTS:
-            return list(self.numbers)
-        distribution = self.distribution()
-        assert isinstance(distribution, FloatDistribution | IntDistribution)
-        return [distribution.low, distribution.high]
+        return list(self.choices.values()) or list(self._ends[:2])
 
 
 Space = tuple[Dimension, ...]
 ABSENT = object()  # in the place of a value that is not there
 
 
-def is_same(one: Any, other: Any) -> bool:
-    """Say whether two values are equal and a truth value is not taken for a number."""
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+def text_of(value: Any) -> str:
+    """Return a text that is the same for the same value: 1 and 1.0 are, 1 and true are not."""
+    whole = isinstance(value, float) and value.is_integer()
+    return json.dumps(int(value) if whole else value, sort_keys=True, default=str)
+
+
+def key_of(values: Mapping[str, Any]) -> str:
+    """Return a text that is the same for the same values."""
+    return text_of({key: text_of(value) for key, value in values.items()})
 
 
 def find_space(name: str | Path | None, model: str) -> Space:
@@ -137,23 +176,11 @@ def read_space(content: Mapping[str, Any], source: str, name: str = "") -> Space
     """Return the space that a YAML file's `content` is, or has under `name`."""
     if holds_names(content):
         if name not in content:
-            raise InputError(
-                f"space={name}",
-                f"must be one of {', '.join(content)}"
-                + ("" if name else f"; write {source}#{next(iter(content))}"),
-                place=source,
-                option="space",
-                value=name,
-            )
-        content = content[name]
-    elif name:
-        raise InputError(
-            f"space={name}",
-            "the file holds one space, which has no name",
-            place=source,
-            option="space",
-            value=name,
-        )
+            hint = "" if name else f"; write {source}#{next(iter(content))}"
+            raise invalid("space", name, source, f"one of {', '.join(content)}{hint}")
+        return make_space(content[name], source)
+    if name:
+        raise InputError(f"space={name}", "the file holds one space, which has no name", place=source)
     return make_space(content, source)
 
 
@@ -169,24 +196,14 @@ def make_space(content: Mapping[str, Any], source: str) -> Space:
     space = []
     for key, line in content.items():
         if not isinstance(key, str):
-            raise InputError(f"{key}: {line}", "must begin with an option's name", place=source)
-        if not isinstance(line, dict) or len(line) != 1 or next(iter(line)) not in KINDS:
-            known = isinstance(line, dict) and set(line) & set(KINDS)
-            hint = nearest(str(next(iter(line), "")), KINDS) if isinstance(line, dict) and not known else ""
-            raise InputError(
-                f"{key}: {line}",
-                f"must be {{kind: [...]}}, with kind one of {', '.join(KINDS)}{hint}",
-                place=source,
-                option=key,
-                value=line,
-            )
-        kind, numbers = next(iter(line.items()))
-        rule = rule_of(kind, numbers)
-        if rule:
-            raise InputError(
-                f"{key}: {{{kind}: {numbers}}}", f"must {rule}", place=source, option=key, value=line
-            )
-        space.append(Dimension(key, kind, tuple(numbers)))
+            raise InputError(f"{key}: {shown(line)}", "must begin with an option's name", place=source)
+        kinds = list(line) if isinstance(line, dict) else []
+        if len(kinds) != 1 or kinds[0] not in KINDS:
+            hint = nearest(str(kinds[0]), KINDS) if kinds and not set(kinds) & set(KINDS) else ""
+            raise invalid(key, line, source, f"{{kind: [...]}}, with kind one of {', '.join(KINDS)}{hint}")
+        if not KINDS[kinds[0]].check(line[kinds[0]]):
+            raise invalid(key, line, source, f"{{{kinds[0]}: {KINDS[kinds[0]].allowed}}}")
+        space.append(Dimension(key, kinds[0], tuple(line[kinds[0]])))
     if not space:
         raise InputError(f"{source}: the space is empty; must have lines key: {{choice: [...]}}")
     return tuple(space)
@@ -207,10 +224,10 @@ def read_lines(file: str) -> Space:
         words = line.split("#")[0].split(maxsplit=2)
         if not words:
             continue
-        if len(words) < 3 or words[1] not in ("choice", *RANGES):
+        if len(words) < 3 or words[1] not in KINDS or words[1] == "grid":
             raise InputError(
                 f"{file}, line {number}: must be `key kind values`, "
-                f"with kind one of choice, {', '.join(RANGES)}"
+                f"with kind one of {', '.join(kind for kind in KINDS if kind != 'grid')}"
             )
         key, kind, text = words
         if key in content:

@@ -15,7 +15,6 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from recbole_hlr.console import progress_bar
 from recbole_hlr.errors import InputError
 from recbole_hlr.model.mfals import MFALS
 from recbole_hlr.protocols import Loader, Options
@@ -93,16 +92,21 @@ class ALSEpoch(Trainer):
     def _train_epoch(
         self, train_data: Loader, epoch_idx: int, loss_func: object = None, show_progress: bool = False
     ) -> float:
-        name = f"epoch {epoch_idx}"
-        with progress_bar(total=2, desc=name, unit="table", disable=not show_progress) as bar:
-            self.alternation.iterate(bar.update)
+        self.alternation.iterate(self._after_table)
         loss = self.model.objective()
         self._check_nan(loss)
         return loss.item()
 
+    def _after_table(self) -> None:
+        """Hear that one of the two tables is solved for."""
+
 
 class ALSTrainer(RunTrainer, ALSEpoch):
     """Trains MF-ALS; validation, best state, checkpoints and resumption are those of every model."""
+
+    def _after_table(self) -> None:
+        self.progress.total, self.progress.unit = 2, "table"
+        self.progress.step()
 
     def _check_nan(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):

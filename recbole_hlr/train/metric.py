@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 
-from recbole_hlr.console import progress_bar
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.data.user_rows import UserLoader
 from recbole_hlr.metrics.definitions import LOSS
@@ -54,8 +51,7 @@ class MetricTrainer(RunTrainer):
     def _train_epoch(
         self, train_data: Loader, epoch_idx: int, loss_func: object = None, show_progress: bool = False
     ) -> float | tuple[float, ...]:
-        data = EpochBar(train_data, f"epoch {epoch_idx}") if show_progress else train_data
-        loss = super()._train_epoch(data, epoch_idx, loss_func, False)
+        loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         if isinstance(self.optimizer, LazyAdam):
             self.optimizer.catch_up()
         return loss
@@ -71,19 +67,3 @@ class MetricTrainer(RunTrainer):
             total = sum(self.model.validation_loss(batch).item() for batch in self.loss_data)
         loss = total / len(self.loss_data.users)
         return loss, {LOSS: loss}
-
-
-class EpochBar:
-    """A loader with a progress bar that vanishes at the end of the epoch."""
-
-    def __init__(self, loader: Loader, name: str) -> None:
-        self.loader, self.name = loader, name
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.loader, name)
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[object]:
-        return iter(progress_bar(self.loader, desc=self.name, unit="batch"))

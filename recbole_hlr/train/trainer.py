@@ -16,6 +16,7 @@ from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 from torch import Tensor
 
+from recbole_hlr.console import Display
 from recbole_hlr.data.loaders import EvaluationLoader
 from recbole_hlr.errors import InputError
 from recbole_hlr.host import recbole as compat
@@ -23,10 +24,12 @@ from recbole_hlr.host.shortage import extremes
 from recbole_hlr.metrics.evaluator import Evaluation, Unranked, UserEvaluator, refuse_not_finite
 from recbole_hlr.protocols import Loader, RunConfig, Values
 from recbole_hlr.train import checkpoint
+from recbole_hlr.train.progress import FitProgress
 from recbole_hlr.train.schedule import build_schedule, step_schedule
 from recbole_hlr.train.snapshot import load_model_state, model_state
 
 log = logging.getLogger("recbole_hlr")
+FIRST_TOLD = 10  # epochs of which each has its line on a console; later ones where they take seconds
 
 
 class RunTrainer(Trainer):
@@ -56,6 +59,7 @@ class RunTrainer(Trainer):
         self.on_epoch_end: Callable[[RunTrainer], None] | None = None
         self._record: Values = {}
         self.train_loader: Loader | None = None
+        self.progress = FitProgress(self)
 
     # --- host hooks (RecBole 1.2.0 and 1.2.1) ---------------------------------------------------------
 
@@ -75,7 +79,9 @@ class RunTrainer(Trainer):
         """
         self.train_loader, self._verbose, self._saved = train_data, verbose, saved
         if not self.stopped:
-            super().fit(train_data, valid_data, False, False, show_progress, callback_fn)
+            self.progress.validates = valid_data is not None and self.eval_step > 0
+            with Display(self.progress.rows, show_progress):
+                super().fit(train_data, valid_data, False, False, False, callback_fn)
             self._end_epoch(last=True)
         self.restore_best()
         return self.best_valid_score, self.best_valid_result
@@ -89,8 +95,9 @@ class RunTrainer(Trainer):
                 if hasattr(part, method):
                     getattr(part, method)(epoch_idx)
         self._record = {"epoch": epoch_idx}
+        self.progress.begin_epoch(epoch_idx, len(train_data))
         started = time.perf_counter()
-        loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        loss = super()._train_epoch(train_data, epoch_idx, loss_func, False)
         total = sum(loss) if isinstance(loss, tuple) else loss
         self._record.update(
             train_loss=float(total),
@@ -141,15 +148,21 @@ class RunTrainer(Trainer):
         self, eval_data: EvaluationLoader | None, show_progress: bool = False
     ) -> Evaluation | None:
         """Return what the model, as it is, comes to on `eval_data`; None for a part without interactions."""
-        found = super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
-        return None if found is None else Evaluation(self.evaluator, found, eval_data)
+        if not eval_data:
+            return None
+        self.progress.begin("evaluating", len(eval_data))
+        with Display(self.progress.batch_row, show_progress):
+            found = super().evaluate(eval_data, load_best_model=False, show_progress=False)
+        return Evaluation(self.evaluator, found, eval_data)
 
     def _full_sort_batch_eval(self, batched_data: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.progress.step()
         interaction, scores, *positives = super()._full_sort_batch_eval(batched_data)
         self._check_scores(scores, [(slice(None), 0), batched_data[1]])  # padding, and what was seen
         return interaction, scores, *positives
 
     def _neg_sample_batch_eval(self, batched_data: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.progress.step()
         interaction, scores, *positives = super()._neg_sample_batch_eval(batched_data)
         pairs = batched_data[1], interaction[self.config["ITEM_ID_FIELD"]]
         ranks = self.config["eval_type"] == EvaluatorType.RANKING
@@ -182,6 +195,7 @@ class RunTrainer(Trainer):
         return found.per_user()
 
     def _check_nan(self, loss: Tensor) -> None:
+        self.progress.step()  # the host looks at the loss of every batch
         if not torch.isfinite(loss):
             large = extremes(self.config.final_config_dict)
             values = large or f"learning_rate={self.learning_rate}"
@@ -203,7 +217,10 @@ class RunTrainer(Trainer):
         self.epoch_records.append(self._record)
         self.stopped = last and self._record["epoch"] < self.epochs - 1
         if self._verbose:
-            log.info(self._describe(self._record))
+            passing = not last and self._record["epoch"] >= FIRST_TOLD
+            log.info(
+                self._describe(self._record), extra={"passing": passing, "standing": self.progress.standing()}
+            )
         self._record = {}
         if self.on_epoch_end is not None and self._saved:
             self.on_epoch_end(self)
