@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from recbole_hlr import MODELS, InputError
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.options.command_line import config_files_word, file_names, parse_arguments
-from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.shipped import objective_file, shipped
 from recbole_hlr.options.table import MODEL_OPTIONS, RUN_OPTIONS
 from recbole_hlr.options.yaml_values import load_yaml, parse_scalar
-from tests.toys import NAMES, defaults
+from tests.toys import NAMES, SOFTMAX, defaults
 
 
 @pytest.mark.parametrize(
@@ -192,6 +192,12 @@ def test_device_is_chosen_without_touching_the_environment(monkeypatch, toy):
 
 WRONG = {
     "embedding_size": [0, -1, 1.5, "ten", True],
+    "objective": ["hinge", 1, None],
+    "scale": [0, -1.0, "x"],
+    "geometry": ["cube", 1],
+    "user_weight": [-0.1, 1.1, "x"],
+    "denominator_exponent": [0, "x"],
+    "train_memory": [0, -1, "x", 1e10],
     "margin": [0, -0.2, "big", None, float("inf")],
     "max_norm": [0, -1, "x"],
     "negative_reduction": ["sum", 1, None],
@@ -282,7 +288,10 @@ def test_every_checked_option_has_wrong_values_here():
 def test_wrong_values_are_refused_with_name_place_and_range(toy, key, value):
     model = model_with(key)
     with pytest.raises(InputError) as caught:
-        HLRConfig(model, options={**toy, key: value})
+        HLRConfig(
+            model,
+            options={**toy, **(SOFTMAX if key in load_yaml(objective_file("softmax")) else {}), key: value},
+        )
     text = str(caught.value)
     assert key in text
     assert "keyword argument" in text

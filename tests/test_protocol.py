@@ -27,6 +27,7 @@ WITHOUT_LOSS = sorted({*CLASSES, "BPR"} - set(METRIC))
 PUBLISHED = ("ml-20m", "echonest", "yelp", "amazon-books")
 PAPER = "--protocol=paper"
 PRESET = {
+    "objective": "triplet",
     "eval_args": {
         "split": {"RS": [0.72, 0.08, 0.2]},
         "group_by": "none",
@@ -87,7 +88,7 @@ def test_a_standard_run_has_none_of_it(model):
 
 def test_a_model_s_file_gives_way_to_the_published_settings():
     own, published = (
-        load_yaml(shipped("properties", f)) for f in ("model/HLR.yaml", "paper/ml-20m/HLR.yaml")
+        load_yaml(shipped("properties", f)) for f in ("objective/triplet.yaml", "paper/ml-20m/HLR.yaml")
     )
     config = HLRConfig("HLR", "ml-20m", arguments=[PAPER])
     assert own["margin"] != published["margin"] == config["margin"] == 0.2
@@ -113,8 +114,8 @@ def test_no_data_set_s_file_undoes_the_preset(file):
 
 def test_order_of_the_files():
     names = [name for _, name in HLRConfig("HLR", "ml-1m", arguments=[PAPER])._internal_files("HLR", "ml-1m")]
-    assert names[-6:] == [
-        "model/HLR.yaml", "protocol/paper.yaml", "paper/ml-20m/HLR.yaml",
+    assert names[-7:] == [
+        "model/HLR.yaml", "objective/triplet.yaml", "protocol/paper.yaml", "paper/ml-20m/HLR.yaml",
         "dataset/sample.yaml", "dataset/ml-1m.yaml", "ml-1m.yaml",
     ]  # fmt: skip
 

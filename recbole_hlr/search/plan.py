@@ -16,7 +16,7 @@ from recbole_hlr.model.guest import home_of, name_of, own_options
 from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.command_line import COMMAND_LINE
 from recbole_hlr.options.kinds import is_named
-from recbole_hlr.options.shipped import host_file, shipped
+from recbole_hlr.options.shipped import host_file, objective_file, shipped
 from recbole_hlr.options.table import TRAINING_KEYS
 from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
 from recbole_hlr.protocols import Given, Values
@@ -75,7 +75,9 @@ def make_plan(
     if isinstance(lines, Mapping):
         tried = space.make_space(lines, KEYWORDS)
     else:
-        tried = space.find_space(lines, home_of(config.model_class).__name__)
+        tried = space.find_space(
+            lines or space.DEFAULT[config["objective"]], home_of(config.model_class).__name__
+        )
     fixed = [d.key for d in tried if is_given(config, d.key)]
     if fixed:
         log.info("not searched, because given: %s", ", ".join(fixed))
@@ -169,7 +171,7 @@ def is_given(config: HLRConfig, key: str) -> bool:
 
 def check_space(tried: Space, config: HLRConfig) -> None:
     """Raise `InputError` for an option that is none of the model's, or a value that it may not take."""
-    known = tunable(config.model_class)
+    known = tunable(config.model_class, config["objective"] if config.metric else None)
     if not tried:
         raise InputError("space: every option of it is given already; nothing is left to search")
     for dimension in tried:
@@ -188,13 +190,15 @@ def check_space(tried: Space, config: HLRConfig) -> None:
                 raise InputError(f"space: {dimension.key}: {error}") from None
 
 
-def tunable(model_class: type) -> set[str]:
-    """Return the options that a search may try: those of the model's own files and of training."""
+def tunable(model_class: type, objective: str | None = None) -> set[str]:
+    """Return the options that a search may try: those of the model, of what trains it and of training."""
     home = f"{home_of(model_class).__name__}.yaml"
-    places = host_file("model", home), shipped("properties", "model", home)
+    places = [host_file("model", home), shipped("properties", "model", home)]
     files = [file for file in places if file.is_file()]
+    files += [objective_file(objective)] if objective else []
     own = (values for _, values in own_options(model_class))
-    return set().union(TRAINING_KEYS, *map(load_yaml, files), *own) - {"epochs"}  # ASHA's to cut
+    fixed = {"epochs", "train_memory"}  # ASHA's to cut; the machine's
+    return set().union(TRAINING_KEYS, *map(load_yaml, files), *own) - fixed
 
 
 def suggestions_of(plan: Plan) -> Suggestions:

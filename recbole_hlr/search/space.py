@@ -23,10 +23,11 @@ from optuna.distributions import (
 from recbole_hlr.errors import InputError, invalid, nearest, shown
 from recbole_hlr.files import is_file
 from recbole_hlr.options.kinds import Option, is_finite, is_integer
+from recbole_hlr.options.protocol import SOFTMAX, TRIPLET
 from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.yaml_values import load_yaml, parse_scalar
 
-DEFAULT_SPACE = "wide"
+DEFAULT = {TRIPLET: "wide", SOFTMAX: "softmax"}  # by objective
 LARGEST = 2**53  # of the integers in a range: up to it, Optuna's floats hold them all
 LARGEST_EXPONENT = 700  # of hyper.test's loguniform: exp(710) is more than a float holds
 
@@ -154,13 +155,13 @@ def key_of(values: Mapping[str, Any]) -> str:
     return text_of({key: text_of(value) for key, value in values.items()})
 
 
-def find_space(name: str | Path | None, model: str) -> Space:
+def find_space(name: str | Path, model: str) -> Space:
     """Return a space: a shipped one of the model by its name, or a file, `FILE` or `FILE#NAME`.
 
     A file ending in .yaml or .yml holds lines `key: {kind: [...]}`, or several such spaces by name;
     any other file is read as RecBole's `hyper.test`. Raises `InputError`.
     """
-    name = str(name or DEFAULT_SPACE)
+    name = str(name)
     path, _, part = name.partition("#")
     if Path(path).suffix or "/" in path or is_file(path):
         if Path(path).suffix in (".yaml", ".yml"):
