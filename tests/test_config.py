@@ -178,7 +178,7 @@ def test_effective_configuration_is_complete_yaml_and_gives_itself(tmp_path, toy
 
 
 def test_every_option_of_a_model_is_one_that_some_model_has():
-    assert set(MODEL_OPTIONS) <= {key for model in MODELS for key in defaults(model)}
+    assert set(MODEL_OPTIONS) <= {*SOFTMAX, *(key for model in MODELS for key in defaults(model))}
 
 
 def test_device_is_chosen_without_touching_the_environment(monkeypatch, toy):

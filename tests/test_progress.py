@@ -114,12 +114,13 @@ values = {"learning_rate": 0.00979, "margin": 2.364, "embedding_size": 100, "tra
 trials = [Trial(number, values) for number in (1, 2, 3)]
 progress = TrialProgress("ndcg@10", True, True, 500, 3600.0)
 progress.start(trials, 6)
-trials[2].report(0, 0.1712)
+trials[2].epochs, trials[2].curve = [0], [0.1712]
 progress.update(trials, 2)
 trials[0].status, trials[0].seconds, trials[0].reason = "failed", 30.0, "ValueError: five is refused"
 progress.ended(trials[0], trials, 2)
 for epoch in range(12):
-    trials[1].report(epoch, 0.1 + epoch / 100)
+    trials[1].epochs.append(epoch)
+    trials[1].curve.append(0.1 + epoch / 100)
 time.sleep(0.3)
 trials[1].status, trials[1].seconds = "done", 60.0
 progress.ended(trials[1], trials, 1)
@@ -302,7 +303,10 @@ def test_the_time_left_of_a_search(monkeypatch):
     progress.update(trials, 2)
     assert "ends" not in str(progress.rows())
     now[0] += 20
-    trials[0].report(1, 0.5)  # two epochs in 20 s: 100 s each at most; 80 + 80 are left, and two of 100
+    trials[0].epochs, trials[0].curve = (
+        [1],
+        [0.5],
+    )  # two epochs in 20 s: 100 s each at most; 80 + 80 are left, and two of 100
     assert "ends in at most 0:03:00" in progress.rows()[0].parts
     trials[0].status, trials[0].seconds = DONE, 50.0
     progress.ended(trials[0], trials, 1)

@@ -200,7 +200,7 @@ def test_validation_by_the_triplet_loss(toy):
     first, _ = experiment.trainer.validate(experiment.valid_data)
     second, _ = experiment.trainer.validate(experiment.valid_data)
     assert first == second  # the same negatives each time
-    seen = experiment.trainer.valid_triplets.sampler
+    seen = experiment.trainer.loss_data.sampler
     for part in (experiment.train_data.dataset, experiment.valid_data.dataset):
         pairs = part.inter_feat["user_id"] * seen.num_items + part.inter_feat["item_id"]
         assert torch.isin(pairs, seen._seen).all()

@@ -15,6 +15,7 @@ from recbole_hlr.options.shipped import shipped
 
 STANDARD, PAPER = "standard", "paper"
 TRIPLET, SOFTMAX = "triplet", "softmax"  # what metric models are trained by
+UNSAID = {"objective": TRIPLET}  # options that runs of before 0.4 do not name, with what they were
 PROTOCOLS = (STANDARD, PAPER)
 # Data sets for which the authors published no settings, and the one whose settings they take.
 SETTINGS_OF = {"ml-100k": "ml-20m", "ml-1m": "ml-20m"}

@@ -16,6 +16,7 @@ from recbole_hlr.model.guest import home_of, name_of, own_options
 from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.command_line import COMMAND_LINE
 from recbole_hlr.options.kinds import is_named
+from recbole_hlr.options.protocol import UNSAID
 from recbole_hlr.options.shipped import host_file, objective_file, shipped
 from recbole_hlr.options.table import TRAINING_KEYS
 from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
@@ -135,6 +136,8 @@ def read_search(file: str) -> Values:
             raise InputError(f"{file}: {part} must hold `key: value` lines, as a search writes them")
     if not is_older(stored):
         refuse_missing(NAMES, stored["search"], file)
+    if is_older(stored):
+        stored["options"] = {**UNSAID, **stored["options"]}
     refuse_missing(("model", "dataset"), stored["options"], file)
     for key in ("model", "dataset"):
         if not is_named(stored["options"][key]):
