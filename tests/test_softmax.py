@@ -112,8 +112,8 @@ def test_attended_sums_have_the_gradients_of_differences(order) -> None:
     table = torch.rand(6, 3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
     query = torch.randn(5, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     positions = torch.randint(6, (5, 2), generator=generator)
-    members = torch.randint(4, (5, 2), generator=generator)
-    hidden = attention.Hidden(torch.rand(5, 2, generator=generator) > 0.3, members, torch.arange(4))
+    columns = torch.randint(-1, 4, (5, 2), generator=generator)
+    hidden = attention.Hidden(torch.rand(5, 2, generator=generator) > 0.3, columns)
     assert torch.autograd.gradcheck(
         lambda t, q: attention.AttendedSums.apply(t, q, positions, hidden), (table, query)
     )

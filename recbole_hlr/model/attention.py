@@ -16,18 +16,35 @@ CHUNK = 2**18  # slot weights that are gathered at a time: some of a core's cach
 
 
 class Hidden(NamedTuple):
-    """Which entries of lists take no part: not in `mask (S, H)`, or a target among `members (S, H)`."""
+    """Which entries of lists take no part: those not in `mask (S, H)`, and a target that is itself an entry.
+
+    `columns (S, H)` says which of the targets an entry is, -1 for none; None where targets may be attended to.
+    """
 
     mask: Tensor
-    members: Tensor | None = None
-    targets: Tensor | None = None  # (T,)
+    columns: Tensor | None = None
 
-    def of(self, rows: slice) -> Tensor:
-        """Return `(s, H, 1)`, or `(s, H, T)` where targets are left out."""
-        hide = ~self.mask[rows].unsqueeze(2)
-        if self.members is None:
+    def of(self, targets: int) -> Tensor:
+        """Return all of it as `(S, H, 1)`, or `(S, H, T)` where targets are left out."""
+        hide = ~self.mask.unsqueeze(2)
+        if self.columns is None:
             return hide
-        return hide | (self.members[rows].unsqueeze(2) == self.targets)
+        return hide | (self.columns.unsqueeze(2) == torch.arange(targets, device=hide.device))
+
+    def clear(self, weights: Tensor, rows: slice) -> None:
+        """Set to zero, of `weights (s, H, T)` of some lists, those that take no part."""
+        weights.mul_(self.mask[rows].to(weights.dtype).unsqueeze(2))
+        if self.columns is not None:
+            own = self.columns[rows]
+            lists, places = (own >= 0).nonzero(as_tuple=True)
+            weights[lists, places, own[lists, places]] = 0
+
+
+def columns_of(members: Tensor, targets: Tensor, ids: int) -> Tensor:
+    """Return the place among `targets (T,)` of each of `members (S, H)`, of which there are `ids`; -1 for none."""
+    places = torch.full((ids,), -1, dtype=torch.int64, device=targets.device)
+    places[targets] = torch.arange(len(targets), device=targets.device)
+    return places[members]
 
 
 class AttendedSums(torch.autograd.Function):
@@ -81,9 +98,15 @@ def gathered(
     table: Tensor, query: Tensor, positions: Tensor, hidden: Hidden, rows: slice
 ) -> tuple[Tensor, Tensor]:
     """Return the slots `(s, H, N, T)` of some lists, and exp of their logits `(s, H, T)`."""
-    slots = table[positions[rows]]
-    logits = (query[rows, None, None] @ slots).squeeze(dim=2)
-    return slots, logits.masked_fill_(hidden.of(rows), float("-inf")).exp_()
+    slots = rows_of(table, positions[rows])
+    exp = (query[rows, None, None] @ slots).squeeze(dim=2).exp_()
+    hidden.clear(exp, rows)
+    return slots, exp
+
+
+def rows_of(table: Tensor, positions: Tensor) -> Tensor:
+    """Return `table[positions]`: whole rows are copied, which indexing does entry by entry."""
+    return table.index_select(0, positions.flatten()).view(*positions.shape, *table.shape[1:])
 
 
 def attend_table_trained(

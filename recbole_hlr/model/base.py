@@ -48,6 +48,8 @@ from recbole_hlr.options.plain import complete
 from recbole_hlr.options.protocol import SOFTMAX
 from recbole_hlr.protocols import Batch, InteractionData, Options
 
+BLOCK = 2**26  # floats of a block that is trained on: 256 MiB, past which larger ones are no faster
+
 
 class MetricRecommender(GeneralRecommender):
     """Base of the metric models; a subclass supplies `translation`, and a faster `score_all` if it has one.
@@ -148,7 +150,7 @@ class MetricRecommender(GeneralRecommender):
 
     def users(self, ids: Tensor, history: HistoryBatch | None, shared: bool = False) -> Users:
         """Return `ids (B,)` as users who attend to `history`, to be held against listed or `shared` items."""
-        users = Users(ids, self.embedded(self.user_embedding, ids), history)
+        users = Users(ids, self.embedded(self.user_embedding, ids), self.n_users, history)
         if history is not None and shared:
             known, users.positions = history.items.unique(return_inverse=True)  # (J,), (B, H)
             users.known_e = self.embedded(self.item_embedding, known)
@@ -163,7 +165,7 @@ class MetricRecommender(GeneralRecommender):
     def shared(self, items: slice) -> Shared:
         """Return a block of the catalogue."""
         ids = torch.arange(items.start, items.stop, device=self.device)
-        return Shared(ids, self.embedded(self.item_embedding, items), kernels=self.kernels)
+        return Shared(ids, self.embedded(self.item_embedding, items), self.n_items, kernels=self.kernels)
 
     def embedded(self, table: nn.Embedding, rows: Tensor | slice) -> Tensor:
         """Return the vectors of `rows (...)`; on the sphere their gradients are those along it."""
@@ -225,16 +227,16 @@ class MetricRecommender(GeneralRecommender):
         return self.history.draw(ids, self.max_history, offsets=offsets)
 
     def training_blocks(self, users: int, known: int) -> tuple[list[slice], bool]:
-        """Return blocks of items for a batch of `users`, and whether they must be computed twice."""
-        per_item, _, per_pair = self.work.block_floats(known)
-        floats = per_item + users * per_pair
-        item_bytes = self.item_embedding.weight.element_size()
-        width = max(self.block_floats // floats, 32)
-        recompute = floats * self.n_items * item_bytes > self.train_memory
-        starts = range(1, self.n_items, width)
-        return [slice(start, min(start + width, self.n_items)) for start in starts], recompute
+        """Return blocks of the catalogue for a batch of `users` who attend to `known` rows in all.
 
-    block_floats = 2**22
+        Says too whether they must be computed twice, because `train_memory` does not hold them together.
+        """
+        per_item, per_pair = self.work.trained_floats(known)
+        floats = per_item + users * per_pair
+        room = self.train_memory // self.item_embedding.weight.element_size()
+        width = max(min(room // 2, BLOCK) // floats, 1)
+        starts = range(1, self.n_items, width)
+        return [slice(s, min(s + width, self.n_items)) for s in starts], floats * self.n_items > room
 
     @torch.no_grad()
     def clip_weights(self) -> None:

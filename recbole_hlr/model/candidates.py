@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from recbole_hlr.data.interactions import HistoryBatch
-from recbole_hlr.model.attention import Hidden, attend_table_trained
+from recbole_hlr.model.attention import Hidden, attend_table_trained, columns_of, rows_of
 from recbole_hlr.model.distance import moved_distances, squared_distances
 from recbole_hlr.model.relation import (
     RelationMemory,
@@ -66,6 +66,7 @@ class Users:
 
     ids: Tensor
     e: Tensor
+    total: int  # ids that there are
     history: HistoryBatch | None = None
     known_e: Tensor | None = None
     positions: Tensor | None = None
@@ -101,7 +102,7 @@ class Users:
     def history_e(self) -> Tensor:
         """Return the vectors of the history, `(B, H, d)`."""
         assert self.known_e is not None
-        return self.known_e if self.positions is None else self.known_e[self.positions]
+        return self.known_e if self.positions is None else rows_of(self.known_e, self.positions)
 
     def slots(self, memory: RelationMemory) -> Tensor:
         """Return the slot weights of rel(p_u, q_j), `(B, N, H)`: they do not depend on any candidate."""
@@ -191,6 +192,7 @@ class Shared:
 
     ids: Tensor
     e: Tensor
+    total: int  # ids that there are
     mean: Tensor | None = None  # (V, d) of the vectors of a neighbourhood
     audience: Audience | None = None
     kernels: Kernels = field(default_factory=Kernels)
@@ -263,14 +265,14 @@ class Shared:
     ) -> tuple[Tensor, Tensor | None]:
         if torch.is_grad_enabled():
             return attend_table_trained(table, positions, query, hidden, smoothing, own)
-        return self.kernels.attend_table(table, positions, query, hidden.of(slice(None)), smoothing, own)
+        return self.kernels.attend_table(table, positions, query, hidden.of(table.shape[2]), smoothing, own)
 
     def attend_own(
         self, slots: Tensor, query: Tensor, users: Users, smoothing: float, own: Own | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the same over `slots (B, N, H)` of users, which all items share."""
         slots = slots.transpose(1, 2).unsqueeze(3)  # (B, H, N, 1)
-        return self.kernels.attend_block(slots, query, self.hidden(users).of(slice(None)), smoothing, own)
+        return self.kernels.attend_block(slots, query, self.hidden(users).of(len(self.ids)), smoothing, own)
 
     def attend_audience(
         self, memory: RelationMemory, users: Users, smoothing: float, own: Own | None
@@ -279,11 +281,11 @@ class Shared:
         assert self.audience is not None
         audience = self.audience
         table = memory.slots(audience.known_e, users.e)  # (J, N, B)
-        leaves_out = (audience.members, users.ids) if users.without_target else ()
+        columns = columns_of(audience.members, users.ids, users.total) if users.without_target else None
         if own is not None:
             own = own[0].transpose(1, 2), own[1].transpose(1, 2)  # (N, V, B or 1)
         query = memory.queries(self.e).unsqueeze(2)  # (N, V, 1)
-        hidden = Hidden(audience.mask, *leaves_out)
+        hidden = Hidden(audience.mask, columns)
         assert audience.positions is not None
         found = self._attend_table(table, audience.positions, query, hidden, smoothing, own)
         return found[0].transpose(1, 2), None if found[1] is None else found[1].transpose(1, 2)
@@ -293,13 +295,16 @@ class Shared:
         assert users.known_e is not None
         if None not in self.tables:
             self.tables[None] = users.known_e @ self.e.T  # (J, V)
-        logits = self.tables[None][users.positions]  # (B, H, V)
-        return attention_weights(without(logits, self.hidden(users).of(slice(None))), smoothing, dim=1)
+        assert users.positions is not None
+        logits = rows_of(self.tables[None], users.positions)  # (B, H, V)
+        return attention_weights(without(logits, self.hidden(users).of(len(self.ids))), smoothing, dim=1)
 
     def hidden(self, users: Users) -> Hidden:
         """Return which entries of histories take no part."""
         assert users.history is not None
-        return Hidden(users.history.mask, *((users.history.items, self.ids) if users.without_target else ()))
+        if not users.without_target:
+            return Hidden(users.history.mask)
+        return Hidden(users.history.mask, columns_of(users.history.items, self.ids, self.total))
 
 
 Candidates = Listed | Shared

@@ -145,7 +145,8 @@ def attend_table(
     own: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Return `attend_block` of the slots `table[positions]`, of `table (J, N, T)` and `positions (S, H)`."""
-    return attend_block(table[positions], query, hide, smoothing, own)
+    slots = table.index_select(0, positions.flatten())  # whole rows, which indexing copies entry by entry
+    return attend_block(slots.view(*positions.shape, *table.shape[1:]), query, hide, smoothing, own)
 
 
 @torch.no_grad()

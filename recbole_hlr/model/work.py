@@ -54,3 +54,9 @@ class Work(NamedTuple):
         if self.own_rows:
             per_user += self.H * (2 * self.d + self.H)
         return per_item, per_user, 6 * self.mixed + self.attentions * self.H * max(2 * self.N, 6)
+
+    def trained_floats(self, known: int) -> tuple[int, int]:
+        """Return a block's floats per item, and per user and item, with all that its gradient is made of."""
+        per_item = 4 * self.d + 6 * self.attentions * self.mixed * known
+        over_lists = self.own_rows or self.attentions == 2  # weights of whole lists are kept
+        return per_item, 8 * self.mixed + 8 + over_lists * 8 * self.H
