@@ -18,7 +18,7 @@ CHUNK = 2**18  # slot weights that are gathered at a time: some of a core's cach
 class Hidden(NamedTuple):
     """Which entries of lists take no part: those not in `mask (S, H)`, and a target that is itself an entry.
 
-    `columns (S, H)` says which of the targets an entry is, -1 for none; None where targets may be attended to.
+    `columns (S, H)` says which of the targets an entry is, -1 for none; None lets targets be attended to.
     """
 
     mask: Tensor
@@ -41,7 +41,7 @@ class Hidden(NamedTuple):
 
 
 def columns_of(members: Tensor, targets: Tensor, ids: int) -> Tensor:
-    """Return the place among `targets (T,)` of each of `members (S, H)`, of which there are `ids`; -1 for none."""
+    """Return the place of each of `members (S, H)`, below `ids`, among `targets (T,)`; -1 for none."""
     places = torch.full((ids,), -1, dtype=torch.int64, device=targets.device)
     places[targets] = torch.arange(len(targets), device=targets.device)
     return places[members]
