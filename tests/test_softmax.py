@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -265,3 +267,20 @@ def test_validation_by_the_loss_is_that_of_the_held_out_items(toy) -> None:
     result = run("CML", **{**toy, "objective": "softmax", "valid_metric": "loss", "epochs": 3})
     assert math.isfinite(result.best_valid_score)
     assert result.best_valid_score > 0
+
+
+@pytest.mark.parametrize("name", ["CML", "HLR++"])
+def test_a_resumed_run_ends_like_one_never_stopped(name, toy) -> None:
+    options = {**toy, "objective": "softmax", "train_batch_size": 5}
+    whole = run(name, **{**options, "epochs": 4})
+    part = run(name, **{**options, "epochs": 2})
+    again = run(resume=part.run_dir, epochs=4)
+    assert again.test == whole.test
+    assert again.best_valid_score == whole.best_valid_score
+    assert losses_of(again.run_dir) == losses_of(whole.run_dir)
+
+
+def losses_of(run_dir) -> list[float]:
+    lines = (Path(run_dir) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 4
+    return [json.loads(line)["train_loss"] for line in lines]
