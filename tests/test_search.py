@@ -113,7 +113,7 @@ def test_every_algorithm_ends_and_asha_stops_the_hopeless(ray_up, tmp_path, algo
 
 @pytest.mark.slow
 def test_a_search_broken_off_goes_on_as_if_it_never_was(ray_up, tmp_path):
-    """One trial at a time: after any of its lines, the journal leads to the same trials and scores."""
+    """One trial at a time: after any of its lines, the record leads to the same trials and scores."""
     lines = {"x": {"uniform": [0.0, 9.0]}}
 
     def objective(number, values, report):

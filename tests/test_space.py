@@ -1,4 +1,4 @@
-"""Search spaces, what is suggested from them, the options of a search, and its journal."""
+"""Search spaces, what is suggested from them, the options of a search, and its record."""
 
 import datetime
 import json
@@ -337,7 +337,7 @@ def why_not(call, *args):
 @settings(deadline=None, max_examples=300)
 @given(st.dictionaries(st.sampled_from(["margin", "max_norm", "a.b"]), lines | odd, max_size=3))
 def test_any_space_is_drawn_from_or_refused_in_a_sentence(content):
-    """One that is accepted gives values that come back through the journal."""
+    """One that is accepted gives values that come back through the record."""
     refused = why_not(space.read_space, content, "my.yaml")
     if refused:
         assert "my.yaml" in refused

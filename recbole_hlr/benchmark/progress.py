@@ -8,13 +8,12 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from recbole_hlr.benchmark.cells import Cell, Task
-from recbole_hlr.console import Display, Row, clock
+from recbole_hlr.console import Display, Row, clock, shortened
 
 if TYPE_CHECKING:
     from recbole_hlr.train.progress import Standing
 
 log = logging.getLogger("recbole_hlr")
-SHOWN = 8  # running cells at most
 
 
 class CellProgress:
@@ -73,12 +72,12 @@ class CellProgress:
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{len(running)} running", *self._time(running)]
         rows = [Row(parts, done=self._done() / max(self.total, 1))]
-        for cell, began in running[:SHOWN]:
-            standing = self.standings.get(cell)
-            first, *rest = standing.parts if standing else ["no epoch done yet"]
-            rows.append(Row([str(cell), first], [*rest, clock(time.monotonic() - began)]))
-        more = len(running) - SHOWN
-        return [*rows, Row([f"and {more} more"])] if more > 0 else rows
+        return [*rows, *shortened([self._row(cell, began) for cell, began in running])]
+
+    def _row(self, cell: Cell, began: float) -> Row:
+        standing = self.standings.get(cell)
+        first, *rest = standing.parts if standing else ["no epoch done yet"]
+        return Row([str(cell), first], [*rest, clock(time.monotonic() - began)])
 
     def _done(self) -> int:
         return self.total - len(self.waiting) - len(self.running) - self.failed

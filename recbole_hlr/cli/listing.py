@@ -41,9 +41,8 @@ class Described(NamedTuple):
 def sections(model: str | None) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Return titles and rows: the options of a model, where one is named, and of every run."""
     if model:
-        yield f"Options of {model}", [one.row() for one in of_model(model)]
-        for name in objectives_of(model):
-            yield f"Options of objective={name}", [one.row() for one in described(objective_file(name))]
+        for title, options in grouped(model).items():
+            yield title, [one.row() for one in options]
     yield "Options of every run", [one.row() for one in of_every_run()]
     if not model:
         yield "Options of a model", [("--model=NAME --help", "lists those of that model, too")]
@@ -55,9 +54,8 @@ def search(words: list[str], model: str | None) -> str:
 
     found = {one.name: one for one in of_every_run()}
     if model:
-        found.update({one.name: one for one in of_model(model)})
-        for name in objectives_of(model):
-            found.update({one.name: one for one in described(objective_file(name))})
+        for options in grouped(model).values():
+            found.update({one.name: one for one in options})
     sought = [word.casefold().replace("-", "_") for word in words]
     rows = [
         [one.name, one.default, one.kind, one.meaning, one.source]
@@ -77,8 +75,7 @@ def names(model: str | None) -> list[str]:
     """Return the names of the options of every run and, where it is known, of a model."""
     found = of_every_run()
     with contextlib.suppress(InputError):
-        found += of_model(model) if model else []
-        found += [one for name in objectives_of(model or "") for one in described(objective_file(name))]
+        found += [one for options in grouped(model).values() for one in options] if model else []
     return list(dict.fromkeys(one.name for one in found))
 
 
@@ -115,10 +112,25 @@ def model_files() -> dict[str, Path | None]:
     return {"Random": None, **stems, **ours}
 
 
+def grouped(model: str) -> dict[str, list[Described]]:
+    """Return by their title the options of a model, and of each objective that it can be trained by."""
+    groups = {f"Options of {model}": of_model(model)}
+    file = file_of(home_name(model))
+    for name in objectives(file) if file else []:
+        groups[f"Options of objective={name}"] = described(objective_file(name))
+    return groups
+
+
 def of_model(model: str) -> list[Described]:
     """Return the options of a model, RecBole's models included; `InputError` for no model."""
     if ":" in model:
         return of_guest(model)
+    file = file_of(model)
+    return described(file) if file else []
+
+
+def file_of(model: str) -> Path | None:
+    """Return the YAML file of a model, None where it has no options; `InputError` for no model."""
     files = model_files()
     known = {name.casefold(): file for name, file in files.items()}
     known.update({name.casefold(): files[stem] for stem, name in SPELLED.items()})
@@ -126,21 +138,16 @@ def of_model(model: str) -> list[Described]:
         raise InputError(
             f"model={model} (command line): is not known{nearest(model, [*files, *SPELLED.values()])}"
         )
-    file = known[model.casefold()]
-    return described(file) if file else []
+    return known[model.casefold()]
 
 
-def objectives_of(model: str) -> list[str]:
-    """Return the objectives that a model can be trained by; none for models without a choice."""
-    if ":" in model:
-        from recbole_hlr.model.guest import find_guest, home_of
+def home_name(model: str) -> str:
+    """Return the name of the known model that `package.module:Class` derives from; of others, their own."""
+    if ":" not in model:
+        return model
+    from recbole_hlr.model.guest import find_guest, home_of
 
-        model = home_of(find_guest(model)).__name__
-    spelled = {name.casefold(): stem for stem, name in SPELLED.items()}
-    stem = spelled.get(model.casefold(), model)
-    files = {name.casefold(): file for name, file in model_files().items()}
-    file = files.get(stem.casefold())
-    return objectives(file) if file else []
+    return home_of(find_guest(model)).__name__
 
 
 def of_guest(name: str) -> list[Described]:

@@ -10,7 +10,7 @@ from recbole_hlr.console.messages import (
     is_quiet,
     set_console_level,
 )
-from recbole_hlr.console.screen import Row, in_notebook, say
+from recbole_hlr.console.screen import Row, in_notebook, say, shortened
 from recbole_hlr.console.streams import Unfailing, occupy_closed_descriptors, unfailing_streams
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "occupy_closed_descriptors",
     "say",
     "set_console_level",
+    "shortened",
     "unfailing_streams",
 ]

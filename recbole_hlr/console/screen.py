@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 WIDTH = 100  # columns of a notebook
 SHORTEST_BAR, LONGEST_BAR = 10, 60  # columns
+SHOWN = 8  # rows of what runs, at most
 
 
 class Row(NamedTuple):
@@ -38,6 +39,12 @@ class Row(NamedTuple):
             elif number < len(self.parts):
                 lines.append(f"    {part}")
         return lines
+
+
+def shortened(rows: Sequence[Row]) -> list[Row]:
+    """Return the first rows of what runs, and one that says how many more there are."""
+    more = len(rows) - SHOWN
+    return [*rows[:SHOWN], Row([f"and {more} more"])] if more > 0 else list(rows)
 
 
 class Sheet:

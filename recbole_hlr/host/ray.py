@@ -25,7 +25,7 @@ RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # else Ctrl-C ends the search as if it were complete
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the search keeps its own journal
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # the search keeps its own record
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 _TOKEN = secrets.token_hex(32)

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from recbole_hlr.model.relation import normalised, rows_of
+
 CHUNK = 2**18  # slot weights that are gathered at a time: some of a core's cache
 
 
@@ -104,11 +106,6 @@ def gathered(
     return slots, exp
 
 
-def rows_of(table: Tensor, positions: Tensor) -> Tensor:
-    """Return `table[positions]`: whole rows are copied, which indexing does entry by entry."""
-    return table.index_select(0, positions.flatten()).view(*positions.shape, *table.shape[1:])
-
-
 def attend_table_trained(
     table: Tensor,
     positions: Tensor,
@@ -119,10 +116,4 @@ def attend_table_trained(
 ) -> tuple[Tensor, Tensor | None]:
     """Return `attend_table`, with a gradient: `query (N, S, 1)`; `own` and its query are `(N, S, T or 1)`."""
     numerators, totals = AttendedSums.apply(table, query.squeeze(dim=2).T, positions, hidden)
-    if own is not None:
-        own_exp = (own[1] * own[0]).sum(dim=0).exp()  # (S, T)
-        totals = totals + own_exp
-    totals = totals.clamp(min=torch.finfo(totals.dtype).tiny)
-    totals = totals if smoothing == 1 else totals.pow(smoothing)
-    mixture = (numerators / totals.unsqueeze(1)).transpose(0, 1)  # (N, S, T)
-    return mixture, None if own is None else own[0] * (own_exp / totals)
+    return normalised(numerators.transpose(0, 1), totals, smoothing, own)

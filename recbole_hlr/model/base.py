@@ -206,11 +206,10 @@ class MetricRecommender(GeneralRecommender):
         With `counted (n,)` only those of their items have a term, the others being no negatives either.
         """
         ids, rows = interaction[self.USER_ID].unique_consecutive(return_inverse=True)  # (B,), (n,)
-        users = self.users(ids, self._history_of_users(ids), shared=True)
+        history = self.training_history(ids) if self.training else self.evaluation_history(ids)
+        users = self.users(ids, history, shared=True)
         users.without_target = self.training
-        blocks, recompute = self.training_blocks(
-            len(users), 0 if users.known_e is None else len(users.known_e)
-        )
+        blocks, recompute = self.training_blocks(len(users), users.known)
 
         def logits(block: slice) -> Tensor:
             return -self.scale * self.distances(users, self.shared(block))
@@ -219,12 +218,6 @@ class MetricRecommender(GeneralRecommender):
         positives = Positives(rows, interaction[self.ITEM_ID])
         weights = user_weights(lengths, self.user_weight)
         return softmax_loss(logits, blocks, positives, weights, self.denominator_exponent, recompute, counted)
-
-    def _history_of_users(self, ids: Tensor) -> HistoryBatch | None:
-        if not self.training or not self.attends_to_history:
-            return self.evaluation_history(ids)
-        offsets = self.history.offsets(ids, self._generator) if self.history_sampling == "uniform" else None
-        return self.history.draw(ids, self.max_history, offsets=offsets)
 
     def training_blocks(self, users: int, known: int) -> tuple[list[slice], bool]:
         """Return blocks of the catalogue for a batch of `users` who attend to `known` rows in all.
@@ -302,8 +295,8 @@ class MetricRecommender(GeneralRecommender):
         ]
         return torch.stack(losses).sum()
 
-    def training_history(self, users: Tensor, positives: Tensor) -> HistoryBatch | None:
-        """Return the histories of `users (B,)` without their `positives (B,)`, drawn for this epoch."""
+    def training_history(self, users: Tensor, positives: Tensor | None = None) -> HistoryBatch | None:
+        """Return the histories of `users (B,)`, without their `positives (B,)`, drawn for this epoch."""
         if not self.attends_to_history:
             return None
         offsets = None
@@ -370,9 +363,7 @@ class MetricRecommender(GeneralRecommender):
 
     def _score_all(self, users: Users) -> Tensor:
         scores = users.e.new_empty(len(users), self.n_items)
-        per_item, per_user, per_pair = self.work.block_floats(
-            0 if users.known_e is None else len(users.known_e)
-        )
+        per_item, per_user, per_pair = self.work.block_floats(users.known)
         most_items, floats = self.block_size
         width = min(self._rows_within(per_item + per_pair), most_items, self.n_items)
         count = self._rows_within(per_user + per_pair * width)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from recbole_hlr.data.interactions import HistoryBatch
-from recbole_hlr.model.attention import Hidden, attend_table_trained, columns_of, rows_of
+from recbole_hlr.model.attention import Hidden, attend_table_trained, columns_of
 from recbole_hlr.model.distance import moved_distances, squared_distances
 from recbole_hlr.model.relation import (
     RelationMemory,
@@ -31,6 +31,7 @@ from recbole_hlr.model.relation import (
     attend_block,
     attend_table,
     attention_weights,
+    rows_of,
 )
 
 Own = tuple[Tensor, Tensor]  # the slot weights of one more relation, and its query
@@ -72,27 +73,23 @@ class Users:
     positions: Tensor | None = None
     mean: Tensor | None = None  # (B, d) of the vectors of a neighbourhood
     own_slots: Tensor | None = None  # (B, N, H) slot weights of rel(p_u, q_j), where they are known already
-    without_target: bool = (
-        False  # a shared item takes no part in the attention that it is itself held against
-    )
+    without_target: bool = False  # a shared item is not attended to where it is the one held against
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def rows(self, rows: slice) -> Users:
         """Return some of the users; distinct items stay those of all."""
-        names = [
-            "ids",
-            "e",
-            "mean",
-            "positions",
-            "own_slots",
-            *([] if self.positions is not None else ["known_e"]),
-        ]
+        names = ["ids", "e", "mean", "own_slots", "known_e" if self.positions is None else "positions"]
         some = {name: value[rows] for name in names if (value := getattr(self, name)) is not None}
         if self.history is not None:
             some["history"] = HistoryBatch(self.history.items[rows], self.history.mask[rows])
         return replace(self, **some)
+
+    @property
+    def known(self) -> int:
+        """How many rows `known_e` has."""
+        return 0 if self.known_e is None else len(self.known_e)
 
     def mask(self) -> Tensor:
         """Return which entries of the history are real, `(B, H)`."""

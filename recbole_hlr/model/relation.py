@@ -119,12 +119,6 @@ def attend_block(
     else:
         logits = (query.permute(1, 2, 0).unsqueeze(1) @ slots).squeeze(dim=2)  # (S, H, T)
     exp = logits.masked_fill(hide, float("-inf")).exp()  # (S, H, T)
-    total = exp.sum(dim=1)  # (S, T)
-    if own is not None:
-        own_exp = (own[1] * own[0]).sum(dim=0).exp()  # (S, T)
-        total = total + own_exp
-    total = total.clamp(min=torch.finfo(exp.dtype).tiny)
-    total = total if smoothing == 1 else total.pow(smoothing)
     if torch.compiler.is_compiling():
         mixture = torch.stack([(exp * part).sum(dim=1) for part in parts])
     elif shared:
@@ -133,7 +127,27 @@ def attend_block(
         mixture = (slots * exp.unsqueeze(2)).sum(dim=1).transpose(0, 1)
     else:
         mixture = slots.mul_(exp.unsqueeze(2)).sum(dim=1).transpose(0, 1)
-    return mixture / total, None if own is None else own[0] * (own_exp / total)
+    return normalised(mixture, exp.sum(dim=1), smoothing, own)
+
+
+def normalised(
+    numerators: Tensor, totals: Tensor, smoothing: float, own: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Return the mixture `(N, S, T)` of sums over lists, and the part of `own`, which joins them.
+
+    `numerators (N, S, T)` are sum_j exp(l_j) w_j, `totals (S, T)` sum_j exp(l_j).
+    """
+    if own is not None:
+        own_exp = (own[1] * own[0]).sum(dim=0).exp()  # (S, T)
+        totals = totals + own_exp
+    totals = totals.clamp(min=torch.finfo(totals.dtype).tiny)
+    totals = totals if smoothing == 1 else totals.pow(smoothing)
+    return numerators / totals, None if own is None else own[0] * (own_exp / totals)
+
+
+def rows_of(table: Tensor, positions: Tensor) -> Tensor:
+    """Return `table[positions]`: whole rows are copied, which indexing does entry by entry."""
+    return table.index_select(0, positions.flatten()).view(*positions.shape, *table.shape[1:])
 
 
 def attend_table(
@@ -145,8 +159,7 @@ def attend_table(
     own: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Return `attend_block` of the slots `table[positions]`, of `table (J, N, T)` and `positions (S, H)`."""
-    slots = table.index_select(0, positions.flatten())  # whole rows, which indexing copies entry by entry
-    return attend_block(slots.view(*positions.shape, *table.shape[1:]), query, hide, smoothing, own)
+    return attend_block(rows_of(table, positions), query, hide, smoothing, own)
 
 
 @torch.no_grad()

@@ -111,7 +111,12 @@ ENTRIES = (
     _machine("train_memory", number("> 0 and <= 1e9", lambda v: 0 < v <= 1e9), OURS, resume=True),
     # --- how it is trained -------------------------------------------------------------------------------
     _training("epochs", integer(1), meaning="passes over the training part", resume=True, weightless=True),
-    _training("train_batch_size", integer(1), meaning="positives per step", searched=True),
+    _training(
+        "train_batch_size",
+        integer(1),
+        meaning="positives per step; users, with objective=softmax",
+        searched=True,
+    ),
     _training("learning_rate", POSITIVE, meaning="the optimizer's step", searched=True),
     _training(
         "learner",
@@ -308,7 +313,7 @@ ENTRIES = (
     _command("config_files", source=HOST, meaning="YAML files of options, with spaces between them"),
     _command("resume", meaning="the run directory of the run, or the search, to be continued", path=True),
     # --- search ------------------------------------------------------------------------------------------
-    _search("space", meaning="a shipped space, wide or paper, or FILE or FILE#NAME"),
+    _search("space", meaning="a shipped space, wide, paper or softmax, or FILE or FILE#NAME"),
     _search("params_file", meaning="RecBole's name for space"),
     _search(
         "algorithm",

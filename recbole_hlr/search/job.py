@@ -124,7 +124,7 @@ class Job:
 def discard_unless_own(file: Path, options: Values, tried: list[str]) -> None:
     """Delete a checkpoint that is damaged, or of other values of the options `tried`.
 
-    Those of another trial are there where lines of the journal were lost.
+    Those of another trial are there where lines of the record were lost.
     """
     try:
         stored = checkpoint.load(file)["config"]

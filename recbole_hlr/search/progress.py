@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import time
 
-from recbole_hlr.console import Display, Row, clock
+from recbole_hlr.console import Display, Row, clock, shortened
 from recbole_hlr.search.report import show
 from recbole_hlr.search.trials import ENDED, FAILED, LOST, OPEN, Trial, best_of
 
 log = logging.getLogger("recbole_hlr")
-SHOWN = 8  # running trials at most
 
 
 class TrialProgress:
@@ -77,10 +76,7 @@ class TrialProgress:
         best = best_of(trials, self.larger_is_better)
         if best is not None:
             rows.append(Row([f"best: trial {best.number}", self._best(best)], values_of(best)))
-        for trial in running[:SHOWN]:
-            rows.append(self._row(trial))
-        more = len(running) - SHOWN
-        return [*rows, Row([f"and {more} more"])] if more > 0 else rows
+        return [*rows, *shortened([self._row(trial) for trial in running])]
 
     def _row(self, trial: Trial) -> Row:
         at = "starting"
