@@ -181,7 +181,7 @@ def plain_step(parts: Any) -> Callable[[Interaction], None]:
             model.item_embedding(history.items),
         )
         found = plain.distances(*vectors, history.mask, model.memory, plus=False)  # (B, 2)
-        loss = (model.margin + found[:, 0] - found[:, 1]).relu().sum()
+        loss = (model.objective.margin + found[:, 0] - found[:, 1]).relu().sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -135,22 +135,31 @@ class CML:
             total = total + self.penalty(u, i, negatives)
         return total
 
-    def softmax_loss(self, rows: list[tuple[int, list[int], list[int]]]) -> Tensor:
-        """Sum over (u, positives, history) of n^(w - 1) sum_i log(1 + exp(t L - l_i)), l = -s distance.
+    def logit(self, u: int, v: int, history: list[int]) -> Tensor:
+        """l = s (b_v - distance), v being no part of its own history."""
+        score = -self.distance(u, v, [j for j in history if j != v])
+        if self.options["item_bias"]:
+            score = score + self.weights["item_bias"][v]
+        scale = self.options["scale"]
+        return score * (scale * self.weights["objective.root"] ** 2 if self.options["learn_scale"] else scale)
 
-        L is the log of the sum of exp(l_j) over all items j but the positives and padding; no positive is
-        part of its own history.
+    def softmax_loss(
+        self, rows: list[tuple[int, list[int], list[int]]], sample: dict[int, float] | None = None
+    ) -> Tensor:
+        """Sum over (u, positives, history) of n^(w - 1) sum_i log(1 + exp(t L - l_i)).
+
+        L is the log of the sum of exp(l_j) over all items j but the positives and padding; or over those of a
+        `sample`, each times what it has there.
         """
         options, total = self.options, torch.zeros((), dtype=torch.float64)
+        sample = dict.fromkeys(range(1, len(self.q)), 1.0) if sample is None else sample
         for u, positives, history in rows:
-
-            def logit(v: int, u: int = u, history: list[int] = history) -> Tensor:
-                return -options["scale"] * self.distance(u, v, [j for j in history if j != v])
-
-            others = [logit(j) for j in range(1, len(self.q)) if j not in positives]
-            rest = sum((torch.exp(other) for other in others), torch.zeros((), dtype=torch.float64))
+            rest = torch.zeros((), dtype=torch.float64)
+            for j, times in sample.items():
+                if j not in positives:
+                    rest = rest + times * torch.exp(self.logit(u, j, history))
             for i in positives:
-                ratio = rest ** options["denominator_exponent"] / torch.exp(logit(i))
+                ratio = rest ** options["denominator_exponent"] / torch.exp(self.logit(u, i, history))
                 total = total + len(positives) ** (options["user_weight"] - 1) * torch.log(1 + ratio)
         return total
 

@@ -82,8 +82,8 @@ def test_all_item_scores_skip_masked_entries_wherever_they_stand(name, options, 
 def test_chunks_of_any_size_give_the_same_scores(name, options, monkeypatch) -> None:
     model = build(name, eval_history="all", **options)
     sizes = set()
-    rows_within = model._rows_within
-    monkeypatch.setattr(model, "_rows_within", lambda floats: sizes.add(rows := rows_within(floats)) or rows)
+    within = model.rows_within
+    monkeypatch.setattr(model, "rows_within", lambda floats: sizes.add(rows := within(floats)) or rows)
     pairs, scores = scores_by_pairs(model, USERS), scores_of_all(model, USERS)
     for power in range(24, 64):
         model.memory_budget = int(2 ** (power / 3))
@@ -100,7 +100,7 @@ def test_chunks_of_any_size_give_the_same_scores(name, options, monkeypatch) -> 
 @each_scoring
 def test_scores_of_all_items_are_those_the_base_derives_from_pairs(name, options, width, monkeypatch) -> None:
     model, users = build(name, eval_history="all", **options), torch.tensor(USERS)
-    monkeypatch.setattr(model, "_rows_within", lambda floats: width)
+    monkeypatch.setattr(model, "rows_within", lambda floats: width)
     items = torch.arange(NUM_ITEMS).expand(len(users), -1)  # (B, I)
     pairs = model.users(users, model.evaluation_history(users)), model.listed(users, items)
     derived = -MetricRecommender.distances(model, *pairs)

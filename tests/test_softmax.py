@@ -18,7 +18,9 @@ from recbole_hlr.data.user_rows import UserLoader
 from recbole_hlr.errors import InputError
 from recbole_hlr.model import attention
 from recbole_hlr.model.sphere import along_sphere, onto_sphere
-from recbole_hlr.objective.softmax import Positives, softmax_loss, user_weights
+from recbole_hlr.objective import softmax
+from recbole_hlr.objective.sample import Sampler, Seen
+from recbole_hlr.objective.softmax import against, softmax_loss, user_weights
 from tests.toys import (
     ALL_USERS,
     NUM_ITEMS,
@@ -39,13 +41,14 @@ from tests.toys import (
 
 def batch_of(data, users=ALL_USERS) -> Interaction:
     pairs = [(u, i) for u in users for i in data.items_of(u)]
-    columns = torch.tensor(pairs)
-    return Interaction({"user_id": columns[:, 0], "item_id": columns[:, 1]})
+    columns = torch.tensor(pairs).T.contiguous()
+    return Interaction({"user_id": columns[0], "item_id": columns[1]})
 
 
-def model_and_twin(name, data, **options):
+def model_and_twin(name, data, disturb=lambda model: None, **options):
     options = {**SOFTMAX, "denominator_exponent": 1.2, "user_weight": 0.4, **options}
     model = build(name, data, **options).train()
+    disturb(model)
     model.start_epoch(1)
     twin = twin_of(model, data, learn=True, **options)
     histories = {}
@@ -63,17 +66,108 @@ def training_histories(model, users):
     return model.history.draw(users, model.max_history, offsets=offsets)
 
 
+def disturbed(model) -> None:
+    """Give what starts at one value for all items, and the factor of the scale, values of their own."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        if model.item_bias is not None:
+            model.item_bias.copy_(torch.randn(NUM_ITEMS, generator=generator))
+        if model.objective.root is not None:
+            model.objective.root.fill_(1.3)
+
+
+def assert_the_references(model, loss, expected, weights, what) -> None:
+    assert_close(loss, expected, 1e-10, f"{what} loss")
+    found, wanted = gradients(loss, dict(model.named_parameters())), gradients(expected, weights)
+    for weight, gradient in wanted.items():
+        assert_close(found[weight], gradient, 1e-9, f"{what} gradient of {weight}")
+    assert all(found[weight].any() for weight in found)
+    assert not found["item_embedding.weight"][0].any(), "the padding row has a gradient"
+
+
 @pytest.mark.parametrize(("name", "options"), variants(*SCORING, "neighbour_refresh"))
 def test_loss_and_gradients_are_the_references(name, options) -> None:
     data = ragged()
     model, twin, rows = model_and_twin(name, data, **options)
     loss, expected = model.calculate_loss(batch_of(data)), twin.softmax_loss(rows)
-    assert_close(loss, expected, 1e-10, f"{name} {options} loss")
-    found, wanted = gradients(loss, dict(model.named_parameters())), gradients(expected, twin.weights)
-    for weight, gradient in wanted.items():
-        assert_close(found[weight], gradient, 1e-9, f"{name} {options} gradient of {weight}")
-    assert found["user_embedding.weight"].any()
-    assert not found["item_embedding.weight"][0].any(), "the padding row has a gradient"
+    assert_the_references(model, loss, expected, twin.weights, f"{name} {options}")
+
+
+@each_model
+@pytest.mark.parametrize("sampled", [False, True])
+def test_bias_and_learned_scale_are_the_references(name, sampled) -> None:
+    data, more = ragged(), {"item_bias": True, "learn_scale": True, "candidates": 5 if sampled else "all"}
+    model, twin, rows = model_and_twin(name, data, disturb=disturbed, **more)
+    sample = drawn(model, data) if sampled else None
+    loss, expected = model.calculate_loss(batch_of(data)), twin.softmax_loss(rows, sample)
+    assert_the_references(model, loss, expected, twin.weights, name)
+    users = torch.tensor([1, 2])
+    model.eval()
+    scores = scores_of_all(model, users.tolist())
+    listed = Interaction(
+        {"user_id": users.repeat_interleave(NUM_ITEMS), "item_id": torch.arange(NUM_ITEMS).repeat(2)}
+    )
+    assert_close(model.predict(listed).view(2, -1), scores, 1e-10, "pairs and blocks")
+    with torch.no_grad():
+        bare = -model.distances(model.ranked(users), model.shared(slice(0, NUM_ITEMS)))
+    assert_close(scores, bare + model.item_bias, 1e-10, "score")
+
+
+# --- samples ----------------------------------------------------------------------------------------------
+
+
+def drawn(model, data) -> dict[int, float]:
+    """What the next batch is held against, by item, and drawn again when that batch comes."""
+    model.start_epoch(1)
+    sample = model.objective.sampler.draw(batch_of(data)["item_id"], model.objective._generator)
+    model.start_epoch(1)
+    return dict(zip(sample.ids.tolist(), sample.log_weights.exp().tolist(), strict=True))
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "popularity", "batch"])
+@pytest.mark.parametrize(("name", "options"), variants("item_attention", "attend_target", "attend_user"))
+def test_a_sample_has_the_references_loss_and_gradients(name, options, distribution) -> None:
+    data = ragged()
+    options = {**options, "candidates": 6, "candidate_distribution": distribution}
+    model, twin, rows = model_and_twin(name, data, **options)
+    sample = drawn(model, data)
+    loss, expected = model.calculate_loss(batch_of(data)), twin.softmax_loss(rows, sample)
+    assert_the_references(model, loss, expected, twin.weights, f"{name} {options}")
+
+
+@each_model
+def test_a_sample_of_all_items_is_the_catalogue(name, monkeypatch) -> None:
+    data, found = ragged(), []
+    for candidates, memory in (("all", None), (NUM_ITEMS - 1, None), (NUM_ITEMS - 1, 1000)):
+        model, _, _ = model_and_twin(name, data, candidates=candidates)
+        if memory is not None:
+            model.objective.train_memory = memory
+        loss = model.calculate_loss(batch_of(data))
+        found.append([loss, *gradients(loss, dict(model.named_parameters())).values()])
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            assert_close(two, one, 1e-11, name)
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "popularity", "batch"])
+def test_sums_over_samples_are_those_over_the_catalogue_on_average(distribution) -> None:
+    generator = torch.Generator().manual_seed(5)
+    items, count, draws = 12, 4, 6000
+    popularity = torch.tensor([0, 5, 1, 9, 2, 2, 7, 1, 3, 4, 8, 1, 6])
+    interactions = torch.repeat_interleave(torch.arange(items + 1), popularity)
+    terms = torch.rand(items + 1, generator=generator, dtype=torch.float64) + 0.1
+    sampler = Sampler(count, distribution, popularity)
+    sums = []
+    for _ in range(draws):
+        batch = interactions[torch.randint(len(interactions), (9,), generator=generator)]
+        ids, log_weights = sampler.draw(batch, generator)
+        assert (ids[1:] > ids[:-1]).all()
+        assert 1 <= ids[0] <= ids[-1] <= items
+        sums.append((terms[ids] * log_weights.exp()).sum())
+    estimates = torch.stack(sums)
+    error = estimates.std() / draws**0.5
+    assert abs(estimates.mean() - terms[1:].sum()) < 4 * error
+    assert error < 0.05 * terms[1:].sum()
 
 
 @pytest.mark.parametrize(("name", "options"), variants("item_attention", "attend_target", "attend_user"))
@@ -86,9 +180,9 @@ def test_blocks_and_computing_them_twice_change_nothing(name, options, monkeypat
         (NUM_ITEMS, True, 1),
     ):
         model, _, _ = model_and_twin(name, data, **options)
-        starts = range(1, NUM_ITEMS, width)
-        blocks = [slice(start, min(start + width, NUM_ITEMS)) for start in starts]
-        monkeypatch.setattr(model, "training_blocks", lambda *sizes, b=blocks, r=recompute: (b, r))
+        starts = range(0, NUM_ITEMS - 1, width)
+        blocks = [slice(start, min(start + width, NUM_ITEMS - 1)) for start in starts]
+        monkeypatch.setattr(softmax.Softmax, "blocks", lambda *sizes, b=blocks, r=recompute: (b, r))
         monkeypatch.setattr(attention, "CHUNK", chunk)
         loss = model.calculate_loss(batch_of(data))
         found.append([loss, *gradients(loss, dict(model.named_parameters())).values()])
@@ -99,13 +193,11 @@ def test_blocks_and_computing_them_twice_change_nothing(name, options, monkeypat
 
 def test_what_a_step_may_take_decides_on_blocks() -> None:
     model = build("HLR", **SOFTMAX).train()
-    blocks, recompute = model.training_blocks(5, 7)
+    blocks, recompute = model.objective.blocks(model, NUM_ITEMS, 5, 7)
     assert not recompute
-    assert [number for block in blocks for number in range(block.start, block.stop)] == list(
-        range(1, NUM_ITEMS)
-    )
-    model.train_memory = 1000
-    assert model.training_blocks(5, 7)[1]
+    assert [n for block in blocks for n in range(block.start, block.stop)] == list(range(NUM_ITEMS))
+    model.objective.train_memory = 1000
+    assert model.objective.blocks(model, NUM_ITEMS, 5, 7)[1]
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -121,30 +213,54 @@ def test_attended_sums_have_the_gradients_of_differences(order) -> None:
     )
 
 
+def test_splitting_off_has_the_gradients_of_differences() -> None:
+    generator = torch.Generator().manual_seed(2)
+    distances = torch.randn(3, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    seen = Seen(torch.tensor([0, 0, 2]), torch.tensor([1, 4, 0]))
+    added = torch.randn(5, generator=generator, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda d: softmax.SplitOff.apply(d, 1.7, seen, added), (distances,))
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 0.5])
+def test_what_attends_to_nothing_has_finite_gradients_however_steep_the_loss(smoothing) -> None:
+    table = torch.rand(3, 2, 4, requires_grad=True)
+    query = torch.rand(2, 2, 1, requires_grad=True)
+    positions = torch.tensor([[0, 1], [2, 0]])
+    hidden = attention.Hidden(torch.tensor([[True, True], [False, False]]))
+    mixture, _ = attention.attend_table_trained(table, positions, query, hidden, smoothing)
+    assert not mixture[:, 1].any()
+    (1e6 * mixture).sum().backward()
+    assert table.grad.isfinite().all()
+    assert query.grad.isfinite().all()
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data())
 def test_blocks_of_any_width_give_one_softmax(data) -> None:
     users, items = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 9))
-    seen = [data.draw(st.sets(st.integers(1, items), min_size=1)) for _ in range(users)]
+    seen = [data.draw(st.sets(st.integers(0, items - 1), min_size=1)) for _ in range(users)]
     width, recompute = data.draw(st.integers(1, items)), data.draw(st.booleans())
     exponent, power = data.draw(st.floats(0.5, 2)), data.draw(st.floats(0, 1))
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 999)))
-    logits = 4 * torch.randn(users, items + 1, generator=generator, dtype=torch.float64)
-    logits.requires_grad_()
+    distances = 4 * torch.randn(users, items, generator=generator, dtype=torch.float64)
+    values = distances.tolist()
+    distances.requires_grad_()
+    added = torch.randn(items, generator=generator, dtype=torch.float64) if data.draw(st.booleans()) else None
     rows = torch.tensor([u for u, ids in enumerate(seen) for _ in ids])
-    ids = torch.tensor([i for chosen in seen for i in sorted(chosen)])
+    places = torch.tensor([i for chosen in seen for i in sorted(chosen)])
     weights = user_weights(torch.tensor([len(chosen) for chosen in seen]), power)
-    blocks = [slice(start, min(start + width, items + 1)) for start in range(1, items + 1, width)]
-    loss = softmax_loss(lambda b: logits[:, b], blocks, Positives(rows, ids), weights, exponent, recompute)
+    blocks = [slice(start, min(start + width, items)) for start in range(0, items, width)]
+    rest, own = against(lambda b: distances[:, b], blocks, Seen(rows, places), 1.3, added, recompute)
+    loss = softmax_loss(rest, own, rows, weights, exponent)
     total = 0.0
+    times = [1.0] * items if added is None else added.exp().tolist()
     for u, chosen in enumerate(seen):
-        rest = sum(math.exp(logits[u, j]) for j in range(1, items + 1) if j not in chosen)
-        terms = [math.log1p(rest**exponent / math.exp(logits[u, i])) for i in chosen]
+        rest = sum(times[j] * math.exp(-1.3 * values[u][j]) for j in range(items) if j not in chosen)
+        terms = [math.log1p(rest**exponent / math.exp(-1.3 * values[u][i])) for i in chosen]
         total += len(chosen) ** (power - 1) * sum(terms)
     assert loss.item() == pytest.approx(total, rel=1e-6, abs=1e-9)
-    (gradient,) = torch.autograd.grad(loss, logits)
+    (gradient,) = torch.autograd.grad(loss, distances)
     assert gradient.isfinite().all()
-    assert not gradient[:, 0].any()
     for u, chosen in enumerate(seen):
         if len(chosen) == items:  # nothing is left to be told apart from
             assert not gradient[u].any()
@@ -246,6 +362,7 @@ def test_scores_are_minus_distances_after_training(name, toy) -> None:
         ({"scale": 0}, r"scale=0 .*must be a number > 0"),
         ({"scale": -1.0}, r"scale=-1.0 .*must be a number > 0"),
         ({"user_weight": 1.5}, r"user_weight=1.5 .*must be a number in \[0, 1\]"),
+        ({"candidates": 500}, r"candidates=500 .*must be at most 29, the number of items, or all"),
         ({"geometry": "cube"}, r"geometry=cube .*must be one of ball, sphere"),
         ({"max_norm": None}, r"max_norm=None .*must be a number with geometry=sphere"),
         ({"share_negative_relation": True}, r"share_negative_relation=True .*unless objective=triplet"),

@@ -14,6 +14,11 @@ GIB = 2**30
 SCORE_BYTES = 12  # of a user and an item in the host's evaluation: scores, their copy, positives as int32
 
 
+def spans(total: int, size: int) -> list[slice]:
+    """Return slices of `size` places, the last one of what is left, that cover `total` places."""
+    return [slice(start, min(start + size, total)) for start in range(0, total, size)]
+
+
 def memory_budget(eval_memory: float) -> int:
     """Return the bytes of `eval_memory` GiB, of which each side takes half."""
     return int(eval_memory * GIB)

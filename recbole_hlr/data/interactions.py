@@ -16,6 +16,9 @@ from recbole_hlr.protocols import InteractionData
 Sampling = Literal["uniform", "inverse_popularity"]
 
 
+HELD_OUT = "held_out"  # a column of a batch: which of a user's interactions are validated on
+
+
 class HistoryBatch(NamedTuple):
     """Histories of a batch of users: `items (B, H)` item ids and `mask (B, H)`, True where real."""
 

@@ -123,6 +123,14 @@ def check_metrics(config: HLRConfig, dataset: Dataset) -> None:
         raise invalid("topk", config["topk"], config.sources["topk"], allowed)
 
 
+def check_candidates(config: HLRConfig, dataset: Dataset) -> None:
+    """Raise `InputError` where more items are to be drawn than there are."""
+    count, items = config["candidates"], dataset.item_num - 1
+    if config.metric and config["objective"] == SOFTMAX and isinstance(count, int) and count > items:
+        allowed = f"at most {items}, the number of items, or all"
+        raise invalid("candidates", count, config.sources["candidates"], allowed)
+
+
 class SplitData(NamedTuple):
     """A loaded data set and its training, validation and test part: what runs on the same data share.
 
@@ -195,6 +203,7 @@ def build_loaders(
     refuse_other_options(config, data)
     dataset, parts = data.dataset, data.parts
     check_metrics(config, dataset)
+    check_candidates(config, dataset)
     refuse_saturated_users(config, parts)
     trained = InteractionMatrix.of(parts[0])
     sized = compat.with_values(config, eval_batch_size=pairs_per_batch(config, dataset.item_num))

@@ -8,10 +8,8 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_hlr.data.epochs import EpochLoader
-from recbole_hlr.data.interactions import InteractionMatrix
+from recbole_hlr.data.interactions import HELD_OUT, InteractionMatrix
 from recbole_hlr.protocols import NamedData, Options
-
-HELD_OUT = "held_out"  # a column: which of a user's interactions are validated on
 
 
 class UserLoader(EpochLoader):

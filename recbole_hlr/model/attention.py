@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from recbole_hlr.data.chunks import spans
 from recbole_hlr.model.relation import normalised, rows_of
 
 CHUNK = 2**18  # slot weights that are gathered at a time: some of a core's cache
@@ -93,7 +94,7 @@ class AttendedSums(torch.autograd.Function):
 def chunks(table: Tensor, positions: Tensor) -> list[slice]:
     """Return which lists are taken at a time."""
     count = max(CHUNK // (max(positions.shape[1], 1) * table[0].numel()), 1)
-    return [slice(start, start + count) for start in range(0, len(positions), count)]
+    return spans(len(positions), count)
 
 
 def gathered(

@@ -29,7 +29,6 @@ from torch import Tensor, nn
 from recbole_hlr.data.chunks import memory_budget, rows_within
 from recbole_hlr.data.interactions import HistoryBatch, InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
-from recbole_hlr.data.user_rows import HELD_OUT
 from recbole_hlr.host.compile import Compiled, compiled
 from recbole_hlr.model.candidates import (
     Candidates,
@@ -42,13 +41,11 @@ from recbole_hlr.model.candidates import (
 from recbole_hlr.model.relation import clip_norms
 from recbole_hlr.model.sphere import along_sphere, onto_sphere
 from recbole_hlr.model.work import Work
-from recbole_hlr.objective.softmax import Positives, softmax_loss, user_weights
-from recbole_hlr.objective.triplet import triplet_loss
+from recbole_hlr.objective.softmax import Softmax
+from recbole_hlr.objective.triplet import Triplets
 from recbole_hlr.options.plain import complete
 from recbole_hlr.options.protocol import SOFTMAX
 from recbole_hlr.protocols import Batch, InteractionData, Options
-
-BLOCK = 2**26  # floats of a block that is trained on: 256 MiB, past which larger ones are no faster
 
 
 class MetricRecommender(GeneralRecommender):
@@ -75,12 +72,13 @@ class MetricRecommender(GeneralRecommender):
         self.seed = config["seed"]
         self.max_norm = config["max_norm"]
         self.memory_budget = memory_budget(config["eval_memory"])
-        self.objective = config["objective"]
-        self.geometry = "ball"
-        if self.objective == SOFTMAX:
-            self._take_softmax(config)
+        self.objective: Softmax | Triplets
+        if config["objective"] == SOFTMAX:
+            self.objective = Softmax(config, dataset)
         else:
-            self._take_triplets(config)
+            self.objective = Triplets(config)
+        self.geometry = self.objective.geometry
+        self.item_bias = nn.Parameter(torch.zeros(self.n_items)) if self.objective.item_bias else None
         self.share_negative_relation = False
         size = config["embedding_size"]
         self.user_embedding = nn.Embedding(self.n_users, size)
@@ -88,21 +86,16 @@ class MetricRecommender(GeneralRecommender):
         for table in (self.user_embedding, self.item_embedding):
             nn.init.normal_(table.weight, std=size**-0.5)
             table.weight.requires_grad_(not config["freeze_embeddings"])
+        self._onto_sphere()
         if self.attends_to_history:
             self._build_history(config, dataset)
         self.compilation = config["compile"]
         self.num_positives = len(dataset.inter_feat[self.USER_ID])
 
-    def _take_triplets(self, config: Options) -> None:
-        self.margin = config["margin"]
-        self.negative_reduction = config["negative_reduction"]
-        self.negative_temperature = config["negative_temperature"]
-        self.num_negatives = int(config["train_neg_sample_args"]["sample_num"])
-
-    def _take_softmax(self, config: Options) -> None:
-        self.scale, self.geometry = config["scale"], config["geometry"]
-        self.user_weight, self.denominator_exponent = config["user_weight"], config["denominator_exponent"]
-        self.train_memory = memory_budget(config["train_memory"])
+    def _onto_sphere(self) -> None:
+        if self.geometry == "sphere" and self.max_norm is not None:
+            for table in (self.user_embedding, self.item_embedding):
+                onto_sphere(table.weight, self.max_norm)
 
     def _build_history(self, config: Options, dataset: InteractionData) -> None:
         self.max_history = config["max_history"]
@@ -120,6 +113,7 @@ class MetricRecommender(GeneralRecommender):
     def start_epoch(self, epoch: int) -> None:
         """Draw the histories of `epoch` anew, from the seed and the epoch alone."""
         self._epoch, self._epoch_used = epoch, False
+        self.objective.start_epoch(epoch)
         if self.attends_to_history:
             self._generator = generator_for(self.seed, Stream.HISTORY, epoch)
             self.history.shuffle(self._generator, self.history_sampling)
@@ -162,15 +156,20 @@ class MetricRecommender(GeneralRecommender):
         """Return `items (B, C)`, of each of `users (B,)` its own."""
         return Listed(items, self.embedded(self.item_embedding, items))
 
-    def shared(self, items: slice) -> Shared:
-        """Return a block of the catalogue."""
-        ids = torch.arange(items.start, items.stop, device=self.device)
+    def shared(self, items: slice | Tensor) -> Shared:
+        """Return a block of the catalogue, or some of its items `(V,)`."""
+        ids = torch.arange(items.start, items.stop, device=self.device) if isinstance(items, slice) else items
         return Shared(ids, self.embedded(self.item_embedding, items), self.n_items, kernels=self.kernels)
 
     def embedded(self, table: nn.Embedding, rows: Tensor | slice) -> Tensor:
         """Return the vectors of `rows (...)`; on the sphere their gradients are those along it."""
         vectors = table.weight[rows] if isinstance(rows, slice) else table(rows)  # (..., d)
         return along_sphere(vectors) if self.geometry == "sphere" else vectors
+
+    def scores(self, users: Users, items: Candidates) -> Tensor:
+        """Return -||p_u + r - q_v||^2, with `item_bias` plus b_v, shaped as distances; without gradient."""
+        scores = self.distances(users, items).clamp_(min=0).neg_()
+        return scores if self.item_bias is None else scores + self.item_bias[items.ids]
 
     def pair_distances(self, users: Tensor, items: Tensor, history: HistoryBatch | None) -> Tensor:
         """Return the distances `(B, C)` of `users (B,)` with `items (B, C)`."""
@@ -185,51 +184,14 @@ class MetricRecommender(GeneralRecommender):
 
     @cached_property
     def _loss_of(self) -> Callable[[Users, Listed], Tensor]:
-        epoch = 3 * self.num_positives * (1 + self.num_negatives) * self.work.pair_flops
+        assert isinstance(self.objective, Triplets)
+        epoch = 3 * self.num_positives * self.objective.pairs * self.work.pair_flops
         return compiled(self._loss, self.compilation, epoch, self.device)
 
     def _loss(self, users: Users, items: Listed) -> Tensor:
         distances = self.distances(users, items)  # (B, 1 + K)
-        hinges = triplet_loss(
-            distances[:, 0],
-            distances[:, 1:],
-            self.margin,
-            self.negative_reduction,
-            self.negative_temperature,
-            self.n_items - 1,
-        )
-        return hinges + self.penalty(users, items, distances)
-
-    def softmax_loss(self, interaction: Batch, counted: Tensor | None = None) -> Tensor:
-        """Return the loss of a batch of users with all their items against the whole catalogue.
-
-        With `counted (n,)` only those of their items have a term, the others being no negatives either.
-        """
-        ids, rows = interaction[self.USER_ID].unique_consecutive(return_inverse=True)  # (B,), (n,)
-        history = self.training_history(ids) if self.training else self.evaluation_history(ids)
-        users = self.users(ids, history, shared=True)
-        users.without_target = self.training
-        blocks, recompute = self.training_blocks(len(users), users.known)
-
-        def logits(block: slice) -> Tensor:
-            return -self.scale * self.distances(users, self.shared(block))
-
-        lengths = torch.bincount(rows if counted is None else rows[counted], minlength=len(ids))
-        positives = Positives(rows, interaction[self.ITEM_ID])
-        weights = user_weights(lengths, self.user_weight)
-        return softmax_loss(logits, blocks, positives, weights, self.denominator_exponent, recompute, counted)
-
-    def training_blocks(self, users: int, known: int) -> tuple[list[slice], bool]:
-        """Return blocks of the catalogue for a batch of `users` who attend to `known` rows in all.
-
-        Says too whether they must be computed twice, because `train_memory` does not hold them together.
-        """
-        per_item, per_pair = self.work.trained_floats(known)
-        floats = per_item + users * per_pair
-        room = self.train_memory // self.item_embedding.weight.element_size()
-        width = max(min(room // 2, BLOCK) // floats, 1)
-        starts = range(1, self.n_items, width)
-        return [slice(s, min(s + width, self.n_items)) for s in starts], floats * self.n_items > room
+        assert isinstance(self.objective, Triplets)
+        return self.objective.hinges(distances, self.n_items - 1) + self.penalty(users, items, distances)
 
     @torch.no_grad()
     def clip_weights(self) -> None:
@@ -271,29 +233,11 @@ class MetricRecommender(GeneralRecommender):
         """Return the summed loss of a batch: triplets, or users with all their items (host interface)."""
         self._pull_in()
         self._epoch_used, self._versions_read = True, self._versions()
-        if self.objective == SOFTMAX:
-            return self.softmax_loss(interaction)
-        users, positives = interaction[self.USER_ID], interaction[self.ITEM_ID]
-        negatives = interaction[self.NEG_ITEM_ID]
-        if negatives.dim() == 1:  # the host's loader: row k * B + b is the k-th negative of row b
-            negatives = negatives.view(self.num_negatives, -1).T  # (B, K)
-            users, positives = users[: len(negatives)], positives[: len(negatives)]
-        return self.loss(users, positives, negatives, self.training_history(users, positives))
+        return self.objective.loss(self, interaction)
 
     def validation_loss(self, interaction: Batch) -> Tensor:
-        """Return the summed loss of a validation batch; the histories are those of scoring.
-
-        As many rows at once as the memory budget allows: without a cap, histories have any length.
-        """
-        if self.objective == SOFTMAX:
-            return self.softmax_loss(interaction, interaction[HELD_OUT])
-        columns = (interaction[key] for key in (self.USER_ID, self.ITEM_ID, self.NEG_ITEM_ID))
-        chunk = self._rows_within(self.work.pair_floats * (1 + self.num_negatives))
-        losses = [
-            self.loss(users, positives, negatives, self.evaluation_history(users))
-            for users, positives, negatives in zip(*(c.split(chunk) for c in columns), strict=True)
-        ]
-        return torch.stack(losses).sum()
+        """Return the summed loss of a validation batch; the histories are those of scoring."""
+        return self.objective.validation_loss(self, interaction)
 
     def training_history(self, users: Tensor, positives: Tensor | None = None) -> HistoryBatch | None:
         """Return the histories of `users (B,)`, without their `positives (B,)`, drawn for this epoch."""
@@ -312,9 +256,11 @@ class MetricRecommender(GeneralRecommender):
     def predict(self, interaction: Batch) -> Tensor:
         """Return the scores `(B,)` of pairs, larger is better (host interface)."""
         users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
-        chunk = self._rows_within(self.work.pair_floats)
+        chunk = self.rows_within(self.work.pair_floats)
         scores = [
-            -self.pair_distances(u, i.unsqueeze(1), self.evaluation_history(u)).squeeze(dim=1)
+            self.scores(self.users(u, self.evaluation_history(u)), self.listed(u, i.unsqueeze(1))).squeeze(
+                dim=1
+            )
             for u, i in zip(users.split(chunk), items.split(chunk), strict=True)
         ]
         return torch.cat(scores)
@@ -337,7 +283,7 @@ class MetricRecommender(GeneralRecommender):
             torch.randint(1, ids, (num_pairs,), generator=generator).to(self.device)
             for ids in (self.n_users, self.n_items)
         )
-        chunk = self._rows_within(self.work.pair_floats)
+        chunk = self.rows_within(self.work.pair_floats)
         found = []
         for user, item in zip(users.split(chunk), items.split(chunk), strict=True):
             pairs = self.users(user, self.evaluation_history(user)), self.listed(user, item.unsqueeze(1))
@@ -354,7 +300,7 @@ class MetricRecommender(GeneralRecommender):
     @torch.no_grad()
     def score_all(self, users: Tensor) -> Tensor:
         """Return `(B, I)` scores of `users (B,)`, block by block, within the memory budget."""
-        groups = users.split(self._rows_within(self.work.user_floats))
+        groups = users.split(self.rows_within(self.work.user_floats))
         return torch.cat([self._score_all(self.ranked(group)) for group in groups])
 
     def ranked(self, users: Tensor) -> Users:
@@ -365,13 +311,13 @@ class MetricRecommender(GeneralRecommender):
         scores = users.e.new_empty(len(users), self.n_items)
         per_item, per_user, per_pair = self.work.block_floats(users.known)
         most_items, floats = self.block_size
-        width = min(self._rows_within(per_item + per_pair), most_items, self.n_items)
-        count = self._rows_within(per_user + per_pair * width)
+        width = min(self.rows_within(per_item + per_pair), most_items, self.n_items)
+        count = self.rows_within(per_user + per_pair * width)
         count = max(min(count, floats // (per_pair * width)), 1)
         for window in windows(self.n_items, width):
             items = self.shared(window)
             for rows in windows(len(users), count):
-                scores[rows, window] = -self.distances(users.rows(rows), items)
+                scores[rows, window] = self.scores(users.rows(rows), items)
         return scores
 
     @property
@@ -399,14 +345,15 @@ class MetricRecommender(GeneralRecommender):
     @property
     def rows_read(self) -> tuple[int, int] | None:
         """Rows of the users' and of the items' table that a positive reads at most; None: whole tables."""
-        if self.objective == SOFTMAX:
+        if self.objective.pairs is None:
             return None
-        return 1, 1 + self.num_negatives + (self.max_history if self.attends_to_history else 0)
+        return 1, self.objective.pairs + (self.max_history if self.attends_to_history else 0)
 
     def _scoring_width(self, history: InteractionMatrix) -> int:
         longest = int(history.lengths.max())
         return longest if self.eval_cap is None else min(longest, self.eval_cap)
 
-    def _rows_within(self, floats_per_row: int) -> int:
+    def rows_within(self, floats_per_row: int) -> int:
+        """Return how many rows of so many floats `eval_memory` holds, at least one."""
         item_bytes = self.item_embedding.weight.element_size()
         return rows_within(self.memory_budget, item_bytes * floats_per_row)

@@ -78,7 +78,7 @@ class Users:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, rows: slice) -> Users:
+    def rows(self, rows: slice | Tensor) -> Users:
         """Return some of the users; distinct items stay those of all."""
         names = ["ids", "e", "mean", "own_slots", "known_e" if self.positions is None else "positions"]
         some = {name: value[rows] for name in names if (value := getattr(self, name)) is not None}
@@ -90,11 +90,6 @@ class Users:
     def known(self) -> int:
         """How many rows `known_e` has."""
         return 0 if self.known_e is None else len(self.known_e)
-
-    def mask(self) -> Tensor:
-        """Return which entries of the history are real, `(B, H)`."""
-        assert self.history is not None
-        return self.history.mask
 
     def history_e(self) -> Tensor:
         """Return the vectors of the history, `(B, H, d)`."""
@@ -159,7 +154,7 @@ class Listed:
         self, slots: Tensor, query: Tensor, users: Users, smoothing: float, own: Own | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the mixtures of the attention over `slots` of a history, and that of `own` (Eqs. 5-6)."""
-        return attend(slots, query, users.mask().unsqueeze(1), smoothing, own)
+        return attend(slots, query, self.mask(users), smoothing, own)
 
     attend_own = attend  # over slots (B, N, H) of users, which all items share
 
@@ -176,7 +171,17 @@ class Listed:
     def attention(self, users: Users, smoothing: float) -> Tensor:
         """Return softmax_j(q_j . q_v) over the history: `(B, C, H)`."""
         logits = self.e @ users.history_e().transpose(1, 2)  # (B, C, H)
-        return attention_weights(without(logits, ~users.mask().unsqueeze(1)), smoothing, dim=2)
+        return attention_weights(without(logits, ~self.mask(users)), smoothing, dim=2)
+
+    def mask(self, users: Users) -> Tensor:
+        """Return which entries of histories take part: `(B, 1, H)`, `(B, C, H)` where targets do not."""
+        assert users.history is not None
+        mask = users.history.mask.unsqueeze(1)
+        return (
+            mask & (users.history.items.unsqueeze(1) != self.ids.unsqueeze(2))
+            if users.without_target
+            else mask
+        )
 
 
 @dataclass
@@ -223,7 +228,7 @@ class Shared:
         vectors elementwise. What disappears: (B, V, d). Caveat: as in `moved`.
         """
         cross = (user_e * a) @ b.T - a @ (b * self.e).T  # (B, V)
-        return (self.squared(user_e) + 2 * cross + a.square() @ b.square().T).clamp(min=0)
+        return self.squared(user_e) + 2 * cross + a.square() @ b.square().T
 
     def relation(self, memory: RelationMemory, users: Users) -> Tensor:
         """Return the slot weights of rel(q_v, p_u); (B N, d) keyed users replace (B, V, d)."""

@@ -1,15 +1,15 @@
-"""Squared distances of many users to many items, by matrix products."""
+"""Squared distances of many users to many items, by matrix products; rounding may leave them below 0."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
     """Return ||a_i - b_j||^2, `(A, B)`, of `a (A, d)` and `b (B, d)`, by one matrix product."""
-    products = a @ b.T  # (A, B)
-    norms = a.square().sum(dim=1, keepdim=True) + b.square().sum(dim=1)  # (A, B)
-    return (norms - 2 * products).clamp_(min=0)
+    products = torch.addmm(b.square().sum(dim=1), a, b.T, alpha=-2)  # (A, B)
+    return products.add_(a.square().sum(dim=1, keepdim=True))
 
 
 def moved_distances(user_e: Tensor, item_e: Tensor, mixture: Tensor, readout: Tensor) -> Tensor:
@@ -26,4 +26,4 @@ def moved_distances(user_e: Tensor, item_e: Tensor, mixture: Tensor, readout: Te
         linear = readout @ user_e.unsqueeze(2) - readout @ item_e.T  # (B, R, V)
         quadratic = (readout @ readout.transpose(1, 2)) @ mixture  # (B, R, V)
         change = (mixture * (2 * linear + quadratic)).sum(dim=1)  # (B, V)
-    return (squared_distances(user_e, item_e) + change).clamp_(min=0)
+    return squared_distances(user_e, item_e).add_(change)

@@ -16,7 +16,6 @@ from recbole_hlr.model.candidates import Audience, Candidates, Listed, Shared, U
 from recbole_hlr.model.memory import UserAttentionRecommender
 from recbole_hlr.model.work import Work
 from recbole_hlr.options.plain import complete
-from recbole_hlr.options.protocol import SOFTMAX
 from recbole_hlr.protocols import InteractionData, Options
 
 
@@ -69,6 +68,9 @@ class HLRPP(UserAttentionRecommender):
         if self.history_sampling == "uniform":
             offsets = self.audience.offsets(flat, self._audience_generator)
         own = users.repeat_interleave(items.shape[1])  # (B C,)
+        if self.objective.pairs is None:  # the lists that shared items have
+            members, mask = self.audience.draw(flat, self.max_history)
+            return HistoryBatch(members, mask & (members != own.unsqueeze(1)))
         return self.audience.draw(flat, self.max_history, exclude=own, offsets=offsets)
 
     def listed(self, users: Tensor, items: Tensor) -> Listed:
@@ -79,7 +81,7 @@ class HLRPP(UserAttentionRecommender):
             listed.audience = Audience(members, mask, self.embedded(self.user_embedding, members.flatten(1)))
         return listed
 
-    def shared(self, items: slice) -> Shared:
+    def shared(self, items: slice | Tensor) -> Shared:
         """Return a block of the catalogue with the audiences that are attended to."""
         shared = super().shared(items)
         if self.item_attention == "audience":
@@ -127,7 +129,7 @@ class HLRPP(UserAttentionRecommender):
     @property
     def rows_read(self) -> tuple[int, int] | None:
         """Rows of the users' and of the items' table that a positive reads at most."""
-        if self.objective == SOFTMAX:
+        candidates, audience = self.objective.pairs, self.item_attention == "audience"
+        if candidates is None:
             return None
-        candidates, audience = 1 + self.num_negatives, self.item_attention == "audience"
         return 1 + audience * candidates * self.max_history, candidates + self.max_history

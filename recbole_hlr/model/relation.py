@@ -65,8 +65,7 @@ def attention_weights(logits: Tensor, smoothing: float, dim: int) -> Tensor:
     float32; with `max_norm: null` vectors would have to grow beyond a length of 9.
     """
     exp = logits.exp()
-    total = exp.sum(dim=dim, keepdim=True).clamp(min=torch.finfo(exp.dtype).tiny)
-    return exp / (total if smoothing == 1 else total.pow(smoothing))
+    return exp / divisor(exp.sum(dim=dim, keepdim=True), smoothing)
 
 
 def attend(
@@ -140,9 +139,14 @@ def normalised(
     if own is not None:
         own_exp = (own[1] * own[0]).sum(dim=0).exp()  # (S, T)
         totals = totals + own_exp
-    totals = totals.clamp(min=torch.finfo(totals.dtype).tiny)
-    totals = totals if smoothing == 1 else totals.pow(smoothing)
+    totals = divisor(totals, smoothing)
     return numerators / totals, None if own is None else own[0] * (own_exp / totals)
+
+
+def divisor(totals: Tensor, smoothing: float) -> Tensor:
+    """Return totals^smoothing; 1 where there is nothing to attend to, so that gradients stay finite too."""
+    totals = totals + (totals == 0)
+    return totals if smoothing == 1 else totals.pow(smoothing)
 
 
 def rows_of(table: Tensor, positions: Tensor) -> Tensor:

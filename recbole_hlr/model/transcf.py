@@ -55,7 +55,7 @@ class TransCF(MetricRecommender):
         listed.mean = self._mean(1, self.audience, self.user_embedding, items)
         return listed
 
-    def shared(self, items: slice) -> Shared:
+    def shared(self, items: slice | Tensor) -> Shared:
         """Return a block of the catalogue with the means of its users, which take no gradient."""
         shared = super().shared(items)
         shared.mean = self._mean(1, self.audience, self.user_embedding, shared.ids)

@@ -6,12 +6,63 @@ Rank weights: Hsieh et al., Collaborative Metric Learning, WWW 2017 (doi 10.1145
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from recbole_hlr.protocols import Batch, Options
+
+if TYPE_CHECKING:
+    from recbole_hlr.model.base import MetricRecommender
+
 Reduction = Literal["mean", "hardest", "soft", "rank"]
+
+
+class Triplets:
+    """Batches of positives with K negatives each, under a hinge (Eq. 8)."""
+
+    geometry, item_bias = "ball", False
+
+    def __init__(self, config: Options) -> None:
+        self.margin: float = config["margin"]
+        self.reduction: Reduction = config["negative_reduction"]
+        self.temperature: float = config["negative_temperature"]
+        self.num_negatives = int(config["train_neg_sample_args"]["sample_num"])
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of a user with an item that a positive has: itself and its negatives."""
+        return 1 + self.num_negatives
+
+    def start_epoch(self, epoch: int) -> None:
+        """Draw nothing: negatives come with the batches."""
+
+    def hinges(self, distances: Tensor, num_items: int) -> Tensor:
+        """Return the summed hinges of `distances (B, 1 + K)`, the positives' in column 0."""
+        joined = self.reduction, self.temperature
+        return triplet_loss(distances[:, 0], distances[:, 1:], self.margin, *joined, num_items)
+
+    def loss(self, model: MetricRecommender, batch: Batch) -> Tensor:
+        """Return the loss of a batch of triplets, the host's or the package's, with histories of training."""
+        users, positives, negatives = (batch[k] for k in (model.USER_ID, model.ITEM_ID, model.NEG_ITEM_ID))
+        if negatives.dim() == 1:  # the host's loader: row k * B + b is the k-th negative of row b
+            negatives = negatives.view(self.num_negatives, -1).T  # (B, K)
+            users, positives = users[: len(negatives)], positives[: len(negatives)]
+        return model.loss(users, positives, negatives, model.training_history(users, positives))
+
+    def validation_loss(self, model: MetricRecommender, batch: Batch) -> Tensor:
+        """Return the loss of a validation batch; the histories are those of scoring.
+
+        As many rows at once as the memory budget allows: without a cap, histories have any length.
+        """
+        columns = (batch[key] for key in (model.USER_ID, model.ITEM_ID, model.NEG_ITEM_ID))
+        chunk = model.rows_within(model.work.pair_floats * self.pairs)
+        losses = [
+            model.loss(users, positives, negatives, model.evaluation_history(users))
+            for users, positives, negatives in zip(*(c.split(chunk) for c in columns), strict=True)
+        ]
+        return torch.stack(losses).sum()
 
 
 def triplet_loss(

@@ -73,6 +73,7 @@ _benchmark = partial(Entry, BENCHMARK, source=OURS)
 _SWITCH = choice("auto", "on", "off")
 _NAME = unless_null(Option("a text", is_text))
 _COUNT = Option("an integer >= 1", lambda v: is_integer(v, 1))
+_CANDIDATES = Option("all, auto or an integer >= 1", lambda v: v in ("all", "auto") or is_integer(v, 1))
 
 ENTRIES = (
     # --- what a model is ---------------------------------------------------------------------------------
@@ -82,6 +83,10 @@ ENTRIES = (
     _model("negative_reduction", choice("mean", "hardest", "soft", "rank"), OURS),
     _model("negative_temperature", POSITIVE, OURS),
     _model("scale", POSITIVE, OURS),
+    _model("learn_scale", BOOL, OURS),
+    _model("item_bias", BOOL, OURS),
+    _model("candidates", _CANDIDATES, OURS),
+    _model("candidate_distribution", choice("uniform", "popularity", "batch"), OURS),
     _model("geometry", choice("ball", "sphere"), OURS),
     _model("user_weight", number("in [0, 1]", lambda v: 0 <= v <= 1), OURS),
     _model("denominator_exponent", POSITIVE, OURS),

@@ -1,0 +1,78 @@
+"""Candidates that stand for a catalogue: items drawn for a whole batch, with the correction of their chances.
+
+Bengio and Senecal, Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language
+Model, 2008 (doi 10.1109/TNN.2007.912312); as logits: Yi et al., Sampling-Bias-Corrected Neural Modeling for
+Large Corpus Item Recommendations, RecSys 2019 (doi 10.1145/3298689.3346996).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+WHOLE = 20_000  # items: up to so many `auto` takes them all
+SAMPLED = 4096  # beyond, so many of them
+Distribution = Literal["uniform", "popularity", "batch"]
+
+
+class Seen(NamedTuple):
+    """What the users of a batch have seen: `rows (n,)` of the batch, `places (n,)` of candidates."""
+
+    rows: Tensor
+    places: Tensor
+
+
+class Sample(NamedTuple):
+    """Distinct items `ids (V,)`, ascending, and `log_weights (V,)`, by which sum exp(l + .) is unbiased."""
+
+    ids: Tensor
+    log_weights: Tensor
+
+    def seen(self, rows: Tensor, ids: Tensor) -> Seen:
+        """Return which of these items the users `rows (n,)` have seen, whose items are `ids (n,)`."""
+        places = torch.searchsorted(self.ids, ids).clamp(max=len(self.ids) - 1)
+        there = self.ids[places] == ids
+        return Seen(rows[there], places[there])
+
+
+class Sampler:
+    """Draws `count` of the items, for all users of a batch.
+
+    `uniform`: without replacement. `popularity`: in proportion to 1 + the interactions of an item, of which
+    `popularity (I,)` has the number. `batch`: of the interactions of the batch's users, which come in that
+    proportion too; what nobody has is never drawn, and counts for nothing.
+    """
+
+    def __init__(self, count: int, distribution: Distribution, popularity: Tensor) -> None:
+        self.count, self.distribution = count, distribution
+        chances = popularity.double() + (distribution == "popularity")
+        chances[0] = 0  # padding
+        self.chances = chances / chances.sum()  # (I,)
+        self.cumulated = self.chances.cumsum(dim=0)
+
+    def draw(self, positives: Tensor, generator: torch.Generator) -> Sample:
+        """Return a sample for a batch with the items `positives (n,)`."""
+        device = positives.device
+        items = len(self.chances) - 1
+        if self.distribution == "uniform":
+            drawn = torch.randperm(items, generator=generator)[: self.count].sort().values.to(device) + 1
+            return Sample(
+                drawn, torch.full(drawn.shape, items / len(drawn), dtype=torch.float64, device=device).log()
+            )
+        if self.distribution == "batch":
+            chosen = torch.randint(len(positives), (self.count,), generator=generator).to(device)
+            drawn = positives[chosen]
+        else:
+            points = torch.rand(self.count, generator=generator, dtype=torch.float64).to(device)
+            drawn = torch.searchsorted(self.cumulated, points, right=True).clamp(1, items)
+        ids, times = drawn.unique(return_counts=True)
+        return Sample(ids, (times / (self.count * self.chances[ids])).log())
+
+
+def sample_size(candidates: int | str, items: int) -> int | None:
+    """Return how many of `items`, padding included, stand for the catalogue; None: all of them."""
+    if candidates == "auto":
+        candidates = "all" if items <= WHOLE else SAMPLED
+    return None if candidates == "all" else int(candidates)
