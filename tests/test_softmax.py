@@ -362,7 +362,7 @@ def test_scores_are_minus_distances_after_training(name, toy) -> None:
         ({"scale": 0}, r"scale=0 .*must be a number > 0"),
         ({"scale": -1.0}, r"scale=-1.0 .*must be a number > 0"),
         ({"user_weight": 1.5}, r"user_weight=1.5 .*must be a number in \[0, 1\]"),
-        ({"candidates": 500}, r"candidates=500 .*must be at most 29, the number of items, or all"),
+        ({"candidates": 500}, r"candidates=500 .*must be at most 17, the number of items, or all"),
         ({"geometry": "cube"}, r"geometry=cube .*must be one of ball, sphere"),
         ({"max_norm": None}, r"max_norm=None .*must be a number with geometry=sphere"),
         ({"share_negative_relation": True}, r"share_negative_relation=True .*unless objective=triplet"),
