@@ -7,6 +7,7 @@ Large Corpus Item Recommendations, RecSys 2019 (doi 10.1145/3298689.3346996).
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -41,34 +42,38 @@ class Sampler:
     """Draws `count` of the items, for all users of a batch.
 
     `uniform`: without replacement. `popularity`: in proportion to 1 + the interactions of an item, of which
-    `popularity (I,)` has the number. `batch`: of the interactions of the batch's users, which come in that
-    proportion too; what nobody has is never drawn, and counts for nothing.
+    `popularity (I,)` has the number. `batch`: all that the batch's users have, and `count` of the others.
     """
 
     def __init__(self, count: int, distribution: Distribution, popularity: Tensor) -> None:
         self.count, self.distribution = count, distribution
-        chances = popularity.double() + (distribution == "popularity")
+        chances = popularity.double() + 1
         chances[0] = 0  # padding
         self.chances = chances / chances.sum()  # (I,)
         self.cumulated = self.chances.cumsum(dim=0)
 
     def draw(self, positives: Tensor, generator: torch.Generator) -> Sample:
         """Return a sample for a batch with the items `positives (n,)`."""
-        device = positives.device
-        items = len(self.chances) - 1
-        if self.distribution == "uniform":
-            drawn = torch.randperm(items, generator=generator)[: self.count].sort().values.to(device) + 1
-            return Sample(
-                drawn, torch.full(drawn.shape, items / len(drawn), dtype=torch.float64, device=device).log()
-            )
-        if self.distribution == "batch":
-            chosen = torch.randint(len(positives), (self.count,), generator=generator).to(device)
-            drawn = positives[chosen]
-        else:
+        device, items = positives.device, len(self.chances) - 1
+        if self.distribution == "popularity":
             points = torch.rand(self.count, generator=generator, dtype=torch.float64).to(device)
-            drawn = torch.searchsorted(self.cumulated, points, right=True).clamp(1, items)
-        ids, times = drawn.unique(return_counts=True)
-        return Sample(ids, (times / (self.count * self.chances[ids])).log())
+            ids, times = (
+                torch.searchsorted(self.cumulated, points, right=True)
+                .clamp(1, items)
+                .unique(return_counts=True)
+            )
+            return Sample(ids, (times / (self.count * self.chances[ids])).log())
+        own = torch.zeros(items + 1, dtype=torch.bool, device=device)
+        own[0] = True  # padding is no item
+        if self.distribution == "batch":
+            own[positives] = True
+        others = (~own).nonzero().squeeze(dim=1)
+        drawn = others[torch.randperm(len(others), generator=generator)[: self.count].to(device)]
+        log_weights = torch.zeros(items + 1, dtype=torch.float64, device=device)
+        log_weights[drawn] = math.log(len(others) / max(len(drawn), 1)) if len(others) else 0.0
+        own[0], own[drawn] = False, True
+        ids = own.nonzero().squeeze(dim=1)
+        return Sample(ids, log_weights[ids])
 
 
 def sample_size(candidates: int | str, items: int) -> int | None:

@@ -74,8 +74,10 @@ class Softmax(nn.Module):
             rest, own = self._against(model, users, None, Seen(rows, items - 1))
         else:
             sample = self.sampler.draw(items, self._generator)
-            rest, _ = self._against(model, users, sample, sample.seen(rows, items))
-            own = self._own_logits(model, users, rows, items)
+            seen = sample.seen(rows, items)
+            rest, own = self._against(model, users, sample, seen)
+            if len(seen.rows) < len(rows):
+                own = self._own_logits(model, users, rows, items)
         weights = user_weights(torch.bincount(rows, minlength=len(ids)), self.user_weight)
         return softmax_loss(rest, own, rows, weights, self.exponent)
 
