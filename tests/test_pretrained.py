@@ -56,6 +56,21 @@ def test_rows_are_matched_by_id_not_by_place(toy, cml_run, tmp_path) -> None:
         assert torch.equal(model.item_embedding.weight[place].detach(), rows[list(ids).index(token)])
 
 
+def test_vectors_are_put_onto_the_sphere_and_those_of_zeros_refused(toy, tmp_path) -> None:
+    options = {**toy, "objective": "softmax", "geometry": "sphere", "max_norm": 0.5}
+    file = npz(tmp_path / "some.npz")
+    model = prepare("HLR", **options, pretrained_embeddings=file, freeze_embeddings=True).model
+    for table in tables(model):
+        assert table.norm(dim=1) == pytest.approx(torch.full((len(table),), 0.5))
+    with np.load(file) as content:
+        items = content["item_embedding"]
+    items[0] = 0
+    zeros = npz(tmp_path / "zeros.npz", item_embedding=items)
+    prepare("HLR", **{**options, "geometry": "ball"}, pretrained_embeddings=zeros)
+    with pytest.raises(InputError, match=r"zeros.npz: has item vectors of zeros, .* or give geometry=ball"):
+        prepare("HLR", **options, pretrained_embeddings=zeros)
+
+
 def test_a_start_that_has_seen_the_held_out_part_is_warned_of(toy, cml_run, caplog) -> None:
     prepare("HLR", **toy, pretrained_embeddings=cml_run, seed=5)
     assert "was trained on" not in caplog.text
@@ -96,8 +111,8 @@ def npz(path: Path, **changed: np.ndarray) -> Path:
 def test_ids_that_a_file_lacks_keep_their_random_start(toy, tmp_path, caplog) -> None:
     file = npz(tmp_path / "some.npz")
     with caplog.at_level(logging.INFO, logger="recbole_hlr"):
-        warm = prepare("CML", **toy, pretrained_embeddings=file)
-    cold = tables(prepare("CML", **toy).model)
+        warm = prepare("CML", **toy, geometry="ball", pretrained_embeddings=file)
+    cold = tables(prepare("CML", **toy, geometry="ball").model)
     assert "2 of 23 user vectors" in caplog.text
     assert "1 of 17 item vectors" in caplog.text
     data = warm.train_data.dataset

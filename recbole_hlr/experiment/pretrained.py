@@ -57,9 +57,15 @@ def start_from(
         theirs = place.nonzero().squeeze(dim=1)
         if not len(theirs):
             raise InputError(f"pretrained_embeddings={path}: has none of the data set's {ids} {kind} ids")
+        if model.geometry == "sphere" and not rows[theirs].any(dim=1).all():
+            raise InputError(
+                f"pretrained_embeddings={path}: has {kind} vectors of zeros, which are on no sphere; "
+                "leave them out, or give geometry=ball"
+            )
         with torch.no_grad():
             table.weight[place[theirs].to(table.weight.device)] = rows[theirs].to(table.weight)
         log.info("%d of %d %s vectors taken from %s", len(theirs), ids, kind, path)
+    model.project()
     _warn_if_seen(path, pretrained, places, held_out)
 
 

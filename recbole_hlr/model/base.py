@@ -86,13 +86,14 @@ class MetricRecommender(GeneralRecommender):
         for table in (self.user_embedding, self.item_embedding):
             nn.init.normal_(table.weight, std=size**-0.5)
             table.weight.requires_grad_(not config["freeze_embeddings"])
-        self._onto_sphere()
+        self.project()
         if self.attends_to_history:
             self._build_history(config, dataset)
         self.compilation = config["compile"]
         self.num_positives = len(dataset.inter_feat[self.USER_ID])
 
-    def _onto_sphere(self) -> None:
+    def project(self) -> None:
+        """Put every row of both tables, frozen or not, onto the sphere, where vectors are to stay on one."""
         if self.geometry == "sphere" and self.max_norm is not None:
             for table in (self.user_embedding, self.item_embedding):
                 onto_sphere(table.weight, self.max_norm)

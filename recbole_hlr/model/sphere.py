@@ -35,6 +35,10 @@ def along_sphere(vectors: Tensor) -> Tensor:
 
 @torch.no_grad()
 def onto_sphere(weight: Tensor, radius: float) -> None:
-    """Rescale the rows of `weight (T, d)` in place to length `radius`; a row of zeros stays one."""
+    """Rescale the rows of `weight (T, d)` in place to length `radius`; a row of zeros stays one.
+
+    What is there but for rounding stays as it is, to the last bit.
+    """
     norms = weight.norm(dim=1, keepdim=True)
-    weight.mul_(radius / norms.clamp(min=torch.finfo(weight.dtype).tiny))
+    factors = radius / norms.clamp(min=torch.finfo(weight.dtype).tiny)  # (T, 1)
+    weight.mul_(torch.where((factors - 1).abs() < 1e-6, 1.0, factors))
