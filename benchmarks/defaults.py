@@ -1,4 +1,4 @@
-r"""Repeat the search behind the shipped defaults: one JSON line per run, chosen on validation NDCG@10.
+r"""Repeat the search behind the defaults of triplets and of MF-ALS, on validation NDCG@10, one JSON line a run.
 
     python benchmarks/defaults.py --models CML --seeds 1 -- --dataset=ml-100k-peer --data_path=dataset \
         --benchmark_filename=[train,valid,test] "--load_col={inter: [user_id, item_id]}"
@@ -81,7 +81,7 @@ def train(model: str, seed: int, options: dict[str, Any], arguments: list[str]) 
     started = time.perf_counter()
     given = {**BASE[model], **options}
     negatives = {"sample_num": given.pop("K")}
-    common = {"seed": seed, "epochs": 150, "stopping_step": 8, "show_progress": False}
+    common = {"seed": seed, "epochs": 150, "stopping_step": 8, "show_progress": False, "objective": "triplet"}
     parts = prepare(model, arguments=arguments, train_neg_sample_args=negatives, **common, **given)
     score, _ = parts.trainer.fit(parts.train_data, parts.valid_data, verbose=False)
     test = parts.trainer.evaluate(parts.test_data, load_best_model=False)

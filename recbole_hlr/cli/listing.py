@@ -49,13 +49,16 @@ def sections(model: str | None) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 
 def search(words: list[str], model: str | None) -> str:
-    """Return a table of the options whose name or meaning holds all `words`; `InputError` for none."""
+    """Return a table of the options whose name or meaning holds all `words`; `InputError` for none.
+
+    Those of every run and of a model; where none is named, of all of this package's.
+    """
     from tabulate import tabulate
 
     found = {one.name: one for one in of_every_run()}
-    if model:
-        for options in grouped(model).values():
-            found.update({one.name: one for one in options})
+    for name in [model] if model else [path.stem for path in shipped("properties", "model").glob("*.yaml")]:
+        for options in grouped(name).values():
+            found.update({one.name: one for one in options if model or one.name not in found})
     sought = [word.casefold().replace("-", "_") for word in words]
     rows = [
         [one.name, one.default, one.kind, one.meaning, one.source]
