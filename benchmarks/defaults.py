@@ -1,4 +1,4 @@
-r"""Repeat the search behind the defaults of triplets and of MF-ALS, on validation NDCG@10, one JSON line a run.
+r"""Repeat the search behind the defaults of triplets and of MF-ALS, by validation; a run is a JSON line.
 
     python benchmarks/defaults.py --models CML --seeds 1 -- --dataset=ml-100k-peer --data_path=dataset \
         --benchmark_filename=[train,valid,test] "--load_col={inter: [user_id, item_id]}"

@@ -216,7 +216,14 @@ class LRML(CML):
 
     def translation(self, u: int, v: int, history: list[int]) -> Tensor:
         """Eqs. 2-4."""
-        return relation(self.p[u], self.q[v], self.weights["memory.keys"], self.weights["memory.memories"])
+        return relation(self.p[u], self.q[v], *self.memory())
+
+    def memory(self, name: str = "memory") -> tuple[Tensor, Tensor]:
+        """K and M; with `centre_memories` M is the memories less their mean."""
+        memories = self.weights[f"{name}.memories"]
+        if self.options["centre_memories"]:
+            memories = memories - sum(memories) / len(memories)
+        return self.weights[f"{name}.keys"], memories
 
     def clipped(self) -> Weights:
         """Tables; with `clip_memories` also memories, slot by slot, and keys, dimension by dimension."""
@@ -228,6 +235,8 @@ class LRML(CML):
                 weights[name] = clip_rows(weights[name].T, self.options["max_norm"]).T
         if self.options["max_memory_norm"] is not None:
             for name in [name for name in weights if name.endswith("memory.memories")]:
+                if self.options["centre_memories"]:
+                    weights[name] = weights[name] - sum(weights[name]) / len(weights[name])
                 weights[name] = clip_rows(weights[name], self.options["max_memory_norm"])
         return weights
 
@@ -245,13 +254,10 @@ class HLR(LRML):
 
     def user_attention(self, u: int, v: int, history: list[int]) -> Tensor:
         """Eqs. 5-6."""
-        keys, memories = self.weights["memory.keys"], self.weights["memory.memories"]
-        relations = [relation(self.q[v], self.q[j], keys, memories) for j in history]
+        relations = [relation(self.q[v], self.q[j], *self.memory()) for j in history]
         if self.options["attend_user"]:
-            if self.options.get("direct_memory"):
-                keys = self.weights["direct_memory.keys"]
-                memories = self.weights["direct_memory.memories"]
-            relations.append(relation(self.q[v], self.p[u], keys, memories))
+            direct = self.memory("direct_memory" if self.options.get("direct_memory") else "memory")
+            relations.append(relation(self.q[v], self.p[u], *direct))
         return attention(relations, self.p[u], self.options["attention_smoothing"])
 
 
@@ -274,8 +280,7 @@ class HLRPP(HLR):
             attended = [self.p[h] for h in self.audience(u, v)]
         if self.options["attend_target"]:
             attended.append(self.q[v])
-        keys, memories = self.weights["memory.keys"], self.weights["memory.memories"]
-        relations = [relation(self.p[u], x, keys, memories) for x in attended]
+        relations = [relation(self.p[u], x, *self.memory()) for x in attended]
         return attention(relations, self.q[v], self.options["attention_smoothing"])
 
     def audience(self, u: int, v: int) -> list[int]:

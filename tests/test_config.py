@@ -217,6 +217,7 @@ WRONG = {
     "direct_memory": [2, True],
     "max_memory_norm": [0, "x"],
     "initial_key_norm": [0, "x", None],
+    "centre_memories": ["x", 1],
     "protocol": ["papr", "Paper", None, True, ["paper"]],
     "test_history": ["all", "validation", None, True],
     "item_attention": ["users", 1, None],

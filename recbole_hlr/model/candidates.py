@@ -144,11 +144,11 @@ class Listed:
 
     def users_query(self, memory: RelationMemory, users: Users) -> Tensor:
         """Return M p_u, for `attend`: `(B, 1, N)`."""
-        return (users.e @ memory.memories.T).unsqueeze(1)
+        return (users.e @ memory.values.T).unsqueeze(1)
 
     def query(self, memory: RelationMemory) -> Tensor:
         """Return M q_v, for `attend`: `(B, C, N)`."""
-        return self.e @ memory.memories.T
+        return self.e @ memory.values.T
 
     def attend(
         self, slots: Tensor, query: Tensor, users: Users, smoothing: float, own: Own | None = None

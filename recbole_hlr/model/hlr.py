@@ -25,9 +25,7 @@ class HLR(UserAttentionRecommender):
     def __init__(self, config: Options, dataset: InteractionData) -> None:
         super().__init__(config, dataset)
         if config["direct_memory"]:
-            self.direct_memory = RelationMemory(
-                self.num_memories, config["embedding_size"], config["initial_key_norm"]
-            )
+            self.direct_memory = self.new_memory(config)
 
     def memories(self) -> list[RelationMemory]:
         """Return the memory of item-item relations, and that of user-item relations if it is another."""

@@ -27,7 +27,12 @@ class MemoryRecommender(MetricRecommender):
         self.clip_memories = config["clip_memories"]
         self.max_memory_norm = config["max_memory_norm"]
         self.num_memories = config["num_memories"]
-        self.memory = RelationMemory(self.num_memories, config["embedding_size"], config["initial_key_norm"])
+        self.memory = self.new_memory(config)
+
+    def new_memory(self, config: Options) -> RelationMemory:
+        """Return a memory of relations, untrained."""
+        kind = config["initial_key_norm"], config["centre_memories"]
+        return RelationMemory(config["num_memories"], config["embedding_size"], *kind)
 
     @abstractmethod
     def mixture(self, users: Users, items: Candidates) -> Tensor:
@@ -47,7 +52,7 @@ class MemoryRecommender(MetricRecommender):
 
     def rows(self) -> Tensor:
         """Return the rows that are mixed, `(R, d)`."""
-        first, *others = (memory.memories for memory in self.memories())
+        first, *others = (memory.values for memory in self.memories())
         return torch.cat([first, *others]) if others else first
 
     def clip_weights(self) -> None:
@@ -62,6 +67,9 @@ class MemoryRecommender(MetricRecommender):
             if self.clip_memories and self.max_norm is not None:
                 memory.clip(self.max_norm)
             if self.max_memory_norm is not None:
+                if memory.centred:
+                    with torch.no_grad():
+                        memory.memories.copy_(memory.values)
                 clip_norms(memory.memories, self.max_memory_norm, dim=1)
 
     @property

@@ -21,9 +21,15 @@ class RelationMemory(nn.Module):
     Caveat: none beyond rounding; `tests/test_models.py` compares with loops in float64.
     """
 
-    def __init__(self, num_memories: int, embedding_size: int, key_norm: float = 1.0) -> None:
-        """Start with normal entries: memories of length 1 and keys of length `key_norm`, as expected."""
+    def __init__(
+        self, num_memories: int, embedding_size: int, key_norm: float = 1.0, centred: bool = False
+    ) -> None:
+        """Start with normal entries: memories of length 1 and keys of length `key_norm`, as expected.
+
+        Where they are `centred`, M is `memories` less their mean: r has no part that all pairs share.
+        """
         super().__init__()
+        self.centred = centred
         self.keys = nn.Parameter(torch.empty(num_memories, embedding_size))
         self.memories = nn.Parameter(torch.empty(num_memories, embedding_size))
         for weight, norm in ((self.keys, key_norm), (self.memories, 1.0)):
@@ -38,9 +44,14 @@ class RelationMemory(nn.Module):
         logits = keyed @ b.transpose(-1, -2)  # (..., A N, B)
         return logits.unflatten(-2, (-1, len(self.keys))).softmax(dim=-2)  # (..., A, N, B)
 
+    @property
+    def values(self) -> Tensor:
+        """M `(N, d)`."""
+        return self.memories - self.memories.mean(dim=0) if self.centred else self.memories
+
     def queries(self, a: Tensor) -> Tensor:
         """Return M a `(N, A)` of `a (A, d)`: what slot weights are multiplied with for a . rel (Eq. 5)."""
-        return self.memories @ a.T
+        return self.values @ a.T
 
     def pair_slots(self, a: Tensor, b: Tensor) -> Tensor:
         """Return slot weights (Eq. 3) `(..., N)` of `a (..., d)` with `b (..., d)`, row by row."""
