@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_hlr import InputError, load, run
-from recbole_hlr.experiment.load import LOAD_KEYS
+from recbole_hlr.options.table import LOAD_KEYS
+from recbole_hlr.recommend.ranking import ROW_PAIRS
 
 COLUMNS = {"user": "object", "rank": "int64", "item": "object", "score": "float64"}
 NUMBERS = range(1, 24)  # the users' ids
@@ -140,7 +141,7 @@ def test_users_are_ranked_in_blocks_that_eval_memory_has_room_for(run_dir, monke
     whole = load(run_dir)
     ids = [*NUMBERS, 3, 3, 1, 2, 9, 8, 7]
     expected = whole.recommend(ids, k=5)
-    small = load(run_dir, eval_memory=users * 12 * 18 * 2 / 2**30)
+    small = load(run_dir, eval_memory=users * 12 * (18 + ROW_PAIRS * 5) * 2 / 2**30)
     sizes = ranked_in(small, monkeypatch)
     table = small.recommend(ids, k=5)
     assert sizes == blocks
