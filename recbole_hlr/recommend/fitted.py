@@ -17,6 +17,7 @@ from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.console import Display
 from recbole_hlr.data.stored import StoredData
 from recbole_hlr.errors import InputError
+from recbole_hlr.host.memory import keep_freed_memory
 from recbole_hlr.metrics.evaluator import refuse_not_finite
 from recbole_hlr.model.distance import squared_distances
 from recbole_hlr.protocols import Recommender
@@ -81,6 +82,8 @@ class FittedRecommender:
         """
         path = Path(path)
         writer_of(path)
+        if self.config["device"].type == "cpu":
+            keep_freed_memory()
         progress = Progress(*self._ranked(self.users if users is None else users, **how))
         with Display(progress.rows):
             write_tables(path, progress)

@@ -14,6 +14,7 @@ from pyarrow import csv, parquet
 
 from recbole_hlr.data.reader import read_header
 from recbole_hlr.errors import InputError
+from recbole_hlr.files import is_file
 
 DELIMITERS = "\t,;|"
 
@@ -23,12 +24,12 @@ def read_table(path: Path, encoding: str = "utf-8") -> pa.Table:
 
     The types of an atomic file's columns are left off their names. Raises `InputError`.
     """
+    if not is_file(path):
+        raise InputError(f"{path}: there is no such file")
     try:
         if path.suffix == ".parquet":
             return parquet.read_table(pa.OSFile(os.fsencode(path)))
         return _read_text(path, encoding)
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (pa.ArrowInvalid, text_csv.Error) as error:
