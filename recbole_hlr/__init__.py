@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from recbole_hlr.errors import InputError
     from recbole_hlr.experiment.assemble import Experiment, prepare
     from recbole_hlr.experiment.evaluate import evaluate
-    from recbole_hlr.experiment.load import FittedRecommender, load
     from recbole_hlr.experiment.result import RunResult
     from recbole_hlr.experiment.run import run
     from recbole_hlr.model import MODELS
     from recbole_hlr.options.shipped import shipped
+    from recbole_hlr.recommend.fitted import FittedRecommender
+    from recbole_hlr.recommend.load import load
     from recbole_hlr.search.search import SearchResult, tune
 
 _HOMES = {
@@ -31,8 +32,8 @@ _HOMES = {
     "evaluate": "experiment.evaluate",
     "prepare": "experiment.assemble",
     "run": "experiment.run",
-    "FittedRecommender": "experiment.load",
-    "load": "experiment.load",
+    "FittedRecommender": "recommend.fitted",
+    "load": "recommend.load",
     "shipped": "options.shipped",
     "SearchResult": "search.search",
     "tune": "search.search",

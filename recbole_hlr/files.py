@@ -25,20 +25,29 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
     Ctrl-C waits until it is done. Raises `InputError` when the disk is full or the folder cannot be written.
     """
+    with uninterrupted(), whole(path) as file:
+        write(file)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """Yield a temporary file beside `path` that takes its place if this ends without an error.
+
+    Else nothing is left of it, unless the process was killed. Raises `InputError` as `write_whole` does.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with uninterrupted():
-        try:
-            with open(temporary, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError as error:
-            kept = "; the file written before is kept" if path.exists() else ""
-            raise InputError(f"{unwritten(path, error)}{kept}") from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        kept = "; the file written before is kept" if path.exists() else ""
+        raise InputError(f"{unwritten(path, error)}{kept}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -24,8 +24,8 @@ from recbole.data.interaction import Interaction
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment.assemble import Experiment, prepare
 from recbole_hlr.experiment.evaluate import evaluate
-from recbole_hlr.experiment.load import load
 from recbole_hlr.experiment.run import run
+from recbole_hlr.recommend.load import load
 
 NUM_USERS, NUM_ITEMS = 23, 17
 UNTRAINED = "u2"  # a user who is in the test part alone: an empty history

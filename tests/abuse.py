@@ -355,7 +355,7 @@ def damaged_run_case(rng: random.Random, folder: Path, shared: Path) -> str:
         done = judge(*call(["train", f"--resume={run_dir}", "--show_progress=False"]))
         after = figures(run_dir) if done else None
     else:
-        before = None if model == "BPR" else load(good).recommend(["u1", "u2"], k=3).to_csv()
+        before = load(good).recommend(["u1", "u2"], k=3).to_csv()
         found = attempt(lambda: load(run_dir).recommend(["u1", "u2"], k=3))
         done, after = found is not None, None if found is None else found.to_csv()
     if done and after != before:

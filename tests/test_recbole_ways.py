@@ -76,7 +76,7 @@ assert dok_matrix._update and get_model("HLR++").__name__ == "HLRPP"
 assert get_trainer(config["MODEL_TYPE"], "BPR")._save_checkpoint.__module__ == "recbole_hlr.quick_start"
 import torch
 assert "StoredConfig" in {{one.__name__ for one in torch.serialization.get_safe_globals()}}
-assert not {{"ray", "recbole_hlr.experiment.load"}} & set(sys.modules)
+assert not {{"ray", "recbole_hlr.recommend.load"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=200)
 

@@ -248,11 +248,6 @@ def test_a_fitted_recommender_needs_no_data(tmp_path, toy):
         assert len(everything) == train.item_num - 1
 
 
-def test_a_run_of_the_host_s_models_cannot_be_loaded_without_data(toy):
-    with pytest.raises(InputError, match="BPR"):
-        load(run("BPR", **toy).run_dir)
-
-
 def test_checkpoints_are_plain_and_the_host_can_read_them(toy):
     """RecBole 1.2: `Trainer.evaluate(model_file=...)` and `resume_checkpoint` read the same keys."""
     from recbole.trainer import Trainer

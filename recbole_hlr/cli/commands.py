@@ -7,8 +7,9 @@ import sys
 import click
 
 from recbole_hlr.cli.conversion import convert
-from recbole_hlr.cli.verbs import HELP, Verb, Verbs, complete_model
-from recbole_hlr.console import console_logging
+from recbole_hlr.cli.recommending import next_steps, recommend_command, similar_command
+from recbole_hlr.cli.verbs import HELP, Verb, Verbs, complete_model, listen
+from recbole_hlr.console import is_quiet
 from recbole_hlr.errors import InputError, RunInterrupted
 from recbole_hlr.version import __version__
 
@@ -24,6 +25,8 @@ def train(arguments: list[str]) -> None:
     result = run(arguments=listen(arguments))
     try:
         print(describe(result))
+        if not is_quiet():
+            print(next_steps(result))
     except KeyboardInterrupt:  # of a run that is whole: resumed, it prints its result again
         raise RunInterrupted(result.run_dir) from None
 
@@ -87,22 +90,10 @@ def options(model: str | None, words: tuple[str, ...]) -> None:
     print(search(list(words), model))
 
 
-def listen(arguments: list[str]) -> list[str]:
-    """Show messages as --quiet and --verbose ask for, and return the other words."""
-    asked = {word for word in arguments if word in ("--quiet", "-q", "--verbose", "-v")}
-    if asked & {"--quiet", "-q"} and asked & {"--verbose", "-v"}:
-        raise InputError("--quiet (command line): cannot be given with --verbose")
-    if asked & {"--quiet", "-q"}:
-        console_logging("ERROR")
-    else:
-        console_logging("DEBUG" if asked else None)
-    return [word for word in arguments if word not in asked]
-
-
 group = Verbs(
     name=PROGRAM,
     help="Metric-learning recommenders (HLR, HLR++, CML, LRML, TransCF, AdaCML, MF-ALS) and RecBole's own: "
-    "train, evaluate, search, compare.",
+    "train, evaluate, search, compare, recommend.",
     epilog="`recbole-hlr VERB --help` says more, and with --model=HLR lists that model's options. Every "
     "option of RecBole and of the model is given as --key=value or --key value; dashes in a key are read as "
     "underscores.",
@@ -149,5 +140,6 @@ for verb in (
     Verb("models", models, "", "List the models.", "", "recbole-hlr models", shows_model=False),
 ):
     group.add_command(verb)
-group.add_command(convert)
+for command in (recommend_command, similar_command, convert):
+    group.add_command(command)
 group.add_command(options)

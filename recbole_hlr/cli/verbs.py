@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from recbole_hlr.console import console_logging
 from recbole_hlr.errors import InputError, nearest
 
 Action = Callable[[list[str]], int | None]
@@ -126,3 +127,15 @@ def begin() -> None:
     from recbole_hlr.host import recbole as compat
 
     compat.quiet_host()
+
+
+def listen(arguments: list[str]) -> list[str]:
+    """Show messages as --quiet and --verbose ask for, and return the other words."""
+    asked = {word for word in arguments if word in ("--quiet", "-q", "--verbose", "-v")}
+    if asked & {"--quiet", "-q"} and asked & {"--verbose", "-v"}:
+        raise InputError("--quiet (command line): cannot be given with --verbose")
+    if asked & {"--quiet", "-q"}:
+        console_logging("ERROR")
+    else:
+        console_logging("DEBUG" if asked else None)
+    return [word for word in arguments if word not in asked]

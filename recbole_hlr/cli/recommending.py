@@ -1,0 +1,190 @@
+"""`recbole-hlr recommend` and `similar`: a fitted recommender's methods, and how their tables are printed."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recbole_hlr.cli.verbs import HELP, TOLD, begin, listen
+from recbole_hlr.errors import InputError
+from recbole_hlr.options.command_line import COMMAND_LINE, parse_arguments
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recbole_hlr.experiment.result import RunResult
+    from recbole_hlr.recommend.fitted import FittedRecommender
+
+MACHINE = {
+    "eval_memory": "GiB that a ranking takes",
+    "use_gpu": "use a GPU where there is one",
+    "gpu_id": "which GPU",
+    "compile": "auto, on or off",
+}
+UNKNOWN = ("raise", "warn", "ignore", "popular")
+
+
+def recommend(run_dir: str, k: int, titles: str | None, out: str | None, **given: Any) -> None:
+    """Print the best items of users, or write them to a file."""
+    users, every = one_choice(given)
+    if every and not out:
+        raise InputError("--all", "needs --out=FILE, for it is every user's", place=COMMAND_LINE)
+    if isinstance(users, list) and not given["compile"]:
+        given["compile"] = "off"  # it would take longer than a few users do
+    fitted = load_as_told(run_dir, given)
+    how = {
+        "k": k,
+        "exclude_seen": not given["include_seen"],
+        "items": path_of(given["items_file"]),
+        "exclude_items": path_of(given["exclude_items"]),
+        "on_unknown": given["on_unknown"],
+        "titles": path_of(titles) if out else fitted.titles(path_of(titles)) or None,
+    }
+    if out:
+        rows = fitted.write_recommendations(Path(out).expanduser(), users, **how)
+        print(f"{out}: {rows:,} rows")
+    else:
+        print(described(fitted.recommend(users, **how), "user"))
+
+
+def similar(run_dir: str, items: str, k: int, titles: str | None, **given: Any) -> None:
+    """Print the items nearest to others."""
+    fitted = load_as_told(run_dir, {**given, "compile": given["compile"] or "off"})
+    print(
+        described(fitted.similar(words_of(items), k, titles=fitted.titles(path_of(titles)) or None), "item")
+    )
+
+
+def next_steps(result: RunResult) -> str:
+    """Return what a run can be asked for next and, where there are titles, what its first user would be told.
+
+    A run of RecBole's own model would load its data set once more for that.
+    """
+    from recbole_hlr.config.config import HLRConfig
+    from recbole_hlr.experiment.rundir import RunDir
+    from recbole_hlr.recommend.load import load
+    from recbole_hlr.recommend.titles import item_file
+
+    lines = [f"recommend      {shlex.join(['recbole-hlr', 'recommend', result.run_dir])} --users=ID"]
+    config = HLRConfig(None, None, [RunDir(result.run_dir).config])
+    if config.ours and item_file(config):
+        fitted = load(result.run_dir, compile="off")
+        titles = fitted.titles()
+        if titles:
+            lines += ["", described(fitted.recommend(fitted.users[:1], k=5, titles=titles), "user")]
+    return "\n".join(lines)
+
+
+def one_choice(given: dict[str, Any]) -> tuple[list[str] | Path | None, bool]:
+    """Return the users of a command line, None for all, and whether all are asked for."""
+    names = ("--users", "--users-file", "--all")
+    chosen = [name for name in names if given[name.lstrip("-").replace("-", "_")]]
+    if len(chosen) != 1:
+        what = f"are given together: {', '.join(chosen)}" if chosen else "are missing"
+        raise InputError("users", f"{what}; must be one of {', '.join(names)}", place=COMMAND_LINE)
+    return words_of(given["users"]) if given["users"] else path_of(given["users_file"]), given["all"]
+
+
+def load_as_told(run_dir: str, given: dict[str, Any]) -> FittedRecommender:
+    """Return the fitted recommender of a run, on the machine that a command line tells."""
+    from recbole_hlr.recommend.load import load
+
+    listen([f"--{word}" for word in TOLD if given[word]])
+    told = parse_arguments([f"--{key}={given[key]}" for key in MACHINE if given[key] is not None])
+    try:
+        return load(Path(run_dir).expanduser(), **told)
+    except InputError as error:
+        raise error.at(COMMAND_LINE) if error.option in told else error from None
+
+
+def spelled(key: str) -> list[str]:
+    """Return an option with dashes, and with underscores."""
+    return list(dict.fromkeys([f"--{key.replace('_', '-')}", f"--{key}"]))
+
+
+def words_of(text: str) -> list[str]:
+    """Return the ids in a text, each once, separated by commas; one with a comma stands in double quotes."""
+    return list(dict.fromkeys(next(csv.reader([text], skipinitialspace=True), [])))
+
+
+def path_of(text: str | None) -> Path | None:
+    """Return the path that is given."""
+    return Path(text).expanduser() if text is not None else None
+
+
+def described(table: pd.DataFrame, given: str) -> str:
+    """Return a table for every user, or item, of the column `given`."""
+    from tabulate import tabulate
+
+    if table.empty:
+        return "nothing is left to recommend"
+    parts = []
+    for name, rows in table.groupby(given, sort=False):
+        rows = rows.drop(columns=given)
+        last = rows.columns[-1]
+        cells = rows.assign(**{last: rows[last].map("{:.4f}".format)}).astype(str).to_numpy().tolist()
+        align = ["right", *["left"] * (len(rows.columns) - 2), "right"]
+        shown = tabulate(cells, list(rows.columns), disable_numparse=True, colalign=align)
+        parts.append(f"{given} {name}\n{shown}")
+    return "\n\n".join(parts)
+
+
+def command(name: str, action: Any, text: str, example: str, *options: click.Parameter) -> click.Command:
+    """Return a verb about a run directory: with the options of all such verbs, those of the machine last."""
+
+    def act(**given: Any) -> None:
+        begin()
+        action(**given)
+
+    shared = [
+        click.Option(["--k"], type=int, default=10, show_default=True, help="how many items"),
+        click.Option(
+            ["--titles"],
+            metavar="FILE",
+            help="an .item file, or a table of ids and titles; where a table is printed, the data set's own",
+        ),
+        *(click.Option(spelled(key), metavar="VALUE", help=what) for key, what in MACHINE.items()),
+        *(click.Option([f"-{word[0]}", f"--{word}"], is_flag=True, help=what) for word, what in TOLD.items()),
+    ]
+    return click.Command(
+        name,
+        callback=act,
+        params=[click.Argument(["run_dir"], metavar="RUN_DIR"), *options, *shared],
+        help=text,
+        epilog=f"Example: {example}",
+        context_settings=HELP,
+    )
+
+
+recommend_command = command(
+    "recommend",
+    recommend,
+    "Print the best items of users of a run, or write those of many to a file.",
+    "recbole-hlr recommend RUN_DIR --users=196,186 --k=10",
+    click.Option(["--users"], metavar="IDS", help="separated by commas"),
+    click.Option(["--users-file"], metavar="FILE", help="a table with a column of users' ids"),
+    click.Option(["--all"], is_flag=True, help="every user; with --out"),
+    click.Option(["--out"], metavar="FILE", help="a .parquet, .csv or .jsonl file to write"),
+    click.Option(["--items-file"], metavar="FILE", help="a table of the items that may be recommended"),
+    click.Option(["--exclude-items"], metavar="FILE", help="a table of items that may not"),
+    click.Option(["--include-seen"], is_flag=True, help="recommend items of the training part, too"),
+    click.Option(
+        ["--on-unknown"],
+        type=click.Choice(UNKNOWN),
+        default="raise",
+        show_default=True,
+        help="what to do about an id that is not in the data: stop, leave it out with or without a message, "
+        "or give its user what is popular",
+    ),
+)
+similar_command = command(
+    "similar",
+    similar,
+    "Print the items nearest to others: by squared distance for the metric models, by cosine for others.",
+    "recbole-hlr similar RUN_DIR --items=50 --k=10",
+    click.Option(["--items"], metavar="IDS", required=True, help="separated by commas"),
+)

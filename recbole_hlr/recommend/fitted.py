@@ -1,0 +1,227 @@
+"""A fitted recommender: the best items of users, and the items nearest to others, block by block."""
+
+from __future__ import annotations
+
+import logging
+import reprlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from recbole_hlr.config.config import HLRConfig
+from recbole_hlr.console import Display
+from recbole_hlr.data.stored import StoredData
+from recbole_hlr.errors import InputError
+from recbole_hlr.host.memory import keep_freed_memory
+from recbole_hlr.metrics.evaluator import refuse_not_finite
+from recbole_hlr.model.distance import squared_distances
+from recbole_hlr.protocols import Recommender
+from recbole_hlr.recommend.ids import Ids, whole_number
+from recbole_hlr.recommend.progress import Progress
+from recbole_hlr.recommend.ranking import best_of, rows_per_block, scores_of
+from recbole_hlr.recommend.titles import item_file, titles_in
+from recbole_hlr.recommend.writing import write_tables, writer_of
+
+log = logging.getLogger("recbole_hlr")
+
+Titles: TypeAlias = Mapping[str, str] | str | Path | None  # by the ids of items, or a file that has them
+ON_UNKNOWN = ("raise", "warn", "ignore", "popular")
+
+
+class FittedRecommender:
+    """The best state of a run: `model`, its `config`, and the data set's own user and item ids.
+
+    Wherever ids are asked for, they are one id as in the data set's files, an iterable of them such as a
+    list, an array or a tensor, a column or a table of pandas or of a library with the Arrow interface
+    such as polars, or the `Path` of a file of them; an integer stands for its digits.
+    """
+
+    def __init__(self, model: Recommender, config: HLRConfig, data: StoredData) -> None:
+        self.model, self.config, self.data = model, config, data
+        self._users = Ids("user", data.uid_field, data.user_tokens)
+        self._items = Ids("item", data.iid_field, data.item_tokens)
+
+    @property
+    def users(self) -> list[str]:
+        """The ids of all users."""
+        return self.data.user_tokens[1:]
+
+    def recommend(
+        self,
+        users: object,
+        k: int = 10,
+        exclude_seen: bool = True,
+        *,
+        items: object = None,
+        exclude_items: object = None,
+        on_unknown: str = "raise",
+        titles: Titles = None,
+    ) -> pd.DataFrame:
+        """Return the best `k` items of each user: columns user, rank (from 1), item, score, larger is better.
+
+        Only `items` are recommended, where they are given, and never `exclude_items`. Items of the
+        training part are left out unless `exclude_seen` is false. With `titles`, by id or in a file,
+        there is a column title. An id that is not in the data is an `InputError`; with `on_unknown` it is
+        left out, and named in a message ("warn") or not ("ignore"), or, a user's, gets the items with
+        the most interactions, which are then their scores ("popular", with a message). Users are ranked in
+        blocks that `eval_memory` has room for. Raises `InputError` for scores that are not finite.
+        """
+        _, tables = self._ranked(users, k, exclude_seen, items, exclude_items, on_unknown, titles)
+        return pd.concat([table for _, table in tables], ignore_index=True)
+
+    def write_recommendations(self, path: str | Path, users: object = None, **how: Any) -> int:
+        """Write what `recommend` returns to a `.parquet`, `.csv` or `.jsonl` file; return its rows.
+
+        `users` are all, where none are given; `how` is as for `recommend`. One block of users after the
+        other is ranked and written, and no table of all is made. The file appears when it is whole.
+        """
+        path = Path(path)
+        writer_of(path)
+        if self.config["device"].type == "cpu":
+            keep_freed_memory()
+        progress = Progress(*self._ranked(self.users if users is None else users, **how))
+        with Display(progress.rows):
+            write_tables(path, progress)
+        return progress.written
+
+    def similar(self, items: object, k: int = 10, *, titles: Titles = None) -> pd.DataFrame:
+        """Return the `k` items nearest to each of `items`: item, rank (from 1), similar, and how near.
+
+        For a metric model that is the column `squared_distance`, ||q_a - q_b||^2 of the items' vectors,
+        smaller is nearer (vectors of one length have the same order by cosine); for MF-ALS and RecBole's
+        models with vectors of items, `item_embedding`, the column `cosine`, larger is nearer. With
+        `titles` there is a column title, of the similar item. Raises `InputError` for an item that is not in
+        the data, and for a model without such vectors.
+        """
+        most = at_most(k, max(self.data.item_num - 2, 1))
+        vectors, found = self._item_vectors(), self._described("similar", titles)
+        names, ids = self._items.find(items)
+        tables = []
+        for rows in self._blocks(ids, most):
+            scores = self._nearness(vectors, ids[rows])  # (B, I)
+            refuse_not_finite(scores, self.config.model, " of items", unranked=[(slice(None), 0)])
+            scores[:, 0] = -torch.inf
+            scores[torch.arange(len(scores)), ids[rows]] = -torch.inf
+            tables.append(best_of({"item": names[rows]}, scores, most, found))
+        table = pd.concat(tables, ignore_index=True)
+        if not self.config.metric:
+            return table.rename(columns={"score": "cosine"})
+        return table.assign(score=table["score"].abs()).rename(columns={"score": "squared_distance"})
+
+    def titles(self, file: str | Path | None = None) -> dict[str, str]:
+        """Return the titles of items by their ids, from an atomic `.item` file or a table with a header.
+
+        Without a `file`, from the one beside the data set's interactions, {} where there is none or
+        where it holds no titles. Raises `InputError` for a `file` that holds none.
+        """
+        if file is not None:
+            return titles_in(Path(file), self.data.iid_field)
+        beside, encoding = item_file(self.config), self.config["encoding"] or "utf-8"
+        try:
+            return titles_in(beside, self.data.iid_field, encoding) if beside else {}
+        except InputError as error:
+            log.info("no titles are known: %s", error)
+            return {}
+
+    # --- what is asked for ---------------------------------------------------------------------------
+
+    def _ranked(
+        self, users: object, k: int = 10, exclude_seen: bool = True, items: object = None,
+        exclude_items: object = None, on_unknown: str = "raise", titles: Titles = None,
+    ) -> tuple[int, Iterator[tuple[int, pd.DataFrame]]]:  # fmt: skip
+        """Return how many users there are, and of every block of them how many and their table."""
+        if on_unknown not in ON_UNKNOWN:
+            raise InputError(f"on_unknown={reprlib.repr(on_unknown)}: must be one of {', '.join(ON_UNKNOWN)}")
+        if not isinstance(exclude_seen, bool | np.bool_):
+            raise InputError(f"exclude_seen={reprlib.repr(exclude_seen)}: must be true or false")
+        popular = on_unknown == "popular"
+        become = "get the items with the most interactions" if popular else "are left out"
+        names, ids = self._users.find(users, on_unknown, become)
+        if not popular:
+            names, ids = names[(ids > 0).numpy()], ids[ids > 0]
+        allowed = self._allowed(items, exclude_items, on_unknown)
+        most = at_most(k, int(allowed.sum()))
+        tables = self._tables(names, ids, most, bool(exclude_seen), allowed, self._described("item", titles))
+        return len(ids), tables
+
+    def _allowed(self, items: object, exclude_items: object, on_unknown: str) -> Tensor:
+        """Return which items may be recommended, `(I,)`; `InputError` where none is left."""
+        allowed = torch.full((self.data.item_num,), items is None)
+        for given, may in ((items, True), (exclude_items, False)):
+            if given is not None:
+                allowed[self._items.find(given, on_unknown)[1]] = may
+        allowed[0] = False
+        if not allowed.any():
+            raise InputError("items: none of the run's items is left to recommend")
+        return allowed
+
+    def _described(self, column: str, titles: Titles) -> dict[str, np.ndarray]:
+        """Return the columns that tell of items, `(I,)`: their ids and, where they are given, titles."""
+        if titles is None:
+            return {column: self._items.tokens}
+        by_id = titles if isinstance(titles, Mapping) else self.titles(titles)
+        known = [by_id.get(token, "") for token in self.data.item_tokens]
+        return {column: self._items.tokens, "title": np.array(known, dtype=object)}
+
+    # --- what is found -------------------------------------------------------------------------------
+
+    def _blocks(self, ids: Tensor, k: int) -> Iterator[slice]:
+        """Yield the places of blocks of `ids (n,)`, at least one."""
+        size = rows_per_block(self.config["eval_memory"], self.data.item_num, k)
+        for start in range(0, max(len(ids), 1), size):
+            yield slice(start, start + size)
+
+    def _tables(
+        self, names: np.ndarray, ids: Tensor, k: int, exclude_seen: bool, allowed: Tensor,
+        found: dict[str, np.ndarray],
+    ) -> Iterator[tuple[int, pd.DataFrame]]:  # fmt: skip
+        for rows in self._blocks(ids, k):
+            users = ids[rows]
+            scores = self._scores(users)  # (B, I)
+            scores[:, ~allowed] = -torch.inf
+            if exclude_seen:
+                seen, _ = self.data.history.flat(users)  # (n,)
+                scores[torch.repeat_interleave(self.data.history.lengths[users]), seen] = -torch.inf
+            yield len(users), best_of({"user": names[rows]}, scores, k, found)
+
+    def _scores(self, users: Tensor) -> Tensor:
+        """Return the scores `(B, I)` of users, of user 0 the popularity of items."""
+        if not len(users):
+            return torch.empty(0, self.data.item_num)
+        scores = scores_of(self.model, users.clamp(min=1), self.data.item_num)
+        refuse_not_finite(scores, self.config.model, unranked=[(slice(None), 0)])
+        if not users.all():
+            popularity = torch.bincount(self.data.history.items, minlength=self.data.item_num)  # (I,)
+            scores[users == 0] = popularity.to(scores)
+        return scores
+
+    def _item_vectors(self) -> Tensor:
+        """Return the items' vectors `(I, d)`, of length 1 where the model is no metric one."""
+        table = getattr(self.model, "item_embedding", None)
+        if not isinstance(table, nn.Embedding) or table.num_embeddings != self.data.item_num:
+            raise InputError(
+                f"model={self.config.model}: has no vectors of items (item_embedding) to be near each "
+                "other; must be a model that has, such as CML, HLR, MF-ALS or BPR"
+            )
+        vectors = table.weight.detach()
+        return vectors if self.config.metric else nn.functional.normalize(vectors, dim=1)
+
+    def _nearness(self, vectors: Tensor, items: Tensor) -> Tensor:
+        """Return minus the squared distances, or the cosines, `(B, I)` of items with all others."""
+        given = vectors[items.to(vectors.device)]  # (B, d)
+        if self.config.metric:
+            return squared_distances(given, vectors).clamp_(min=0).neg_()
+        return given @ vectors.T
+
+
+def at_most(k: object, items: int) -> int:
+    """Return how many of so many `items` are found at most for a `k`; `InputError` for no number."""
+    most = whole_number(k)
+    if most is None or most < 1:
+        raise InputError(f"k={reprlib.repr(k)}: must be an integer >= 1")
+    return min(most, items)

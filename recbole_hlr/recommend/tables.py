@@ -1,0 +1,79 @@
+"""Tables that hold ids or titles: files, and tables of any library, as pyarrow's; which column is meant."""
+
+from __future__ import annotations
+
+import csv as text_csv
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import csv, parquet
+
+from recbole_hlr.data.reader import read_header
+from recbole_hlr.errors import InputError
+from recbole_hlr.files import is_file
+
+DELIMITERS = "\t,;|"
+
+
+def read_table(path: Path, encoding: str = "utf-8") -> pa.Table:
+    """Return a `.parquet` file, an atomic file, or a text with a header; of texts every value is one.
+
+    The types of an atomic file's columns are left off their names. Raises `InputError`.
+    """
+    if not is_file(path):
+        raise InputError(f"{path}: there is no such file")
+    try:
+        if path.suffix == ".parquet":
+            return parquet.read_table(pa.OSFile(os.fsencode(path)))
+        return _read_text(path, encoding)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (pa.ArrowInvalid, text_csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a table ({shortly(error)})") from None
+
+
+def _read_text(path: Path, encoding: str) -> pa.Table:
+    header, _ = read_header(str(path), encoding)
+    header = header.removeprefix("\ufeff")
+    delimiter = max(DELIMITERS, key=header.count)
+    atomic = all(re.fullmatch(r"[^:]+:(token|float)(_seq)?", name) for name in header.split("\t"))
+    names = header.split("\t") if atomic else next(text_csv.reader([header], delimiter=delimiter), [])
+    if not names:
+        raise InputError(f"{path}: must begin with a line of its columns' names")
+    table = csv.read_csv(
+        pa.OSFile(os.fsencode(path)),
+        csv.ReadOptions(use_threads=False, encoding=encoding),
+        csv.ParseOptions(
+            delimiter="\t" if atomic else delimiter,
+            quote_char=False if atomic else '"',
+            newlines_in_values=not atomic,
+        ),
+        csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+    )
+    return table.rename_columns([name.partition(":")[0] for name in names]) if atomic else table
+
+
+def column_of(table: pa.Table, columns: Sequence[str], what: object) -> list[Any]:
+    """Return the values of the first of `columns` that a table has, or of its only one.
+
+    Raises `InputError`, whose sentence begins with `what` the table is.
+    """
+    return table.column(chosen(table.column_names, columns, what)).to_pylist()
+
+
+def chosen(names: Iterable[object], columns: Sequence[str], what: object) -> Any:
+    """Return the first of `columns` among the names of a table's columns, or its only name."""
+    there = list(names)
+    found = [name for name in columns if there.count(name) == 1] or (there if len(there) == 1 else [])
+    if not found:
+        raise InputError(f"{what}: must have a column {columns[0]}; it has {', '.join(map(str, there))}")
+    return found[0]
+
+
+def shortly(error: Exception) -> str:
+    """Return the first line of an error."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
