@@ -294,7 +294,9 @@ class Released:
         if self.negative_model is model:
             return model.loss(batch.users, batch.positives, batch.negatives.unsqueeze(1), batch.history)
         positive, negative = self.distances(batch)
-        return triplet_loss(positive, negative.unsqueeze(1), model.objective.margin, "mean", 1.0, model.n_items - 1)
+        return triplet_loss(
+            positive, negative.unsqueeze(1), model.objective.margin, "mean", 1.0, model.n_items - 1
+        )
 
 
 def relation_parts(model: nn.Module, batch: Batch, items: Tensor) -> dict[str, Tensor]:
