@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import json
 import os
 import signal
@@ -20,6 +21,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+EVERYTHING = (
+    "recbole_hlr.benchmark.run",
+    "recbole_hlr.cli.commands",
+    "recbole_hlr.experiment.evaluate",
+    "recbole_hlr.experiment.load",
+    "recbole_hlr.experiment.run",
+    "recbole_hlr.search.engine",
+    "recbole_hlr.search.search",
+    "torch._dynamo",  # an optimizer does
+)
 
 
 class Process:
@@ -142,10 +153,10 @@ def import_everything() -> None:
     from recbole_hlr.host.ray import RAY_ENVIRONMENT, environment, ray_local
 
     with environment({**RAY_ENVIRONMENT, **ray_local()}):
-        pass
+        for name in EVERYTHING:
+            importlib.import_module(name)
 
     import torch
-    import torch._dynamo  # an optimizer does
 
     torch.set_num_threads(1)
 

@@ -80,6 +80,8 @@ def test_the_commands_of_the_page(folder):
     for line in blocks("sh")[0].splitlines():
         program, *words = shlex.split(line)
         assert program == "recbole-hlr"
+        if words[0] == "tune":
+            words.append("--max-concurrent=1")  # a process for trials takes seconds to import torch
         process = Process(words, cwd=folder)
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, f"{line}: {errors}"

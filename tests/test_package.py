@@ -126,6 +126,8 @@ def test_every_command_of_the_readme_runs(line, tmp_path, request):
         line += " --epochs=1" if "--epochs" not in line else ""
         line = re.sub(r"--epochs=\d+", "--epochs=1", line)
     line = line.replace("--seeds 5", "--seeds 1")
+    if " tune " in line:
+        line += " --max-concurrent=1"  # a process for trials takes seconds to import torch
     if "ml-1m" in line:
         pytest.skip("ml-1m is not shipped")
     code, out, err = (in_a_shell if alone else forked)(line, tmp_path)

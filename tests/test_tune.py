@@ -1,7 +1,6 @@
 """Whole searches: selection, outputs, repetition, kills, Ctrl-C, clusters."""
 
 import contextlib
-import functools
 import json
 import os
 import re
@@ -32,7 +31,8 @@ from recbole_hlr.search.options import NAMES
 from recbole_hlr.search.plan import Plan, check_space, make_plan, open_plan
 from recbole_hlr.search.record import STUDY_FILE
 from recbole_hlr.search.space import KINDS, find_space
-from recbole_hlr.search.trials import CUT, DONE, best_of
+from recbole_hlr.search.trials import CUT, DONE, STOPPED, best_of
+from tests.processes import Process, wait_until
 
 ROOT = Path(__file__).parents[1]
 RATES = {"learning_rate": {"choice": [1e-9, 0.05]}}
@@ -78,7 +78,7 @@ def plan_of(given: dict) -> Plan:
 def test_the_validation_part_chooses_where_the_test_part_disagrees(ray_up, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = {**planted(tmp_path), "checkpoint_dir": "runs"}
-    result = tune("CML", space=RATES, num_samples=3, cpus_per_trial=0.5, **given)
+    result = tune("CML", space=RATES, num_samples=3, max_concurrent=1, **given)
     assert result.best.values == {"learning_rate": 0.05}
     other = run("CML", **given, learning_rate=1e-9)
     assert other.test["ndcg@1"] > result.run.test["ndcg@1"]  # the plant: the loser is better on the test part
@@ -141,19 +141,32 @@ def without_ray(monkeypatch, run_trials) -> None:
     monkeypatch.setitem(sys.modules, "recbole_hlr.search.engine", SimpleNamespace(run_trials=run_trials))
 
 
-def in_turn(objective, suggestions, record, *_) -> None:
-    """Run what is left of two trials in this process."""
-    while len(record.trials) < 2:
-        trial = record.add(suggestions.next(record), 0.0)
-        objective(trial.number, trial.values, functools.partial(record.report, trial))
-        trial.status = DONE
+class Stopped(Exception):
+    """A trial fell behind."""
+
+
+def in_turn(objective, suggestions, record, options, longest, *_) -> None:
+    """Run trials one after another in this process: in plain words, what comes to the same on Ray."""
+    while (values := suggestions.next(record)) is not None:
+        trial = record.add(values, 0.0)
+
+        def report(epoch, score, trial=trial):
+            if record.report(trial, epoch, score) and len(trial.curve) < longest:
+                raise Stopped
+
+        try:
+            objective(trial.number, trial.values, report)
+            trial.status = DONE
+        except Stopped:
+            trial.status = STOPPED
         record.end(trial, 0.0)
 
 
 def test_the_winner_s_command_runs_as_printed_in_a_folder_of_any_name(tmp_path, monkeypatch):
     without_ray(monkeypatch, in_turn)
     parent = tmp_path / "it's a [b], c:\n# $d"
-    result = tune("CML", space=RATES, **{**planted(tmp_path), "checkpoint_dir": str(parent), "epochs": 1})
+    given = {**planted(tmp_path), "checkpoint_dir": str(parent), "epochs": 1, "num_samples": 2}
+    result = tune("CML", space=RATES, **given)
     assert (
         load_yaml(Path(result.run_dir, "best.yaml"))["learning_rate"] == result.best.values["learning_rate"]
     )
@@ -177,10 +190,10 @@ def test_a_second_process_leaves_a_running_search_alone(tmp_path, monkeypatch):
         assert before == {path: path.read_bytes() for path in before}
         os.truncate(record.path, len(before[record.path]) - 4)
         tried.append(1)
-        in_turn(objective, suggestions, record)
+        in_turn(objective, suggestions, record, *rest)
 
     without_ray(monkeypatch, run_trials)
-    result = tune("CML", space=RATES, **{**planted(tmp_path), "epochs": 1})
+    result = tune("CML", space=RATES, num_samples=2, **{**planted(tmp_path), "epochs": 1})
     unfinished = Path(result.run_dir, "trials", "0002", ".model.pth.7.tmp")
     unfinished.touch()  # as a kill leaves it
     tune(resume=result.run_dir, num_samples=5)
@@ -190,10 +203,10 @@ def test_a_second_process_leaves_a_running_search_alone(tmp_path, monkeypatch):
 
 
 def test_what_broke_a_search_off_is_told_and_the_table_written_where_it_can_be(tmp_path, monkeypatch):
-    given, broken = {**planted(tmp_path), "epochs": 1}, []
+    given, broken = {**planted(tmp_path), "epochs": 1, "num_samples": 2}, []
 
-    def run_trials(objective, suggestions, record, *_):
-        in_turn(objective, suggestions, record)
+    def run_trials(*args):
+        in_turn(*args)
         raise broken[-1]
 
     def full(trials):
@@ -448,9 +461,10 @@ def test_the_yaml_of_the_docs_is_a_space_of_hlr(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_resumed_search_runs_more_trials_and_nothing_twice(ray_up, tmp_path, toy):
+def test_a_resumed_search_runs_more_trials_and_nothing_twice(ray_up, monkeypatch, toy):
     lines = {"learning_rate": {"loguniform": [1e-3, 1e-1]}}
-    first = tune("HLR", space=lines, num_samples=2, cpus_per_trial=0.5, **toy)
+    given = {"space": lines, "max_concurrent": 1, "scheduler": "none", **toy}
+    first = tune("HLR", num_samples=2, **given)
     before = Path(first.run_dir, STUDY_FILE).read_bytes()
     more = tune(resume=first.run_dir, num_samples=3)
     after = Path(first.run_dir, STUDY_FILE).read_bytes()
@@ -458,8 +472,10 @@ def test_a_resumed_search_runs_more_trials_and_nothing_twice(ray_up, tmp_path, t
     assert len(more.trials) == 3
     assert [t.curve for t in more.trials[:2]] == [t.curve for t in first.trials]
     assert more.run_dir == first.run_dir
-    whole = tune("HLR", space=lines, num_samples=3, cpus_per_trial=0.5, **toy)
-    assert (whole.best.values, whole.best.score) == (more.best.values, more.best.score)
+    without_ray(monkeypatch, in_turn)
+    once = tune("HLR", num_samples=3, **given)
+    assert [(t.values, t.curve) for t in once.trials] == [(t.values, t.curve) for t in more.trials]
+    assert once.best.number == more.best.number
     for wrong, match in (
         ({"algorithm": "optuna"}, "algorithm=optuna.*cannot change"),
         ({"margin": 3.0}, r"margin=3\.0.*cannot change"),
@@ -471,9 +487,10 @@ def test_a_resumed_search_runs_more_trials_and_nothing_twice(ray_up, tmp_path, t
 
 
 @pytest.mark.slow
-def test_an_option_that_is_given_is_not_searched(ray_up, toy):
+def test_an_option_that_is_given_is_not_searched(monkeypatch, toy):
+    without_ray(monkeypatch, in_turn)
     lines = {"margin": {"choice": [1.0, 2.0]}, "num_memories": {"choice": [3, 4]}}
-    result = tune("HLR", space=lines, num_samples=2, cpus_per_trial=0.5, margin=0.7, **toy)
+    result = tune("HLR", space=lines, num_samples=2, margin=0.7, **toy)
     assert {tuple(trial.values) for trial in result.trials} == {("num_memories",)}
     assert load_yaml(Path(result.run_dir, "best.yaml"))["margin"] == 0.7
 
@@ -482,7 +499,7 @@ def test_an_option_that_is_given_is_not_searched(ray_up, toy):
 def test_a_search_on_which_every_trial_fails_ends_in_one_sentence(ray_up, toy):
     lines = {"direct_memory": {"choice": [True, False]}}
     with pytest.raises(InputError, match="direct_memory"):  # it needs attend_user
-        tune("HLR", space=lines, num_samples=2, **toy)
+        tune("HLR", space=lines, num_samples=2, max_concurrent=1, **toy)
     with pytest.raises(InputError, match=r"no trial came to a score; trial 1: .*loss"):
         tune(
             "CML",
@@ -522,17 +539,24 @@ def test_wrong_input_ends_in_one_sentence_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def start(words: list[str], folder: Path, token: str) -> subprocess.Popen:
-    """Start a search in a session of its own; its Ray processes carry `token`, its home is a folder."""
+def start(words: list[str], folder: Path, token: str, real: bool = False) -> Process | subprocess.Popen:
+    """Start a search in a session of its own; its Ray processes carry `token`, its home is a folder.
+
+    Only a `real` one starts up as a user's does, the others are forks.
+    """
     (folder / "home").mkdir(exist_ok=True)
     (folder / "cwd").mkdir(exist_ok=True)
     env = {
-        **os.environ, "RAY_AUTH_TOKEN": token, "RAY_AUTH_MODE": "token", "HOME": str(folder / "home"),
-        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
+        "RAY_AUTH_TOKEN": token,
+        "RAY_AUTH_MODE": "token",
+        "HOME": str(folder / "home"),
+        "OMP_NUM_THREADS": "1",
+    }
+    if not real:
+        return Process(["tune", *words], cwd=folder / "cwd", env=env, new_session=True)
     return subprocess.Popen(
-        [sys.executable, "-m", "recbole_hlr", "tune", *words], env=env, cwd=folder / "cwd", text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        [sys.executable, "-m", "recbole_hlr", "tune", *words], env={**os.environ, **env, "PYTHONPATH": str(ROOT)},
+        cwd=folder / "cwd", text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
 
 
@@ -549,25 +573,16 @@ def alive(token: str) -> dict[int, str]:
     return found
 
 
-def wait_until(condition, seconds: float) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
-
-
 def ended(parent: Path) -> int:
     return sum(path.read_text().count('"user_attr": {"end"') for path in parent.glob(f"tune-*/{STUDY_FILE}"))
 
 
-def words_of(toy: dict, folder: Path, epochs: int = 40) -> list[str]:
+def words_of(toy: dict, folder: Path, trials: int = 4, epochs: int = 30) -> list[str]:
     (folder / "space.yaml").write_text(
         "learning_rate: {loguniform: [0.001, 0.1]}\nmargin: {uniform: [0.5, 3.0]}\n"
     )
     given = {**toy, "epochs": epochs, "stopping_step": epochs, "space": folder / "space.yaml"}
-    given |= {"num-samples": 5, "max-concurrent": 1, "algorithm": "optuna", "model": "HLR"}
+    given |= {"num-samples": trials, "max-concurrent": 1, "algorithm": "optuna", "model": "HLR"}
     return [f"--{key}={value}" for key, value in given.items()]
 
 
@@ -582,16 +597,15 @@ def outcome(parent: Path) -> list:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
-def test_a_search_killed_twice_ends_like_one_never_killed_and_leaves_no_process(tmp_path, toy):
+def test_a_search_killed_twice_ends_like_one_never_killed_and_leaves_no_process(tmp_path, toy, monkeypatch):
     words = words_of(toy, tmp_path)
     words = [word for word in words if not word.startswith("--checkpoint_dir")]
-    unkilled = start([*words, f"--checkpoint_dir={tmp_path / 'whole'}"], tmp_path, "a" * 64)
-    out, err = unkilled.communicate(timeout=400)
-    assert unkilled.returncode == 0, err
-    assert "to repeat it   recbole-hlr train --model=HLR --dataset=toy" in out
+    with monkeypatch.context() as patch:
+        without_ray(patch, in_turn)
+        tune(arguments=[*words, f"--checkpoint_dir={tmp_path / 'whole'}"])
     parent = tmp_path / "killed"
     process = start([*words, f"--checkpoint_dir={parent}"], tmp_path, "b" * 64)
-    for number in (1, 3):
+    for number in (1, 2):
         assert wait_until(lambda n=number: ended(parent) >= n, 200)
         assert process.poll() is None
         time.sleep(0.7)
@@ -601,19 +615,19 @@ def test_a_search_killed_twice_ends_like_one_never_killed_and_leaves_no_process(
         process = start([f"--resume={run_dir}"], tmp_path, "b" * 64)
     out, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
+    assert "to repeat it   recbole-hlr train --model=HLR --dataset=toy" in out
     assert outcome(parent) == outcome(tmp_path / "whole")
-    assert not alive("a" * 64)
     # of a killed search two of Ray's helpers may try to reach the others for a minute before they give up
-    assert wait_until(lambda: not alive("b" * 64), 150), alive("b" * 64)
+    assert wait_until(lambda: not alive("b" * 64), 150, 0.5), alive("b" * 64)
     assert not list((tmp_path / "home").iterdir())
     assert not list((tmp_path / "cwd").iterdir())
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are looked up in /proc")
-def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path, toy):
+def test_ctrl_c_stops_cleanly_and_says_how_to_resume(ray_up, tmp_path, toy):
     """The signal goes to the whole group, as from a terminal."""
-    process = start(words_of(toy, tmp_path), tmp_path, "c" * 64)
+    process = start(words_of(toy, tmp_path), tmp_path, "c" * 64, real=True)
     parent = tmp_path / "runs"
     assert wait_until(lambda: ended(parent) >= 1 or process.poll() is not None, 200)
     os.killpg(process.pid, signal.SIGINT)
@@ -622,13 +636,12 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_resume(tmp_path, toy):
     assert process.returncode == 130, err
     assert err.strip().splitlines()[-1] == f"interrupted; continue with --resume={run_dir}"
     assert "Traceback" not in err
-    assert wait_until(lambda: not alive("c" * 64), 10), alive("c" * 64)
+    assert wait_until(lambda: not alive("c" * 64), 10, 0.2), alive("c" * 64)
     assert (run_dir / "trials.csv").is_file()
     assert not (run_dir / ".ray").exists()
-    process = start([f"--resume={run_dir}"], tmp_path, "d" * 64)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert str(run_dir / "best.yaml") in out
+    result = tune(resume=run_dir)
+    assert {trial.status for trial in result.trials} <= {DONE, STOPPED}
+    assert len(result.trials) == 4
 
 
 @pytest.mark.slow
@@ -681,13 +694,9 @@ sys.exit(code)
 
 @pytest.mark.slow
 def test_a_search_on_two_machines_survives_the_loss_of_one(tmp_path, toy):
-    words = [
-        w
-        for w in words_of(toy, tmp_path, epochs=150)
-        if not w.startswith(("--max-concurrent", "--num-samples"))
-    ]
+    words = words_of(toy, tmp_path, trials=2, epochs=100)
     env = {**os.environ, "HOME": str(tmp_path), "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
-    words += ["--num-samples=4", "--scheduler=none"]
+    words = [word for word in words if not word.startswith("--max-concurrent")] + ["--scheduler=none"]
     done = subprocess.run(
         [sys.executable, "-c", CLUSTER, str(tmp_path / "runs"), *words], env=env, text=True, capture_output=True,
         timeout=500, cwd=tmp_path,
@@ -696,8 +705,8 @@ def test_a_search_on_two_machines_survives_the_loss_of_one(tmp_path, toy):
     assert "killed" in done.stderr
     (run_dir,) = (tmp_path / "runs").glob("tune-*")
     table = pd.read_csv(run_dir / "trials.csv")
-    assert table["status"].tolist() == ["done"] * 4
-    assert table["last_epoch"].tolist() == [149] * 4
+    assert table["status"].tolist() == ["done"] * 2
+    assert table["last_epoch"].tolist() == [99] * 2
     again = sum("resumed" in log.read_text() for log in run_dir.glob("trials/*/log.txt"))
     assert again >= 1  # the trial of the lost machine went on from its last epoch on the other
 

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ray import tune
 from ray.exceptions import RayError
@@ -23,9 +24,11 @@ from recbole_hlr.protocols import Values
 from recbole_hlr.search.options import SearchOptions
 from recbole_hlr.search.progress import TrialProgress
 from recbole_hlr.search.record import Record
-from recbole_hlr.search.suggest import Suggestions
 from recbole_hlr.search.trials import CUT, DONE, ENDED, FAILED, LOST, OPEN, STOPPED, Trial, resume_of
 from recbole_hlr.search.watch import RayDied, Watch
+
+if TYPE_CHECKING:  # the processes of trials import this module, and need no torch for it
+    from recbole_hlr.search.suggest import Suggestions
 
 ReportEpoch = Callable[[int, float], None]  # (epoch, best validation score up to it)
 Objective = Callable[[int, dict[str, object], ReportEpoch], None]  # (trial's number, its values, report)
