@@ -230,15 +230,20 @@ class LRML(CML):
         weights = super().clipped()
         if self.options["clip_memories"]:
             for name in [name for name in weights if name.endswith("memory.memories")]:
-                weights[name] = clip_rows(weights[name], self.options["max_norm"])
+                weights[name] = self.bounded(weights[name], self.options["max_norm"])
             for name in [name for name in weights if name.endswith("memory.keys")]:
                 weights[name] = clip_rows(weights[name].T, self.options["max_norm"]).T
         if self.options["max_memory_norm"] is not None:
             for name in [name for name in weights if name.endswith("memory.memories")]:
-                if self.options["centre_memories"]:
-                    weights[name] = weights[name] - sum(weights[name]) / len(weights[name])
-                weights[name] = clip_rows(weights[name], self.options["max_memory_norm"])
+                weights[name] = self.bounded(weights[name], self.options["max_memory_norm"])
         return weights
+
+    def bounded(self, memories: Tensor, length: float) -> Tensor:
+        """Memories no longer than that; centred ones are made shorter all together."""
+        if not self.options["centre_memories"]:
+            return clip_rows(memories, length)
+        memories = memories - sum(memories) / len(memories)
+        return memories * min(1.0, length / max(float(memory.norm()) for memory in memories))
 
 
 class HLR(LRML):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recbole_hlr.model.base import MetricRecommender
 from recbole_hlr.model.candidates import Candidates, Listed, Users
-from recbole_hlr.model.relation import RelationMemory, clip_norms
+from recbole_hlr.model.relation import RelationMemory
 from recbole_hlr.model.work import Work
 from recbole_hlr.protocols import InteractionData, Options
 
@@ -67,10 +67,7 @@ class MemoryRecommender(MetricRecommender):
             if self.clip_memories and self.max_norm is not None:
                 memory.clip(self.max_norm)
             if self.max_memory_norm is not None:
-                if memory.centred:
-                    with torch.no_grad():
-                        memory.memories.copy_(memory.values)
-                clip_norms(memory.memories, self.max_memory_norm, dim=1)
+                memory.bound(self.max_memory_norm)
 
     @property
     def work(self) -> Work:

@@ -63,8 +63,17 @@ class RelationMemory(nn.Module):
 
         The keys' axis is that of the released code (its `clip_ram`).
         """
-        clip_norms(self.memories, max_norm, dim=1)
+        self.bound(max_norm)
         clip_norms(self.keys, max_norm, dim=0)
+
+    @torch.no_grad()
+    def bound(self, max_norm: float) -> None:
+        """Pull the memories into the ball, slot by slot; centred ones all together, so that they stay so."""
+        if self.centred:
+            self.memories.copy_(self.values)
+            self.memories.mul_((max_norm / self.memories.norm(dim=1).max()).clamp(max=1))
+        else:
+            clip_norms(self.memories, max_norm, dim=1)
 
 
 def attention_weights(logits: Tensor, smoothing: float, dim: int) -> Tensor:
