@@ -215,7 +215,7 @@ def test_clipped_memories_bound_the_length_of_the_relation(name, options) -> Non
     model = build(name, max_norm=0.6, **{"max_memory_norm": None, **options})
     with torch.no_grad():
         for memory in memories_of(model):
-            memory.memories.mul_(3)
+            memory.memories.mul_(30)
     attentions = 2 if name == NAMES["HLRPP"] else 1
     bound = attentions * (options.get("max_memory_norm") or model.max_norm)
     users, items, history = torch.tensor(USERS), candidates(), ragged_batch(len(USERS), 6, NUM_ITEMS)
