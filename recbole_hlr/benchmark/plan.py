@@ -17,7 +17,7 @@ from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.options.command_line import config_files_word, is_path, is_text
-from recbole_hlr.options.protocol import UNSAID
+from recbole_hlr.options.protocol import said
 from recbole_hlr.options.table import RESUME_KEYS
 from recbole_hlr.options.yaml_values import (
     ConfigLoader,
@@ -123,7 +123,7 @@ def reported_metrics(config: HLRConfig) -> list[str]:
 
 def refuse_other_options(run_dir: RunDir, effective: Values) -> None:
     """Raise `InputError` where a stored run differs from what is asked for now."""
-    stored = {**UNSAID, **load_yaml(run_dir.config)}
+    stored = said(load_yaml(run_dir.config))
     differing = [
         key
         for key in sorted(stored.keys() | effective.keys())

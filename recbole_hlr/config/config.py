@@ -22,7 +22,7 @@ from recbole_hlr.model.guest import home_of, limits_of, name_of, own_options
 from recbole_hlr.model.registry import find_model, is_metric, is_ours
 from recbole_hlr.options.command_line import COMMAND_LINE, file_names, parse_arguments
 from recbole_hlr.options.host import without_default
-from recbole_hlr.options.protocol import PAPER, SOFTMAX, TRIPLET, protocol_files
+from recbole_hlr.options.protocol import PAPER, SOFTMAX, TRIPLET, protocol_files, said
 from recbole_hlr.options.shipped import default_objective, host_file, objective_file, shipped
 from recbole_hlr.options.yaml_values import ConfigLoader, dump_yaml, load_yaml, plain
 from recbole_hlr.protocols import Given, RunConfig, Values
@@ -74,7 +74,7 @@ class HLRConfig(Config, RunConfig):
     def _load_config_files(self, file_list: Sequence[str]) -> Values:
         values: Values = {}
         for file in file_list:
-            values.update(self._note(load_yaml(file), str(file)))
+            values.update(self._note(said(load_yaml(file)), str(file)))
         return values
 
     def _load_variable_config_dict(self, config_dict: Values) -> Values:

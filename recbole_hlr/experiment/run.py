@@ -27,7 +27,7 @@ from recbole_hlr.metrics.definitions import LOSS
 from recbole_hlr.metrics.evaluator import Evaluation
 from recbole_hlr.metrics.per_user import describe_users
 from recbole_hlr.options.command_line import parse_arguments
-from recbole_hlr.options.protocol import PAPER, describe_settings
+from recbole_hlr.options.protocol import PAPER, describe_settings, said
 from recbole_hlr.options.table import RESUME_KEYS
 from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.protocols import Given, Values
@@ -60,7 +60,7 @@ def run(
         return _run(None, model, dataset, config_files, command, options)
     run_dir = open_run(resume, config_files or command.get("config_files"))
     with kept_to_this_process(run_dir):
-        stored = load_yaml(run_dir.config)
+        stored = said(load_yaml(run_dir.config))
         names = {"model": command.pop("model", model), "dataset": command.pop("dataset", dataset)}
         given = HLRConfig(None, None, [run_dir.config], options, command)
         refuse_changes(stored, names, given, RESUME_KEYS, "a resumed run")

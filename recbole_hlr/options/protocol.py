@@ -12,13 +12,18 @@ from typing import Any
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file
 from recbole_hlr.options.shipped import shipped
+from recbole_hlr.protocols import Values
 
 STANDARD, PAPER = "standard", "paper"
 TRIPLET, SOFTMAX = "triplet", "softmax"  # what metric models are trained by
-UNSAID = {"objective": TRIPLET}  # options that runs of before 0.4 do not name, with what they were
 PROTOCOLS = (STANDARD, PAPER)
 # Data sets for which the authors published no settings, and the one whose settings they take.
 SETTINGS_OF = {"ml-100k": "ml-20m", "ml-1m": "ml-20m"}
+
+
+def said(values: Values) -> Values:
+    """Return options with what they mean unsaid: those of before 0.5 that have a margin are of triplets."""
+    return {"objective": TRIPLET, **values} if "margin" in values else values
 
 
 def settings_file(model: str, dataset: str) -> str | None:

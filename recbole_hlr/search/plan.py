@@ -16,7 +16,7 @@ from recbole_hlr.model.guest import home_of, name_of, own_options
 from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.command_line import COMMAND_LINE
 from recbole_hlr.options.kinds import is_named
-from recbole_hlr.options.protocol import UNSAID
+from recbole_hlr.options.protocol import TRIPLET, said
 from recbole_hlr.options.shipped import host_file, objective_file, shipped
 from recbole_hlr.options.table import TRAINING_KEYS
 from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
@@ -77,7 +77,8 @@ def make_plan(
         tried = space.make_space(lines, KEYWORDS)
     else:
         tried = space.find_space(
-            lines or space.DEFAULT[config["objective"]], home_of(config.model_class).__name__
+            lines or space.DEFAULT[config["objective"] if config.metric else TRIPLET],
+            home_of(config.model_class).__name__,
         )
     fixed = [d.key for d in tried if is_given(config, d.key)]
     if fixed:
@@ -136,8 +137,7 @@ def read_search(file: str) -> Values:
             raise InputError(f"{file}: {part} must hold `key: value` lines, as a search writes them")
     if not is_older(stored):
         refuse_missing(NAMES, stored["search"], file)
-    if is_older(stored):
-        stored["options"] = {**UNSAID, **stored["options"]}
+    stored["options"] = said(stored["options"])
     refuse_missing(("model", "dataset"), stored["options"], file)
     for key in ("model", "dataset"):
         if not is_named(stored["options"][key]):

@@ -13,6 +13,7 @@ import torch
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import uninterrupted, write_whole
+from recbole_hlr.options.protocol import said
 from recbole_hlr.protocols import Values
 from recbole_hlr.train.contents import digest
 from recbole_hlr.train.state import what_is_wrong
@@ -64,6 +65,7 @@ def load(path: Path) -> Values:
     written = {key: value for key, value in content.items() if key not in ("format", "digest")}
     if number > 1 and repr(content.get("digest")) != repr(digest(written)):  # it may be a tensor
         raise InputError(f"{path}: is a damaged checkpoint: it holds other values than were written")
+    content["config"] = said(content["config"])
     return content
 
 
