@@ -25,8 +25,8 @@ EVERYTHING = (
     "recbole_hlr.benchmark.run",
     "recbole_hlr.cli.commands",
     "recbole_hlr.experiment.evaluate",
-    "recbole_hlr.experiment.load",
     "recbole_hlr.experiment.run",
+    "recbole_hlr.recommend.load",
     "recbole_hlr.search.engine",
     "recbole_hlr.search.search",
     "torch._dynamo",  # an optimizer does
