@@ -22,8 +22,14 @@ SETTINGS_OF = {"ml-100k": "ml-20m", "ml-1m": "ml-20m"}
 
 
 def said(values: Values) -> Values:
-    """Return options with what they mean unsaid: those of before 0.5 that have a margin are of triplets."""
-    return {"objective": TRIPLET, **values} if "margin" in values else values
+    """Return options with what they mean unsaid, as those of runs and searches of before 0.5 do.
+
+    What has a margin is of triplets; all the options of a model with memories leave these as they are.
+    """
+    unsaid: Values = {"objective": TRIPLET} if "margin" in values else {}
+    if {"model", "num_memories", "max_memory_norm"} <= values.keys():
+        unsaid["centre_memories"] = False
+    return {**unsaid, **values}
 
 
 def settings_file(model: str, dataset: str) -> str | None:
