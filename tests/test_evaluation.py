@@ -305,7 +305,7 @@ def test_the_mode_alone_of_eval_args(toy):
     "wrong",
     [
         {"seed": 5},
-        {"margin": 0.3},
+        {"scale": 0.3},
         {"model": "HLR"},
         {"dataset": "other"},
         {"epochs": 9},

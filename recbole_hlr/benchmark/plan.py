@@ -122,11 +122,17 @@ def reported_metrics(config: HLRConfig) -> list[str]:
 
 
 def refuse_other_options(run_dir: RunDir, effective: Values) -> None:
-    """Raise `InputError` where a stored run differs from what is asked for now."""
+    """Raise `InputError` where a stored run differs from what is asked for now.
+
+    An option that the version which made it did not know is at its default.
+    """
     stored = said(load_yaml(run_dir.config))
+    if stored.keys() != effective.keys():
+        own = {key: value for key, value in stored.items() if key not in ("model", "dataset")}
+        stored = HLRConfig(stored["model"], stored["dataset"], options=own).requested
     differing = [
         key
-        for key in sorted(stored.keys() | effective.keys())
+        for key in sorted(stored.keys() | effective.keys(), key=lambda key: (key != "objective", key))
         if key not in FREE and stored.get(key) != effective.get(key)
     ]
     if differing:
