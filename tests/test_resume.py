@@ -44,7 +44,7 @@ def finish(words: list[str]) -> Path:
     process = Process(["train", *words])
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    return Path(out.split("run directory")[1].strip())
+    return Path(out.split("run directory")[1].split()[0])
 
 
 def outcome(run_dir: Path) -> dict:
