@@ -90,7 +90,7 @@ def test_the_validation_part_chooses_where_the_test_part_disagrees(ray_up, tmp_p
 
 
 def check_outputs(result, folder):
-    table = pd.read_csv(folder / "trials.csv")
+    table = pd.read_csv(folder / "trials.csv", float_precision="round_trip")
     assert table["learning_rate"].tolist() == [0.01, *[t.values["learning_rate"] for t in result.trials[1:]]]
     assert table["score"].max() == result.best.score
     page = (folder / "report.html").read_text()
