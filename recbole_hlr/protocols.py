@@ -24,18 +24,18 @@ _Integer = Literal[
 _Number = Literal[
     "learning_rate", "margin", "negative_temperature", "eval_memory", "attention_smoothing",
     "initial_key_norm", "neighbour_weight", "distance_weight", "confidence_weight", "regularization",
-    "regularization_scaling",
+    "regularization_scaling", "scale", "user_weight", "denominator_exponent", "train_memory",
 ]  # fmt: skip
 _Bound = Literal["max_norm", "max_memory_norm"]
 _Switch = Literal[
     "share_negative_relation", "clip_memories", "attend_user", "attend_target", "direct_memory",
     "freeze_embeddings", "shuffle", "reproducibility", "valid_metric_bigger", "show_progress",
-    "user_metrics", "tensorboard",
+    "user_metrics", "tensorboard", "centre_memories", "learn_scale", "item_bias",
 ]  # fmt: skip
 _Text = Literal[
     "model", "dataset", "data_path", "checkpoint_dir", "state", "learner", "valid_metric", "lazy_adam",
     "USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "TIME_FIELD", "NEG_PREFIX", "field_separator",
-    "test_history", "item_attention", "eval_history", "neighbour_refresh",
+    "test_history", "item_attention", "eval_history", "neighbour_refresh", "objective", "geometry",
 ]  # fmt: skip
 
 

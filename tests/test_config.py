@@ -74,16 +74,16 @@ def test_other_forms_are_refused(words):
 
 def test_order_of_sources(tmp_path, toy):
     first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
-    first.write_text("margin: 0.1\nlearning_rate: 1e-2\nepochs: 7\nseed: 1\n")
+    first.write_text("scale: 0.1\nlearning_rate: 1e-2\nepochs: 7\nseed: 1\n")
     second.write_text("learning_rate: 2e-2\nepochs: 8\nseed: 2\n")
     toy.pop("epochs")
     config = HLRConfig(
         "HLR", config_files=[first, second], options={**toy, "epochs": 9, "seed": 3}, arguments=["--seed=4"]
     )
-    assert (config["margin"], config["learning_rate"], config["epochs"], config["seed"]) == (0.1, 0.02, 9, 4)
+    assert (config["scale"], config["learning_rate"], config["epochs"], config["seed"]) == (0.1, 0.02, 9, 4)
     assert config["num_memories"] == load_yaml(shipped("properties", "model", "HLR.yaml"))["num_memories"]
     assert config["valid_metric"] == "NDCG@10"  # overall.yaml, not RecBole's MRR@10
-    assert config.sources["margin"] == str(first)
+    assert config.sources["scale"] == str(first)
     assert config.sources["seed"] == "command line"
     assert config.sources["num_memories"] == "model/HLR.yaml"
 
@@ -117,10 +117,10 @@ def test_names_of_configuration_files_survive_a_command(names):
 
 
 def test_config_files_on_the_command_line(tmp_path, arguments):
-    (tmp_path / "a.yaml").write_text("margin: 0.3\n")
-    (tmp_path / "b.yaml").write_text("margin: 0.4\n")
+    (tmp_path / "a.yaml").write_text("scale: 0.3\n")
+    (tmp_path / "b.yaml").write_text("scale: 0.4\n")
     files = f"--config_files={tmp_path / 'a.yaml'} {tmp_path / 'b.yaml'}"
-    assert HLRConfig("CML", arguments=[*arguments, files])["margin"] == 0.4
+    assert HLRConfig("CML", arguments=[*arguments, files])["scale"] == 0.4
 
 
 def test_data_set_files_are_found_and_come_after_the_host_s():
@@ -162,19 +162,28 @@ def test_names_of_models_in_any_case(toy):
 
 def test_part_of_a_mapping_leaves_the_rest_at_its_default(toy):
     config = HLRConfig(
-        "HLR", options={**toy, "train_neg_sample_args": {"sample_num": 3}, "eval_args": {"order": "TO"}}
+        "HLR",
+        options={
+            **toy,
+            "objective": "triplet",
+            "train_neg_sample_args": {"sample_num": 3},
+            "eval_args": {"order": "TO"},
+        },
     )
     assert config["train_neg_sample_args"]["distribution"] == "uniform"
     assert config["eval_args"]["split"] == {"RS": [0.8, 0.1, 0.1]}
 
 
+@pytest.mark.parametrize("objective", ["triplet", "softmax"])
 @pytest.mark.parametrize("model", NAMES.values())
-def test_effective_configuration_is_complete_yaml_and_gives_itself(tmp_path, toy, model):
-    config = HLRConfig(model, options={**toy, "lr_scheduler": {"name": "exponential", "gamma": 0.9}})
+def test_effective_configuration_is_complete_yaml_and_gives_itself(tmp_path, toy, model, objective):
+    schedule = {"name": "exponential", "gamma": 0.9}
+    config = HLRConfig(model, options={**toy, "objective": objective, "lr_scheduler": schedule})
     (tmp_path / "effective.yaml").write_text(str(config))
     again = HLRConfig(config_files=[tmp_path / "effective.yaml"])
     assert str(again) == str(config)
-    assert set(defaults(model)) <= set(yaml.safe_load(str(config)))
+    options = defaults(model) if objective == "triplet" else SOFTMAX
+    assert set(options) <= set(yaml.safe_load(str(config)))
 
 
 def test_every_option_of_a_model_is_one_that_some_model_has():
@@ -292,11 +301,9 @@ def test_every_checked_option_has_wrong_values_here():
 )
 def test_wrong_values_are_refused_with_name_place_and_range(toy, key, value):
     model = model_with(key)
+    objective = "triplet" if key in load_yaml(objective_file("triplet")) else "softmax"
     with pytest.raises(InputError) as caught:
-        HLRConfig(
-            model,
-            options={**toy, **(SOFTMAX if key in load_yaml(objective_file("softmax")) else {}), key: value},
-        )
+        HLRConfig(model, options={**toy, "objective": objective, key: value})
     text = str(caught.value)
     assert key in text
     assert "keyword argument" in text
@@ -320,8 +327,8 @@ def test_tables_are_frozen_only_where_something_is_left_to_learn(toy, model, opt
 
 
 def test_a_wrong_value_in_a_file_names_the_file(tmp_path, toy):
-    (tmp_path / "my.yaml").write_text("margin: -0.2\n")
-    with pytest.raises(InputError, match=r"margin=-0\.2 \(.*my\.yaml\): must be a number > 0"):
+    (tmp_path / "my.yaml").write_text("scale: -0.2\n")
+    with pytest.raises(InputError, match=r"scale=-0\.2 \(.*my\.yaml\): must be a number > 0"):
         HLRConfig("HLR", config_files=[tmp_path / "my.yaml"], options=toy)
 
 
@@ -379,7 +386,7 @@ def test_metrics_without_a_cut(toy):
 
 def test_yaml_merge_keys_and_quoted_names_of_files(tmp_path, toy):
     file = tmp_path / "with space.yaml"
-    file.write_text("margin: 0.3\nlr_scheduler:\n  <<: {gamma: 0.5, name: cosine}\n  name: exponential\n")
+    file.write_text("scale: 0.3\nlr_scheduler:\n  <<: {gamma: 0.5, name: cosine}\n  name: exponential\n")
     config = HLRConfig("HLR", options=toy, arguments=[f"--config_files=['{file}']"])
     assert config["lr_scheduler"] == {"name": "exponential", "gamma": 0.5}
 
@@ -387,7 +394,7 @@ def test_yaml_merge_keys_and_quoted_names_of_files(tmp_path, toy):
 @pytest.mark.parametrize(
     "text",
     [
-        "margin: 1\nmargin: 2",
+        "scale: 1\nscale: 2",
         "lr_scheduler: {a: 1, a: 1}",
         "lr_scheduler: {<<: {a: 1}, a: 2, a: 3}",
         "lr_scheduler: {on: 1, true: 2}",
@@ -395,7 +402,7 @@ def test_yaml_merge_keys_and_quoted_names_of_files(tmp_path, toy):
 )
 def test_a_key_given_twice_is_refused(tmp_path, toy, text):
     (tmp_path / "two.yaml").write_text(text)
-    with pytest.raises(InputError, match=r"two\.yaml.*('margin'|'a'|True) is given twice"):
+    with pytest.raises(InputError, match=r"two\.yaml.*('scale'|'a'|True) is given twice"):
         HLRConfig("HLR", config_files=[tmp_path / "two.yaml"], options=toy)
 
 

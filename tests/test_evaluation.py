@@ -170,7 +170,8 @@ def test_cohorts_in_the_table(arguments, capsys):
     assert main(["train", "--model=CML", *arguments, "--cohorts=2"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"CML +validation +test \(cohorts\)", out)
-    spread = json.loads(Path(out.split("run directory")[1].strip(), "result.json").read_text())["cohorts"]
+    run_dir = out.split("run directory")[1].split()[0]
+    spread = json.loads(Path(run_dir, "result.json").read_text())["cohorts"]
     ndcg = spread["ndcg@10"]
     assert re.search(rf"ndcg@10 +0\.\d{{4}} +{ndcg['mean']:.4f} ± {ndcg['std']:.4f}\n", out)
 
@@ -305,7 +306,7 @@ def test_the_mode_alone_of_eval_args(toy):
     "wrong",
     [
         {"seed": 5},
-        {"margin": 0.3},
+        {"scale": 0.3},
         {"model": "HLR"},
         {"dataset": "other"},
         {"epochs": 9},

@@ -105,7 +105,7 @@ def test_weights_that_are_not_finite_are_not_kept(toy, more):
 @pytest.mark.parametrize("metric", ["NDCG@10", "loss"])
 def test_a_learning_rate_beyond_all_numbers_leaves_no_result(toy, metric):
     with pytest.raises(InputError, match="learning_rate"):
-        run("CML", **{**toy, "epochs": 1}, max_norm=None, learning_rate=1e37, valid_metric=metric)
+        run("CML", **toy, geometry="ball", max_norm=None, learning_rate=1e37, valid_metric=metric)
     assert not list(Path(toy["checkpoint_dir"]).glob("*/result.json"))
 
 

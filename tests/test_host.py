@@ -61,7 +61,12 @@ def test_host_rounds_its_metrics(toy):
 
 def test_host_tiles_several_negatives_negative_by_negative(toy):
     """Row k * B + b is the k-th negative of positive b."""
-    experiment = prepare("CML", **toy, train_neg_sample_args={"distribution": "popularity", "sample_num": 3})
+    experiment = prepare(
+        "CML",
+        **toy,
+        objective="triplet",
+        train_neg_sample_args={"distribution": "popularity", "sample_num": 3},
+    )
     batch = next(iter(experiment.train_data))
     rows = len(batch["user_id"]) // 3
     for k in range(1, 3):
@@ -77,7 +82,7 @@ def test_host_evaluates_users_in_whole_catalogues(toy):
 
 
 def test_host_sampler_refuses_saturated_users(toy):
-    experiment = prepare("CML", **toy)
+    experiment = prepare("BPR", **toy)
     parts = [experiment.train_data.dataset, experiment.valid_data._dataset, experiment.test_data._dataset]
     assert create_samplers(experiment.config, experiment.dataset, parts)[0].phase == "train"
 

@@ -127,7 +127,7 @@ def test_the_learning_rate_may_change_after_catching_up() -> None:
 
 @pytest.mark.parametrize("model", ["CML", "HLR", "HLR++", "AdaCML", "LRML"])
 def test_a_run_is_that_with_adam(model: str, toy: dict[str, Any]) -> None:
-    options = {**toy, "epochs": 4, "learning_rate": 0.01}
+    options = {**toy, "epochs": 4, "learning_rate": 0.01, "objective": "triplet"}
     options["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 2}
     lazy, plain = (prepare(model, **options, lazy_adam=kind) for kind in ("on", "off"))
     kinds = [type(parts.trainer.optimizer) for parts in (lazy, plain)]
@@ -146,7 +146,7 @@ def test_weights_are_clipped_once_after_each_step(kind: str, toy: dict[str, Any]
     torch.optim.Adam(
         [nn.Parameter(torch.zeros(1))]
     )  # from the first one on, torch's hooks are in Adam's step
-    parts = prepare("HLR", **{**toy, "epochs": 1}, lazy_adam=kind)
+    parts = prepare("HLR", **{**toy, "epochs": 1}, objective="triplet", lazy_adam=kind)
     clip, calls = parts.model.clip_weights, []
     parts.model.clip_weights = lambda: (calls.append(1), clip())
     parts.trainer.optimizer = parts.trainer._build_optimizer()
@@ -155,23 +155,25 @@ def test_weights_are_clipped_once_after_each_step(kind: str, toy: dict[str, Any]
 
 
 def test_a_killed_run_goes_on_to_the_same_result(toy: dict[str, Any]) -> None:
-    unbroken = run("CML", **{**toy, "epochs": 5}, lazy_adam="on")
-    short = run("CML", **{**toy, "epochs": 2}, lazy_adam="on")
+    options = {**toy, "objective": "triplet", "lazy_adam": "on"}
+    unbroken = run("CML", **{**options, "epochs": 5})
+    short = run("CML", **{**options, "epochs": 2})
     resumed = run(resume=short.run_dir, epochs=5)
     assert (resumed.test, resumed.valid) == (unbroken.test, unbroken.valid)
 
 
 def test_only_large_tables_are_lazy_unless_asked(toy: dict[str, Any]) -> None:
-    assert type(prepare("CML", **toy).trainer.optimizer) is torch.optim.Adam
-    means = prepare("TransCF", **toy, lazy_adam="on")  # reads whole tables at every step
-    assert type(means.trainer.optimizer) is torch.optim.Adam
+    assert type(prepare("CML", **toy, objective="triplet").trainer.optimizer) is torch.optim.Adam
+    for model, objective in (("TransCF", "triplet"), ("CML", "softmax")):  # whole tables at every step
+        parts = prepare(model, **toy, objective=objective, lazy_adam="on")
+        assert type(parts.trainer.optimizer) is torch.optim.Adam
 
 
 def test_a_table_is_large_by_the_rows_left_unread(
     toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recbole_hlr.train.metric._PAYS", 1)
-    few = {**toy, "train_batch_size": 2}
+    few = {**toy, "objective": "triplet", "train_batch_size": 2}
     for negatives, lazy in ((1, (True, True)), (20, (True, False))):
         parts = prepare("CML", **few, train_neg_sample_args={"sample_num": negatives})
         assert (parts.model.user_embedding.sparse, parts.model.item_embedding.sparse) == lazy
@@ -190,12 +192,13 @@ def test_a_table_is_large_by_the_rows_left_unread(
 def test_gradients_that_are_not_adams_own_are_refused_or_left_to_the_host(
     option: dict[str, Any], toy: dict[str, Any]
 ) -> None:
+    options = {**toy, "objective": "triplet", **option}
     with pytest.raises(InputError, match="lazy_adam=on"):
-        prepare("CML", **toy, **option, lazy_adam="on")
-    assert not isinstance(prepare("CML", **toy, **option).trainer.optimizer, LazyAdam)
+        prepare("CML", **options, lazy_adam="on")
+    assert not isinstance(prepare("CML", **options).trainer.optimizer, LazyAdam)
 
 
 def test_a_schedule_that_leaves_the_betas_alone_is_taken(toy: dict[str, Any]) -> None:
     schedule = {"name": "OneCycle", "max_lr": 0.1, "total_steps": 9, "cycle_momentum": False}
-    parts = prepare("CML", **toy, lr_scheduler=schedule, lazy_adam="on")
+    parts = prepare("CML", **toy, objective="triplet", lr_scheduler=schedule, lazy_adam="on")
     assert isinstance(parts.trainer.optimizer, LazyAdam)

@@ -316,7 +316,7 @@ def test_two_parts(tmp_path, model):
     assert result.test["ndcg@3"] == evaluate(result.run_dir).test["ndcg@3"]
     if model == "CML":
         with pytest.raises(InputError, match="the validation part is empty"):
-            tune("CML", space={"margin": {"choice": [1.0]}}, **named)
+            tune("CML", space={"scale": {"choice": [1.0]}}, **named)
 
 
 def test_parts_that_are_empty_or_differ(tmp_path, caplog):
@@ -561,8 +561,8 @@ def test_a_user_with_every_item_where_none_is_drawn_for_them(tmp_path, model, mo
     ("model", "more"),
     [
         ("BPR", {}),
-        ("CML", {}),
-        ("CML", {"train_neg_sample_args": {"distribution": "popularity"}}),
+        ("CML", {"objective": "triplet"}),
+        ("CML", {"objective": "triplet", "train_neg_sample_args": {"distribution": "popularity"}}),
     ],
 )
 def test_a_user_with_every_item_for_whom_some_would_be_drawn(tmp_path, model, more):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_hlr import evaluate, load, run, tune
+from recbole_hlr import InputError, evaluate, load, run, tune
 from recbole_hlr.benchmark.run import benchmark
 from recbole_hlr.cli import main
 from recbole_hlr.search.plan import open_plan
@@ -123,8 +123,14 @@ def test_a_benchmark_goes_on_with_the_rows_that_are_new(made):
         "--data_path=data",
         "--embedding_size=6",
         "--out=bench",
+        "--train_batch_size=16",
+        "--epochs=2",
+        "--seeds=1",
     ]
-    again = benchmark([*words, "--train_batch_size=16", "--epochs=2", "--seeds=1"])
+    with pytest.raises(InputError, match=r"was run with objective=triplet .*, and objective=softmax is"):
+        benchmark(words)
+    (made / "triplets.yaml").write_text("models: {CML: {objective: triplet}}\n")
+    again = benchmark([*words, "--options=triplets.yaml"])
     assert again.failures == {}
     assert set(again.report.accuracy["model"]) == {"CML", "MF-ALS", "BPR"}
     assert {file: at for file, at in written().items() if "BPR" not in file.parts} == before

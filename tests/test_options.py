@@ -204,7 +204,7 @@ NONE = {"train_neg_sample_args": None}
 @pytest.mark.parametrize("model", ["BPR", "LightGCN", "SimpleX", "SGL", "HLR"])
 def test_models_that_learn_from_negatives_must_have_some(model):
     with pytest.raises(InputError, match=f"train_neg_sample_args=None .*{model} learns from negatives"):
-        HLRConfig(model, options={**TOY, **NONE})
+        HLRConfig(model, options={**TOY, **NONE, "objective": "triplet"})
 
 
 @pytest.mark.parametrize("model", ["MultiVAE", "EASE", "Pop", "MF-ALS"])

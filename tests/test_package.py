@@ -117,7 +117,7 @@ def readme_run(tmp_path_factory) -> Path:
 def test_every_command_of_the_readme_runs(line, tmp_path, request):
     """Word by word, with one epoch where it trains; the first of each program in a process of its own."""
     shutil.copy(ROOT / "run_recbole_hlr.py", tmp_path)
-    (tmp_path / "my.yaml").write_text("margin: 0.7\n")
+    (tmp_path / "my.yaml").write_text("scale: 2.0\n")
     alone = line in FIRST
     if "RUN_DIR" in line:
         shutil.copytree(request.getfixturevalue("readme_run"), tmp_path / "run")

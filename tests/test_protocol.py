@@ -158,7 +158,7 @@ def test_a_model_without_a_triplet_loss_keeps_a_metric_to_validate_by(model):
 @pytest.mark.parametrize("model", CLASSES)
 def test_published_settings_are_options_of_their_model_and_pass_the_checks(model, dataset):
     published = load_yaml(shipped("properties", "paper", dataset, f"{model}.yaml"))
-    known = set(HLRConfig(model, "ml-100k").final_config_dict)
+    known = set(HLRConfig(model, "ml-100k", options={"objective": "triplet"}).final_config_dict)
     assert set(published) <= known
     config = HLRConfig(model, dataset, arguments=[PAPER])
     assert {key: config.requested[key] for key in published if key != "train_neg_sample_args"} == {
@@ -369,6 +369,6 @@ def test_runs_of_two_protocols_are_refused_in_one_table():
 
 
 def test_a_run_cannot_change_its_protocol_when_it_is_resumed(toy):
-    result = run("CML", **toy)
+    result = run("CML", **toy, objective="triplet")
     with pytest.raises(InputError, match=r"protocol=paper .*cannot change in a resumed run"):
         run(resume=result.run_dir, arguments=[PAPER])

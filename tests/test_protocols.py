@@ -1,5 +1,6 @@
 """The kinds of options, as the type check takes them, are those of the shipped defaults."""
 
+import itertools
 import typing
 
 import pytest
@@ -22,8 +23,8 @@ OF_HOST_MODELS = {"neigh_num"}  # an option of NNCF's
 @pytest.fixture(scope="module")
 def options():
     found = {}
-    for model in MODELS:
-        config = HLRConfig(model, "ml-100k", options={"eval_batch_size": 4096})
+    for model, objective in itertools.product(MODELS, ("triplet", "softmax")):
+        config = HLRConfig(model, "ml-100k", options={"eval_batch_size": 4096, "objective": objective})
         found.update(config.final_config_dict)
     return found
 

@@ -201,7 +201,7 @@ def test_what_makes_it_another_run_cannot_change_when_it_is_loaded(run_dir, opti
 
 def test_what_may_change_when_it_is_loaded_is_named_and_taken(run_dir):
     with pytest.raises(InputError, match=rf"only {', '.join(sorted(LOAD_KEYS))} can$"):
-        load(run_dir, margin=9)
+        load(run_dir, scale=9)
     fitted = load(
         run_dir, eval_memory=4, use_gpu=False, gpu_id=1, compile="off", embedding_size=6, model="HLR"
     )
@@ -480,9 +480,9 @@ def strange(tmp_path_factory):
 def test_an_export_reads_back_as_it_was_found(strange, tmp_path, suffix, memory):
     fitted = load_with(strange, memory)
     path = tmp_path / f"recs{suffix}"
-    rows = fitted.write_recommendations(path, k=4, titles=fitted.titles())
+    rows = fitted.write_recommendations(path, k=9, titles=fitted.titles())
     table = READ[suffix](path)
-    expected = strange.recommend(strange.users, k=4, titles=strange.titles())
+    expected = strange.recommend(strange.users, k=9, titles=strange.titles())
     assert rows == len(table) == len(expected) > 20
     assert set(expected["user"]) == set(STRANGE)
     assert set(expected["item"]) >= {"007", "7", "北京", "a,b"}

@@ -44,7 +44,7 @@ def finish(words: list[str]) -> Path:
     process = Process(["train", *words])
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    return Path(out.split("run directory")[1].strip())
+    return Path(out.split("run directory")[1].split()[0])
 
 
 def outcome(run_dir: Path) -> dict:
@@ -200,7 +200,7 @@ def test_more_patience_goes_on_after_an_early_stop(toy):
 
 def test_configuration_files_cannot_be_given(tmp_path, toy):
     first = run("CML", **toy)
-    (tmp_path / "b.yaml").write_text("margin: 0.1\n")
+    (tmp_path / "b.yaml").write_text("scale: 0.1\n")
     for given in (
         {"config_files": [tmp_path / "b.yaml"]},
         {"arguments": [f"--config_files={tmp_path / 'b.yaml'}"]},
@@ -211,7 +211,7 @@ def test_configuration_files_cannot_be_given(tmp_path, toy):
 
 def test_only_harmless_options_can_change(toy):
     first = run("HLR", **toy)
-    for wrong in ({"margin": 0.3}, {"model": "CML"}, {"dataset": "other"}, {"seed": 5}):
+    for wrong in ({"scale": 0.3}, {"model": "CML"}, {"dataset": "other"}, {"seed": 5}):
         with pytest.raises(InputError, match=f"{next(iter(wrong))}.*cannot change in a resumed run"):
             run(resume=first.run_dir, **wrong)
 

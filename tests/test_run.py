@@ -128,7 +128,7 @@ def test_rows_stay_in_the_ball_after_each_step(toy):
 
 
 def test_without_a_ball_rows_leave_it(toy):
-    experiment = prepare("CML", **toy, learning_rate=0.5, max_norm=None)
+    experiment = prepare("CML", **toy, learning_rate=0.5, geometry="ball", max_norm=None)
     experiment.trainer.fit(experiment.train_data, experiment.valid_data)
     assert experiment.model.user_embedding.weight.norm(dim=1).max() > 1.5
 
@@ -152,9 +152,8 @@ def test_learning_rate_schedules_by_name(toy, schedule, rates):
 
 def test_a_plateau_follows_the_validation_score_in_its_direction(toy):
     """While the score gets better the rate stays; torch's default would take that for a plateau."""
-    experiment = prepare(
-        "CML", **toy, lr_scheduler={"name": "ReduceLROnPlateau", "factor": 0.1, "patience": 0}
-    )
+    schedule = {"name": "ReduceLROnPlateau", "factor": 0.1, "patience": 0}
+    experiment = prepare("CML", **toy, lr_scheduler=schedule, learning_rate=0.002)
     scores = iter([0.1, 0.2, 0.3])
     experiment.trainer.validate = lambda data: (s := next(scores), {"ndcg@10": s})
     experiment.trainer.fit(experiment.train_data, experiment.valid_data)
@@ -163,7 +162,12 @@ def test_a_plateau_follows_the_validation_score_in_its_direction(toy):
 
 def test_batches_hold_the_same_positives_whichever_loader_draws_them(toy):
     runs = [
-        prepare("CML", **toy, train_neg_sample_args={"sample_num": 4, "distribution": kind})
+        prepare(
+            "CML",
+            **toy,
+            objective="triplet",
+            train_neg_sample_args={"sample_num": 4, "distribution": kind},
+        )
         for kind in ("uniform", "popularity")
     ]
     assert [len(parts.train_data) for parts in runs] == [7, 7]
@@ -179,10 +183,9 @@ def test_nothing_validated(toy):
 
 
 def test_gradients_are_clipped(toy):
-    free = prepare("CML", **toy, learner="sgd", learning_rate=1.0, max_norm=None)
-    held = prepare(
-        "CML", **toy, learner="sgd", learning_rate=1.0, max_norm=None, clip_grad_norm={"max_norm": 1e-6}
-    )
+    options = {**toy, "learner": "sgd", "learning_rate": 1.0, "geometry": "ball", "max_norm": None}
+    free = prepare("CML", **options)
+    held = prepare("CML", **options, clip_grad_norm={"max_norm": 1e-6})
     before = held.model.user_embedding.weight.detach().clone()
     for experiment in (free, held):
         experiment.trainer.fit(experiment.train_data, experiment.valid_data)
@@ -191,6 +194,7 @@ def test_gradients_are_clipped(toy):
 
 
 def test_validation_by_the_triplet_loss(toy):
+    toy["objective"] = "triplet"
     result = run("HLR", **toy, valid_metric="loss")
     assert result.best_valid_score == result.valid["loss"] > 0
     assert "ndcg@10" in result.valid
@@ -388,7 +392,11 @@ def test_the_default_takes_the_cpu_where_there_is_no_gpu(toy, monkeypatch):
         ("HLR", {"num_memories": 2 * 10**9, "embedding_size": 10**5}, "num_memories=2000000000"),
         (
             "CML",
-            {"train_neg_sample_args": {"sample_num": 2 * 10**9}, "train_batch_size": 999},
+            {
+                "objective": "triplet",
+                "train_neg_sample_args": {"sample_num": 2 * 10**9},
+                "train_batch_size": 999,
+            },
             "sample_num=2000000000",
         ),
         ("SpectralCF", {"embedding_size": 2 * 10**6}, "embedding_size=2000000"),
@@ -425,13 +433,15 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(toy, monkeypatch, when)
 @pytest.mark.parametrize(
     ("given", "suspect"),
     [
-        ({"margin": 1e37, "train_batch_size": 999}, r"margin=1e\+37"),
-        ({"learning_rate": 1e30}, r"learning_rate=1e\+30"),
+        ({"objective": "triplet", "margin": 1e37, "train_batch_size": 999}, r"margin=1e\+37"),
+        ({"objective": "triplet", "learning_rate": 1e30, "max_norm": None}, r"learning_rate=1e\+30"),
+        ({"geometry": "ball", "learning_rate": 1e30, "max_norm": None}, r"learning_rate=1e\+30"),
+        ({"scale": 1e37, "train_batch_size": 999}, r"scale=1e\+37"),
     ],
 )
 def test_a_loss_that_is_not_finite_names_what_is_too_large(toy, given, suspect):
     with pytest.raises(InputError, match=rf"epoch \d: .* is (inf|nan) with {suspect}; must be finite"):
-        run("CML", **{**toy, **given, "max_norm": None})
+        run("CML", **{**toy, **given})
 
 
 @pytest.mark.parametrize(

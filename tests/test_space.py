@@ -139,12 +139,13 @@ def test_seeds_repeat_and_defaults_come_first(tmp_path, algorithm):
 
 
 def test_an_option_without_a_default_is_left_out_of_the_first_trial(tmp_path):
-    config = HLRConfig("CML", "ml-100k")
+    triplet = {"objective": "triplet"}
+    config = HLRConfig("CML", "ml-100k", options=triplet)
     lines = {
         "clip_grad_norm.max_norm": {"choice": [1.0, 5.0]},
         "train_neg_sample_args.sample_num": {"choice": [5, 20]},
     }
-    plan = make_plan("CML", "ml-100k", (), {}, {}, lines, {"algorithm": "grid"}, "here")
+    plan = make_plan("CML", "ml-100k", (), triplet, {}, lines, {"algorithm": "grid"}, "here")
     made = suggestions_of(plan)
     assert made.total == 5  # 20 negatives with no clipping, and all four combinations
     found = drawn(tmp_path, lines, "grid", 1, 9, made.defaults)
@@ -159,7 +160,7 @@ def test_the_choices_of_an_option_may_be_mappings(tmp_path, algorithm):
     falling = {"name": "exponential", "gamma": 0.9}
     lines = {"lr_scheduler": {"choice": [None, falling]}, "learning_rate": {"choice": [0.001, 0.002]}}
     options = {"algorithm": algorithm, "num_samples": 4}
-    plan = make_plan("CML", "ml-100k", (), {}, {}, lines, options, "here")
+    plan = make_plan("CML", "ml-100k", (), {"objective": "triplet"}, {}, lines, options, "here")
     found = drawn(tmp_path, lines, algorithm, 1, 4, suggestions_of(plan).defaults)
     trials = [Trial(n, values, DONE, [0.1 * n], [0]) for n, values in enumerate(found, 1)]
     schedules = [trial.values["lr_scheduler"] for trial in trials]
@@ -273,13 +274,14 @@ def test_wrong_spaces_are_named(line):
 @pytest.mark.parametrize(
     ("lines", "match"),
     [
-        ({"margn": {"uniform": [1, 2]}}, r"margn: is no option of HLR.*did you mean margin"),
+        ({"scal": {"uniform": [1, 2]}}, r"scal: is no option of HLR.*did you mean scale"),
         ({"epochs": {"choice": [1, 2]}}, "epochs: is no option"),
         ({"seed": {"choice": [1, 2]}}, "seed: is no option"),
-        ({"margin": {"uniform": [-1.0, 2.0]}}, r"margin=-1\.0.*must be a number > 0"),
+        ({"scale": {"uniform": [-1.0, 2.0]}}, r"scale=-1\.0.*must be a number > 0"),
+        ({"margin": {"choice": [1.0]}}, "margin: is no option of HLR"),
         ({"num_memories": {"choice": [5, "many"]}}, "num_memories=many.*must be an integer"),
         ({"train_neg_sample_args.sample_num": {"choice": [0]}}, "sample_num"),
-        ({"margin.x": {"choice": [1]}}, "margin"),
+        ({"scale.x": {"choice": [1]}}, "scale"),
         ({"learner": {"choice": ["adamm"]}}, "learner=adamm"),
     ],
 )

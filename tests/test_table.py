@@ -126,21 +126,21 @@ def test_an_error_is_a_sentence_and_comes_whole_through_a_pickle(sentence):
 
 def test_an_error_says_what_it_is_of():
     with pytest.raises(InputError) as caught:
-        HLRConfig("HLR", "ml-100k", options={"margin": -1})
+        HLRConfig("HLR", "ml-100k", options={"scale": -1})
     error = caught.value
     assert (error.option, error.value, error.place, error.allowed) == (
-        "margin",
+        "scale",
         -1,
         "keyword argument",
         "a number > 0",
     )
-    assert str(error.at("a.yaml")) == "margin=-1 (a.yaml): must be a number > 0"
-    assert str(error.at("").within("a.yaml")) == "a.yaml: margin=-1: must be a number > 0"
-    assert str(error) == "margin=-1 (keyword argument): must be a number > 0"
+    assert str(error.at("a.yaml")) == "scale=-1 (a.yaml): must be a number > 0"
+    assert str(error.at("").within("a.yaml")) == "a.yaml: scale=-1: must be a number > 0"
+    assert str(error) == "scale=-1 (keyword argument): must be a number > 0"
 
 
 def test_an_option_of_a_search_is_the_nearest_to_a_misspelt_one():
-    for key, hint in (("num_sample", "num_samples"), ("margn", "margin")):
+    for key, hint in (("num_sample", "num_samples"), ("scal", "scale")):
         with pytest.raises(
             UnknownOption,
             match=rf"^{key} \(keyword argument\): is no option of HLR \(did you mean {hint}\?\)$",
@@ -171,7 +171,7 @@ PROBES += (
     {"max_norm": 1},
 )
 KEYS = {
-    "HLR++": ("margin", "learner", "max_norm", "train_neg_sample_args", "train_neg_sample_args.sample_num", "lr_scheduler"),
+    "HLR++": ("scale", "learner", "max_norm", "train_neg_sample_args", "train_neg_sample_args.sample_num", "lr_scheduler"),
     "HLR": ("direct_memory", "freeze_embeddings", "lazy_adam", "clip_grad_norm", "weight_decay"),
     "MF-ALS": ("regularization", "train_neg_sample_args", "lr_scheduler"),
     "ItemKNN": ("k", "shrink", "train_neg_sample_args"),

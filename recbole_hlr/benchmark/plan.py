@@ -17,7 +17,6 @@ from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.options.command_line import config_files_word, is_path, is_text
-from recbole_hlr.options.protocol import said
 from recbole_hlr.options.table import RESUME_KEYS
 from recbole_hlr.options.yaml_values import (
     ConfigLoader,
@@ -62,7 +61,7 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
     try:
         options["metrics"] = reported_metrics(HLRConfig(model, dataset, request.config_files, options))
         config = HLRConfig(model, dataset, request.config_files, {**options, "user_metrics": True})
-        effective = yaml.load(str(config), Loader=ConfigLoader)
+        effective = as_written(config)
         if not config["benchmark_filename"] and not has_test_part(config["eval_args"]["split"]):
             raise invalid("eval_args", config["eval_args"], config.sources["eval_args"], "with a test part")
     except InputError as error:
@@ -104,6 +103,12 @@ def look_at_stored(task: Task) -> None:
         log.warning("%s; the cell is run again, from its checkpoint where it has one", damage)
 
 
+def as_written(config: HLRConfig) -> Values:
+    """Return the effective options as they are read back from a run's config.yaml."""
+    options: Values = yaml.load(str(config), Loader=ConfigLoader)
+    return options
+
+
 def has_test_part(split: Values) -> bool:
     """Say whether a split leaves something to be tested on."""
     return split["RS"][2] > 0 if "RS" in split else split["LS"] != "valid_only"
@@ -122,11 +127,16 @@ def reported_metrics(config: HLRConfig) -> list[str]:
 
 
 def refuse_other_options(run_dir: RunDir, effective: Values) -> None:
-    """Raise `InputError` where a stored run differs from what is asked for now."""
-    stored = said(load_yaml(run_dir.config))
+    """Raise `InputError` where a stored run differs from what is asked for now.
+
+    An option that the version which made it did not know is at its default.
+    """
+    stored = load_yaml(run_dir.config)
+    if stored.keys() != effective.keys():
+        stored = as_written(HLRConfig(config_files=[run_dir.config]))
     differing = [
         key
-        for key in sorted(stored.keys() | effective.keys())
+        for key in sorted(stored.keys() | effective.keys(), key=lambda key: (key != "objective", key))
         if key not in FREE and stored.get(key) != effective.get(key)
     ]
     if differing:
