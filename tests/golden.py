@@ -67,6 +67,7 @@ OPTION_OF = {  # by the name of a recorded parameter
 RELEASED = {  # what the released code does not leave open
     "negative_reduction": "mean",
     "max_memory_norm": None,
+    "centre_memories": False,
     "clip_memories": False,
     "item_attention": "history",
     "attend_target": True,

@@ -113,7 +113,7 @@ def test_zero_memories_make_it_cml(name, options) -> None:
 )
 def test_one_slot_makes_every_attention_a_constant(name, options) -> None:
     data = ragged()
-    model = build(name, data, num_memories=1, attention_smoothing=1.0, **options)
+    model = build(name, data, num_memories=1, centre_memories=False, attention_smoothing=1.0, **options)
     users, items, history = torch.tensor(USERS), candidates(), ragged_batch(len(USERS), 6, NUM_ITEMS)
     known = history.mask.any(dim=1, keepdim=True).expand(items.shape)  # (B, C)
     moves = torch.ones(items.shape)  # how many attentions have something to attend to, (B, C)
