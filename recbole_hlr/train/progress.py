@@ -81,7 +81,9 @@ class FitProgress:
         scores = {record["epoch"]: record["valid_score"] for record in records if "valid_score" in record}
         if not scores:
             return None, [], []
-        best = [f"best {scores[e]:.4f} at epoch {e}" for e in [trainer.best_epoch] if e in scores]
+        pick = max if trainer.valid_metric_bigger else min  # of equals the first, as in the trainer
+        epoch = pick(scores, key=scores.__getitem__)  # its best_epoch may be one that has not ended yet
+        best = [f"best {scores[epoch]:.4f} at epoch {epoch}"]
         patience = trainer.stopping_step + 1
         left = [f"patience {patience - trainer.cur_step} of {patience}"] if self.validates else []
         return [*scores.values()][-1], best, left
