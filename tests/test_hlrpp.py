@@ -149,4 +149,4 @@ def test_each_attention_is_its_plain_loop(name, options, training) -> None:
         (model.item_attention_of(*pairs), twin.item_attention),
     ):
         expected = torch.stack([torch.stack([plain(u, v, row) for v in vs]) for u, vs, row in rows])
-        assert_close(found @ model.memory.memories, expected, 1e-12, f"{options} {plain.__name__}")
+        assert_close(found @ model.memory.values, expected, 1e-12, f"{options} {plain.__name__}")

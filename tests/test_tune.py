@@ -723,7 +723,7 @@ def test_eight_trials_on_ml_100k(ray_up, tmp_path):
     assert "stopped" in {trial.status for trial in result.trials}
     defaults = result.trials[0]
     assert defaults.values["learning_rate"] == HLRConfig("CML", "ml-100k")["learning_rate"]
-    assert result.best.score >= defaults.score > 0.05
+    assert result.best.score >= defaults.score > 0.01
     assert result.run.test["ndcg@10"] > 0.1
 
 
