@@ -61,7 +61,7 @@ def compared(folder: Path, small: str, large: str, steps: int) -> list[Line]:
     hlr, cml = (experiment(name, small, folder) for name in ("HLR", "CML"))
     turns = [[epoch_seconds(parts, steps) for parts in (hlr, cml)] for _ in range(3)]
     ours, theirs = (min(turn[n] for turn in turns) for n in (0, 1))
-    lines = [Line(f"HLR, one epoch by the softmax on {small}", "CML, the same", ours, theirs, "s", 5, True)]
+    lines = [Line(f"HLR, one epoch by the softmax on {small}", "CML, the same", ours, theirs, "s", 80, True)]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for size in dict.fromkeys((small, large)):
@@ -75,7 +75,7 @@ def compared(folder: Path, small: str, large: str, steps: int) -> list[Line]:
                 ours,
                 iteration_seconds(parts),
                 "s",
-                3,
+                4,
                 True,
             )
         )
