@@ -20,7 +20,7 @@ from recbole_hlr.model import attention
 from recbole_hlr.model.sphere import along_sphere, onto_sphere
 from recbole_hlr.objective import softmax
 from recbole_hlr.objective.sample import Sampler, Seen
-from recbole_hlr.objective.softmax import against, softmax_loss, user_weights
+from recbole_hlr.objective.softmax import against, softmax_loss
 from tests.toys import (
     ALL_USERS,
     NUM_ITEMS,
@@ -248,10 +248,9 @@ def test_blocks_of_any_width_give_one_softmax(data) -> None:
     added = torch.randn(items, generator=generator, dtype=torch.float64) if data.draw(st.booleans()) else None
     rows = torch.tensor([u for u, ids in enumerate(seen) for _ in ids])
     places = torch.tensor([i for chosen in seen for i in sorted(chosen)])
-    weights = user_weights(torch.tensor([len(chosen) for chosen in seen]), power)
     blocks = [slice(start, min(start + width, items)) for start in range(0, items, width)]
     rest, own = against(lambda b: distances[:, b], blocks, Seen(rows, places), 1.3, added, recompute)
-    loss = softmax_loss(rest, own, rows, weights, exponent)
+    loss = softmax_loss(rest, own, rows, power, exponent)
     total = 0.0
     times = [1.0] * items if added is None else added.exp().tolist()
     for u, chosen in enumerate(seen):

@@ -22,8 +22,8 @@ from recbole_hlr.model.guest import home_of, limits_of, name_of, own_options
 from recbole_hlr.model.registry import find_model, is_metric, is_ours
 from recbole_hlr.options.command_line import COMMAND_LINE, file_names, parse_arguments
 from recbole_hlr.options.host import without_default
-from recbole_hlr.options.protocol import PAPER, SOFTMAX, TRIPLET, protocol_files, said
-from recbole_hlr.options.shipped import default_objective, host_file, objective_file, shipped
+from recbole_hlr.options.protocol import PAPER, SOFTMAX, TRIPLET, other_objective, protocol_files, said
+from recbole_hlr.options.shipped import default_objective, host_file, shipped
 from recbole_hlr.options.yaml_values import ConfigLoader, dump_yaml, load_yaml, plain
 from recbole_hlr.protocols import Given, RunConfig, Values
 
@@ -201,14 +201,14 @@ class HLRConfig(Config, RunConfig):
     def _refuse_other_objective(self, key: str) -> None:
         """Raise `InputError` for an option of an objective that the run is not trained by."""
         own = self._objective()
-        for other in (TRIPLET, SOFTMAX):
-            if other != own and key in load_yaml(objective_file(other)):
-                raise InputError(
-                    key,
-                    f"is no option of {self.model} trained by objective={own}; give objective={other}",
-                    place=self.sources[key],
-                    option=key,
-                )
+        other = other_objective(key, own)
+        if other is not None:
+            raise InputError(
+                key,
+                f"is no option of {self.model} trained by objective={own}; give objective={other}",
+                place=self.sources[key],
+                option=key,
+            )
 
     def _options(self, values: Values, given: Given, sources: Mapping[str, str]) -> Checked:
         kind = self.model, self.ours, self.metric

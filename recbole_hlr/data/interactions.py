@@ -14,8 +14,6 @@ from torch import Tensor
 from recbole_hlr.protocols import InteractionData
 
 Sampling = Literal["uniform", "inverse_popularity"]
-
-
 HELD_OUT = "held_out"  # a column of a batch: which of a user's interactions are validated on
 
 

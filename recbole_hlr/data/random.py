@@ -24,8 +24,8 @@ class Stream(IntEnum):
     VALIDATION_NEGATIVES = 10  # of epoch 0 alone: the negatives of the validation loss
     VALIDATION_CANDIDATES = 11  # what sampled ranking ranks for validation
     TEST_CANDIDATES = 12  # and for testing
-    SAMPLED_CANDIDATES = 14  # of an epoch: the items that stand for the catalogue
     SUGGESTIONS = 13  # of a trial: the values that a search gives it
+    SAMPLED_CANDIDATES = 14  # of an epoch: the items that stand for the catalogue
 
 
 def sequence_for(seed: int, stream: Stream, number: int | None = None) -> np.random.SeedSequence:

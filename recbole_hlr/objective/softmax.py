@@ -78,8 +78,7 @@ class Softmax(nn.Module):
             rest, own = self._against(model, users, sample, seen)
             if len(seen.rows) < len(rows):
                 own = self._own_logits(model, users, rows, items)
-        weights = user_weights(torch.bincount(rows, minlength=len(ids)), self.user_weight)
-        return softmax_loss(rest, own, rows, weights, self.exponent)
+        return softmax_loss(rest, own, rows, self.user_weight, self.exponent)
 
     def validation_loss(self, model: MetricRecommender, batch: Batch) -> Tensor:
         """Return the loss of those items alone that are held out; the others are no negatives either.
@@ -89,9 +88,8 @@ class Softmax(nn.Module):
         ids, rows = batch[model.USER_ID].unique_consecutive(return_inverse=True)  # (B,), (n,)
         users = model.users(ids, model.evaluation_history(ids), shared=True)
         rest, own = self._against(model, users, None, Seen(rows, batch[model.ITEM_ID] - 1))
-        own, rows = own[batch[HELD_OUT]], rows[batch[HELD_OUT]]
-        weights = user_weights(torch.bincount(rows, minlength=len(ids)), self.user_weight)
-        return softmax_loss(rest, own, rows, weights, self.exponent)
+        held_out = batch[HELD_OUT]
+        return softmax_loss(rest, own[held_out], rows[held_out], self.user_weight, self.exponent)
 
     def _against(
         self, model: MetricRecommender, users: Users, sample: Sample | None, seen: Seen
@@ -153,11 +151,12 @@ class Softmax(nn.Module):
         return max(min(room // 2, BLOCK) // floats, 1), floats * count > room
 
 
-def softmax_loss(rest: Tensor, own: Tensor, rows: Tensor, weights: Tensor, exponent: float = 1.0) -> Tensor:
+def softmax_loss(rest: Tensor, own: Tensor, rows: Tensor, power: float, exponent: float = 1.0) -> Tensor:
     """Return the summed loss, a scalar, of positives with logits `own (n,)` of the users `rows (n,)`.
 
-    `rest (B,)` is L of every user, `weights (B,)` multiply the terms of a user's positives, `exponent` is t.
+    `rest (B,)` is L of every user, `power` is w, `exponent` t.
     """
+    weights = user_weights(torch.bincount(rows, minlength=len(rest)), power)  # (B,)
     return (weights[rows].to(own.dtype) * softplus(exponent * rest[rows] - own)).sum()
 
 

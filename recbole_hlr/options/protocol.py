@@ -11,7 +11,8 @@ from typing import Any
 
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file
-from recbole_hlr.options.shipped import shipped
+from recbole_hlr.options.shipped import objective_file, shipped
+from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.protocols import Values
 
 STANDARD, PAPER = "standard", "paper"
@@ -30,6 +31,12 @@ def said(values: Values) -> Values:
     if {"model", "num_memories", "max_memory_norm"} <= values.keys():
         unsaid["centre_memories"] = False
     return {**unsaid, **values}
+
+
+def other_objective(key: str, own: str) -> str | None:
+    """Return the objective, another than a run's `own`, that has the option `key`; None where none has."""
+    others = (other for other in (TRIPLET, SOFTMAX) if other != own)
+    return next((other for other in others if key in load_yaml(objective_file(other))), None)
 
 
 def settings_file(model: str, dataset: str) -> str | None:

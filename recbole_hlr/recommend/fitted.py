@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.console import Display
+from recbole_hlr.data.chunks import spans
 from recbole_hlr.data.stored import StoredData
 from recbole_hlr.errors import InputError
 from recbole_hlr.host.memory import keep_freed_memory
@@ -170,11 +171,9 @@ class FittedRecommender:
 
     # --- what is found -------------------------------------------------------------------------------
 
-    def _blocks(self, ids: Tensor, k: int) -> Iterator[slice]:
-        """Yield the places of blocks of `ids (n,)`, at least one."""
-        size = rows_per_block(self.config["eval_memory"], self.data.item_num, k)
-        for start in range(0, max(len(ids), 1), size):
-            yield slice(start, start + size)
+    def _blocks(self, ids: Tensor, k: int) -> list[slice]:
+        """Return the places of blocks of `ids (n,)`, at least one."""
+        return spans(max(len(ids), 1), rows_per_block(self.config["eval_memory"], self.data.item_num, k))
 
     def _tables(
         self, names: np.ndarray, ids: Tensor, k: int, exclude_seen: bool, allowed: Tensor,

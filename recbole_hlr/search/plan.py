@@ -16,7 +16,7 @@ from recbole_hlr.model.guest import home_of, name_of, own_options
 from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.command_line import COMMAND_LINE
 from recbole_hlr.options.kinds import is_named
-from recbole_hlr.options.protocol import SOFTMAX, TRIPLET, said
+from recbole_hlr.options.protocol import TRIPLET, other_objective, said
 from recbole_hlr.options.shipped import host_file, objective_file, shipped
 from recbole_hlr.options.table import TRAINING_KEYS
 from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
@@ -182,7 +182,7 @@ def check_space(tried: Space, config: HLRConfig) -> None:
         if key not in known:
             raise InputError(
                 f"space: {dimension.key}: is no option of {config.model}'s model or training, "
-                f"which a search could try{other_objective(key, config) or nearest(key, known)}"
+                f"which a search could try{hint_at_objective(key, config) or nearest(key, known)}"
             )
         for value in dimension.probes():
             try:
@@ -193,12 +193,10 @@ def check_space(tried: Space, config: HLRConfig) -> None:
                 raise InputError(f"space: {dimension.key}: {error}") from None
 
 
-def other_objective(key: str, config: HLRConfig) -> str:
+def hint_at_objective(key: str, config: HLRConfig) -> str:
     """Return what to do about an option of an objective that a metric model is not trained by, or ''."""
-    for other in (TRIPLET, SOFTMAX):
-        if config.metric and other != config["objective"] and key in load_yaml(objective_file(other)):
-            return f" with objective={config['objective']}; give objective={other}"
-    return ""
+    other = other_objective(key, config["objective"]) if config.metric else None
+    return f" with objective={config['objective']}; give objective={other}" if other else ""
 
 
 def tunable(model_class: type, objective: str | None = None) -> set[str]:
