@@ -376,6 +376,7 @@ def main() -> int:
     import softmax  # which takes what is above
 
     keep([line.row() for line in softmax.compared(given.data, small, large, 20)])
+    keep([softmax.sampled_row(given.data, large)])
     keep(softmax.memory_rows(100_000))
     keep([step_line(given.data, large, repeats).row()])
     keep([epoch_line(given.data, "CML", large, 200, 3).row()])

@@ -97,6 +97,13 @@ def grown(name: str, items: int, users: int = 16) -> float:
     return peak() - held
 
 
+def sampled_row(folder: Path, size: str) -> list[str]:
+    """Return a row on HLR's epoch against a sample of the catalogue, from 5 of its steps."""
+    seconds = epoch_seconds(experiment("HLR", size, folder, candidates=1000), 5)
+    what = f"HLR, one epoch by the softmax on {size}, 1,000 candidates"
+    return [what, "", f"{seconds / 60:.1f} min", "15 min", "", "yes" if seconds < 900 else "NO"]
+
+
 def memory_rows(items: int) -> list[list[str]]:
     """Return rows on the memory of a step, each measured in a process of its own."""
     rows = []
