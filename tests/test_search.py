@@ -207,7 +207,7 @@ def test_trials_that_fit_on_no_machine_are_refused_at_once(ray_up, tmp_path, mon
 def test_what_is_waited_for_is_said(monkeypatch, caplog):
     monkeypatch.setattr("recbole_hlr.search.watch.ray_lines", dict)
     monkeypatch.setattr(watch, "describe_room", lambda: "1 with 2 cpus and 0 gpus")
-    watched = watch.Watch(1000, 1)
+    watched = watch.Watch(1000, 1, pytest.fail)
     with caplog.at_level("INFO", logger="recbole_hlr"):
         watched.look(running=False)
         assert not caplog.messages  # before a minute is over
@@ -217,6 +217,25 @@ def test_what_is_waited_for_is_said(monkeypatch, caplog):
         watched.look(running=False)
     text = "waiting for a machine with 1000 cpus and 1 gpus for a trial; there is 1 with 2 cpus and 0 gpus"
     assert caplog.messages == [text]
+
+
+def test_a_search_that_does_not_notice_is_left(monkeypatch):
+    server = socket.create_server(("127.0.0.1", 0))
+    address = server.getsockname()
+    lines = {"gcs_server": lambda: socket.create_connection(address, timeout=5)}
+    monkeypatch.setattr("recbole_hlr.search.watch.ray_lines", lambda: lines)
+    monkeypatch.setattr(watch, "GRACE", 0.1)
+    reasons: list[str] = []
+    watched = watch.Watch(1, 0, reasons.append)
+    other = server.accept()[0]
+    time.sleep(1.5)
+    assert not reasons
+    server.close()
+    other.close()
+    assert wait_until(lambda: reasons, 10)
+    with pytest.raises(watch.RayDied, match="gcs_server"):
+        watched.look(running=True)
+    watched.close()
 
 
 def test_a_process_is_dead_when_nobody_listens_any_more():

@@ -196,6 +196,16 @@ def ray_lines() -> dict[str, Callable[[], socket.socket]]:
     return {"raylet": raylet, "gcs_server": lambda: socket.create_connection((host, int(port)), timeout=5)}
 
 
+def end_ray() -> None:
+    """Kill Ray's processes and delete its files, where this process began them and may not live on itself."""
+    from ray._private import worker
+
+    node = getattr(worker, "_global_node", None)
+    if node is not None and node.head:
+        node.kill_all_processes(check_alive=False, allow_graceful=False)
+        shutil.rmtree(node.get_temp_dir_path(), ignore_errors=True)
+
+
 def ray_may_grow() -> bool:
     """Say whether an autoscaler can add machines; Ray 2.60 has no public way to ask.
 

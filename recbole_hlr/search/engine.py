@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from recbole_hlr.errors import InputError
-from recbole_hlr.host.ray import check_room
+from recbole_hlr.host.ray import check_room, end_ray
 from recbole_hlr.protocols import Values
 from recbole_hlr.search.options import SearchOptions
 from recbole_hlr.search.progress import TrialProgress
@@ -57,8 +59,22 @@ def run_trials(
     check_room(*share)
     folder = record.path.parent.absolute()
     shutil.rmtree(folder / STORAGE, ignore_errors=True)  # of a search that was killed
+
+    def broken_off(reason: str) -> InputError:
+        return InputError(f"{folder}: Ray broke off ({reason}); go on with {resume_of(folder)}")
+
+    def leave(reason: str) -> None:
+        """End the process, as Ray would half a minute later, but with a word of it."""
+        with contextlib.suppress(Exception):
+            progress.close()
+        print(f"error: {broken_off(reason)}", file=sys.stderr, flush=True)
+        end_ray()
+        shutil.rmtree(folder / STORAGE, ignore_errors=True)
+        os._exit(2)
+
+    watch = Watch(*share, leave)
     try:
-        conductor = Conductor(suggestions, record, longest, progress, ended, Watch(*share))
+        conductor = Conductor(suggestions, record, longest, progress, ended, watch)
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(trainable, objective=objective),
@@ -84,9 +100,9 @@ def run_trials(
             tuner.fit()
         conductor.cut()
     except (RayDied, RayError, OSError) as error:  # OSError: Ray's own files, on a full disk
-        reason = " ".join(str(error).split())
-        raise InputError(f"{folder}: Ray broke off ({reason}); go on with {resume_of(folder)}") from error
+        raise broken_off(" ".join(str(error).split())) from error
     finally:
+        watch.close()
         progress.close()
         shutil.rmtree(folder / STORAGE, ignore_errors=True)
 
