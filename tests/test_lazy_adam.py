@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from recbole_hlr import prepare, run
 from recbole_hlr.errors import InputError
 from recbole_hlr.model.relation import clip_norms
+from recbole_hlr.model.sphere import along_sphere, onto_sphere
 from recbole_hlr.train.lazy_adam import LazyAdam
 
 ROWS, SIZE = 40, 3
@@ -19,24 +20,30 @@ ROWS, SIZE = 40, 3
 class Pair:
     """A table and a dense weight, with their optimizer; `lazy` or Adam itself, of float64."""
 
-    def __init__(self, lazy: bool, max_norm: float | None, lr: float = 0.01) -> None:
+    def __init__(self, lazy: bool, max_norm: float | None, lr: float = 0.01, sphere: bool = False) -> None:
         generator = torch.Generator().manual_seed(3)
         weight = torch.randn(ROWS, SIZE, generator=generator, dtype=torch.float64)
         self.table = nn.Embedding.from_pretrained(weight, freeze=False)
         self.dense = nn.Parameter(torch.randn(SIZE, SIZE, generator=generator, dtype=torch.float64))
-        self.max_norm, self.lazy = max_norm, lazy
+        self.max_norm, self.lazy, self.sphere = max_norm, lazy, sphere
+        if sphere:
+            onto_sphere(self.table.weight, max_norm)
         weights = [self.table.weight, self.dense]
         self.optimizer: Any = torch.optim.Adam(weights, lr=lr)
         if lazy:
-            self.optimizer = LazyAdam(weights, [self.table], lr=lr, max_norm=max_norm)
+            self.optimizer = LazyAdam(weights, [self.table], lr, max_norm, sphere)
 
     def step(self, rows: Tensor) -> float:
         self.optimizer.zero_grad()
-        loss = (self.table(rows) @ self.dense - 1).square().sum()
+        read = along_sphere(self.table(rows)) if self.sphere else self.table(rows)
+        loss = (read @ self.dense - 1).square().sum()
         loss.backward()
         self.optimizer.step()
         if self.max_norm is not None and not self.lazy:
-            clip_norms(self.table.weight.data, self.max_norm, dim=1)
+            if self.sphere:
+                onto_sphere(self.table.weight, self.max_norm)
+            else:
+                clip_norms(self.table.weight.data, self.max_norm, dim=1)
         return loss.item()
 
     def weights(self) -> Tensor:
@@ -58,6 +65,24 @@ def test_is_adam(steps: int, max_norm: float | None) -> None:
     for rows in batches(steps):
         assert lazy.step(rows) == pytest.approx(plain.step(rows), abs=1e-4)
     torch.testing.assert_close(lazy.weights(), plain.weights(), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("max_norm", [1.0, 0.3])
+@pytest.mark.parametrize("steps", [1, 2, 50, 900])
+def test_is_adam_on_a_sphere(steps: int, max_norm: float) -> None:
+    lazy, plain = (Pair(kind, max_norm, sphere=True) for kind in (True, False))
+    for rows in batches(steps):
+        assert lazy.step(rows) == pytest.approx(plain.step(rows), abs=1e-4)
+    torch.testing.assert_close(lazy.weights(), plain.weights(), atol=2e-5, rtol=0)
+    norms = lazy.weights()[:ROWS].norm(dim=1)
+    torch.testing.assert_close(norms, torch.full_like(norms, max_norm))
+
+
+def test_a_row_of_zeros_stays_one_on_a_sphere() -> None:
+    pair = Pair(True, 1.0, sphere=True)
+    pair.table.weight.data[3] = 0
+    pair.step(torch.tensor([1, 2]))
+    assert torch.equal(pair.weights()[3], torch.zeros(SIZE, dtype=torch.float64))
 
 
 def test_differs_from_adam_by_eps_and_the_square_of_a_short_way() -> None:
@@ -125,10 +150,14 @@ def test_the_learning_rate_may_change_after_catching_up() -> None:
     torch.testing.assert_close(lazy.weights(), plain.weights(), atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize("objective", ["triplet", "softmax"])
 @pytest.mark.parametrize("model", ["CML", "HLR", "HLR++", "AdaCML", "LRML"])
-def test_a_run_is_that_with_adam(model: str, toy: dict[str, Any]) -> None:
-    options = {**toy, "epochs": 4, "learning_rate": 0.01, "objective": "triplet"}
-    options["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 2}
+def test_a_run_is_that_with_adam(model: str, objective: str, toy: dict[str, Any]) -> None:
+    options = {**toy, "epochs": 4, "learning_rate": 0.01, "objective": objective}
+    if objective == "triplet":
+        options["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 2}
+    else:
+        options["train_batch_size"] = 2
     lazy, plain = (prepare(model, **options, lazy_adam=kind) for kind in ("on", "off"))
     kinds = [type(parts.trainer.optimizer) for parts in (lazy, plain)]
     assert kinds == [LazyAdam, torch.optim.Adam]
@@ -154,8 +183,9 @@ def test_weights_are_clipped_once_after_each_step(kind: str, toy: dict[str, Any]
     assert len(calls) == len(parts.train_data)
 
 
-def test_a_killed_run_goes_on_to_the_same_result(toy: dict[str, Any]) -> None:
-    options = {**toy, "objective": "triplet", "lazy_adam": "on"}
+@pytest.mark.parametrize("objective", ["triplet", "softmax"])
+def test_a_killed_run_goes_on_to_the_same_result(objective: str, toy: dict[str, Any]) -> None:
+    options = {**toy, "objective": objective, "lazy_adam": "on"}
     unbroken = run("CML", **{**options, "epochs": 5})
     short = run("CML", **{**options, "epochs": 2})
     resumed = run(resume=short.run_dir, epochs=5)
@@ -164,9 +194,11 @@ def test_a_killed_run_goes_on_to_the_same_result(toy: dict[str, Any]) -> None:
 
 def test_only_large_tables_are_lazy_unless_asked(toy: dict[str, Any]) -> None:
     assert type(prepare("CML", **toy, objective="triplet").trainer.optimizer) is torch.optim.Adam
-    for model, objective in (("TransCF", "triplet"), ("CML", "softmax")):  # whole tables at every step
-        parts = prepare(model, **toy, objective=objective, lazy_adam="on")
+    for objective in ("triplet", "softmax"):  # reads whole tables at every step
+        parts = prepare("TransCF", **toy, objective=objective, lazy_adam="on")
         assert type(parts.trainer.optimizer) is torch.optim.Adam
+    parts = prepare("CML", **toy, lazy_adam="on")  # all items, and the users of a batch
+    assert (parts.model.user_embedding.sparse, parts.model.item_embedding.sparse) == (True, False)
 
 
 def test_a_table_is_large_by_the_rows_left_unread(

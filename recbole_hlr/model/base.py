@@ -344,10 +344,13 @@ class MetricRecommender(GeneralRecommender):
         return Work(self.item_embedding.embedding_dim)
 
     @property
-    def rows_read(self) -> tuple[int, int] | None:
-        """Rows of the users' and of the items' table that a positive reads at most; None: whole tables."""
+    def rows_read(self) -> tuple[int | None, int | None]:
+        """Rows of the users' and of the items' table that one of a batch reads at most; None: all of them.
+
+        One of a batch is a positive, or, with the softmax, a user.
+        """
         if self.objective.pairs is None:
-            return None
+            return 1, None
         return 1, self.objective.pairs + (self.max_history if self.attends_to_history else 0)
 
     def _scoring_width(self, history: InteractionMatrix) -> int:

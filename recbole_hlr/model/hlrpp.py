@@ -127,9 +127,9 @@ class HLRPP(UserAttentionRecommender):
         return super().work._replace(H=width, attentions=2, audience=members)
 
     @property
-    def rows_read(self) -> tuple[int, int] | None:
-        """Rows of the users' and of the items' table that a positive reads at most."""
+    def rows_read(self) -> tuple[int | None, int | None]:
+        """Rows of the users' and of the items' table that one of a batch reads at most."""
         candidates, audience = self.objective.pairs, self.item_attention == "audience"
         if candidates is None:
-            return None
+            return None if audience else 1, None
         return 1 + audience * candidates * self.max_history, candidates + self.max_history

@@ -88,9 +88,9 @@ class TransCF(MetricRecommender):
         return self.neighbour_weight * neighbours + self.distance_weight * distances[:, 0].sum()
 
     @property
-    def rows_read(self) -> None:
+    def rows_read(self) -> tuple[None, None]:
         """The means are those of whole tables."""
-        return None
+        return None, None
 
 
 @torch.no_grad()

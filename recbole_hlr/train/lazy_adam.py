@@ -32,7 +32,8 @@ class LazyAdam(torch.optim.Adam):
     What disappears: the pass over all rows at every step.
     A row p in the ball of `max_norm` moves along a line, u = m / sqrt(v): where its end lies in the ball,
     so does the way. Where not, p is pulled back after some steps, p <- s (p - f_j u), but stays in the
-    plane of p and u: two numbers per row and step, (x, y) <- s (x, y - f_j), p = x p_0 + y u.
+    plane of p and u: two numbers per row and step, (x, y) <- s (x, y - f_j), p = x p_0 + y u. With
+    `sphere` every step ends on the surface of the ball, and every row goes that way.
     Caveat: for all missed steps eps sqrt(1 - b2^s) is that of the first, and sqrt(v) does not shrink
     beside it, which shows where sqrt(v) is near eps = 1e-8. `tests/test_lazy_adam.py` compares with Adam.
 
@@ -46,11 +47,12 @@ class LazyAdam(torch.optim.Adam):
         tables: list[nn.Embedding],
         lr: float,
         max_norm: float | None = None,
+        sphere: bool = False,
         after_step: Callable[[], None] = lambda: None,
         **options: bool,
     ) -> None:
         super().__init__(parameters, lr=lr, betas=_BETAS, **options)
-        self.max_norm = max_norm
+        self.max_norm, self.sphere = max_norm, sphere and max_norm is not None
         self._after_step = after_step  # torch's own hooks would be called by Adam's step and by this one
         self.done = 0  # steps
         self._last: dict[Tensor, Tensor] = {}  # weight -> (T,) the step that each row is at
@@ -92,7 +94,9 @@ class LazyAdam(torch.optim.Adam):
         factor = sums[at] - _DECAY**missed * sums[self.done]  # F (R,)
         factor = (self.param_groups[0]["lr"] * factor).to(start.dtype).unsqueeze(1)
         moved = start - factor * direction
-        if self.max_norm is not None:
+        if self.sphere:
+            moved = self._pulled_on_the_way(start, direction, at)
+        elif self.max_norm is not None:
             left = (moved.norm(dim=1) > self.max_norm).nonzero().squeeze(dim=1)
             moved[left] = self._pulled_on_the_way(start[left], direction[left], at[left])
         weight.index_copy_(0, rows, moved)
@@ -102,10 +106,11 @@ class LazyAdam(torch.optim.Adam):
         last[rows] = self.done
 
     def _pulled_on_the_way(self, start: Tensor, direction: Tensor, at: Tensor) -> Tensor:
-        """Return rows `(L, d)` that stood at steps `at (L,)` after all steps since, in the ball after each.
+        """Return rows `(L, d)` that stood at steps `at (L,)` after all steps since, pulled back after each.
 
-        With p = x (p_0 + z u) a step is z <- z - f / x, then x <- min(x, max_norm / |p_0 + z u|). Once
-        what is left of the way is shorter than `_SHORT`, it is gone at once: the difference is its square.
+        With p = x (p_0 + z u) a step is z <- z - f / x, then x <- min(x, max_norm / |p_0 + z u|), on a
+        sphere without the minimum. Once what is left of the way is shorter than `_SHORT`, it is gone at
+        once: the difference is its square.
         """
         if len(start) == 0:
             return start
@@ -125,9 +130,11 @@ class LazyAdam(torch.optim.Adam):
         end = (at + count).clamp(max=self.done)
         rest = _DECAY ** (end - at) * sums[end] - _DECAY ** (self.done - at) * sums[self.done]
         x, z = torch.ones_like(pp), torch.zeros_like(pp)  # (L,)
+        tiny = torch.finfo(pp.dtype).tiny  # a row of zeros stays one
         for size in (*sizes, rate * rest):
             z -= size / x
-            x = torch.minimum(x, torch.addcmul(pp, z, torch.addcmul(2 * pu, z, uu)).rsqrt_())
+            on_surface = torch.addcmul(pp, z, torch.addcmul(2 * pu, z, uu)).clamp_(min=tiny).rsqrt_()
+            x = on_surface if self.sphere else torch.minimum(x, on_surface)
         return x.to(start.dtype).unsqueeze(1) * (start + z.to(start.dtype).unsqueeze(1) * direction)
 
     def _table_until(self, step: int) -> tuple[Tensor, Tensor]:
@@ -146,7 +153,8 @@ class LazyAdam(torch.optim.Adam):
     def _pulled(self, rows: Tensor) -> Tensor:
         if self.max_norm is None:
             return rows
-        return rows * (self.max_norm / rows.norm(dim=1, keepdim=True).clamp(min=self.max_norm))
+        shortest = torch.finfo(rows.dtype).tiny if self.sphere else self.max_norm
+        return rows * (self.max_norm / rows.norm(dim=1, keepdim=True).clamp(min=shortest))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

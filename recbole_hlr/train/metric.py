@@ -27,7 +27,8 @@ class MetricTrainer(RunTrainer):
         tables, clip = self._lazy_tables(), self.model.clip_weights
         if tables:
             weights, rate = self.model.parameters(), self.learning_rate
-            return LazyAdam(weights, tables, rate, self.model.max_norm, clip, fused=True)
+            sphere = self.model.geometry == "sphere"
+            return LazyAdam(weights, tables, rate, self.model.max_norm, sphere, clip, fused=True)
         optimizer = super()._build_optimizer(**kwargs)
         if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW):
             for group in optimizer.param_groups:
@@ -38,10 +39,12 @@ class MetricTrainer(RunTrainer):
     def _lazy_tables(self) -> list[torch.nn.Embedding]:
         """Return the tables of which a batch reads so few rows that `LazyAdam` pays."""
         wanted, reads = self.config["lazy_adam"], self.model.rows_read
-        if reads is None or wanted == "off" or not has_plain_adam(self.config):
+        if wanted == "off" or not has_plain_adam(self.config):
             return []
         tables = []
         for table, rows in zip((self.model.user_embedding, self.model.item_embedding), reads, strict=True):
+            if rows is None:
+                continue
             read = self.config["train_batch_size"] * rows
             pays = self.device.type == "cpu" and len(table.weight) - read >= _PAYS
             if table.weight.requires_grad and (wanted == "on" or pays):
