@@ -35,7 +35,8 @@ _Switch = Literal[
 _Text = Literal[
     "model", "dataset", "data_path", "checkpoint_dir", "state", "learner", "valid_metric", "lazy_adam",
     "USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "TIME_FIELD", "NEG_PREFIX", "field_separator",
-    "test_history", "item_attention", "eval_history", "neighbour_refresh", "objective", "geometry",
+    "test_history", "train_on", "item_attention", "eval_history", "neighbour_refresh", "objective",
+    "geometry",
 ]  # fmt: skip
 
 

@@ -229,6 +229,7 @@ WRONG = {
     "centre_memories": ["x", 1],
     "protocol": ["papr", "Paper", None, True, ["paper"]],
     "test_history": ["all", "validation", None, True],
+    "train_on": ["both", None, True],
     "item_attention": ["users", 1, None],
     "attend_target": ["yes", 1],
     "neighbour_weight": [-0.1, "x", None],

@@ -67,13 +67,36 @@ def test_runs_of_the_same_second_get_folders_and_logs_of_their_own(tmp_path, toy
     assert logging.getLogger().handlers == before
 
 
+def pairs_of(loader):
+    columns = loader._dataset.inter_feat
+    return sorted(zip(columns["user_id"].tolist(), columns["item_id"].tolist(), strict=True))
+
+
 def test_splits_are_those_of_plain_recbole(toy):
     """The order of random numbers is the host's: same seed, same split, for every model."""
     ours, host = prepare("CML", **toy), prepare("BPR", **toy)
     for part in ("train_data", "valid_data", "test_data"):
-        a, b = (getattr(e, part)._dataset.inter_feat for e in (ours, host))
-        pairs = [sorted(zip(x["user_id"].tolist(), x["item_id"].tolist(), strict=True)) for x in (a, b)]
-        assert pairs[0] == pairs[1]
+        assert pairs_of(getattr(ours, part)) == pairs_of(getattr(host, part))
+
+
+@pytest.mark.parametrize("model", ["CML", "HLR", "MF-ALS", "BPR"])
+def test_training_and_validation_part_are_learned_from_together(toy, model):
+    apart, both = prepare(model, **toy), prepare(model, **toy, train_on="training_and_validation")
+    assert both.valid_data is None
+    learned = {pair for part in ("train_data", "valid_data") for pair in pairs_of(getattr(apart, part))}
+    assert pairs_of(both.train_data) == sorted(learned)
+    assert pairs_of(both.test_data) == pairs_of(apart.test_data)
+    result = run(model, **toy, train_on="training_and_validation")
+    assert (result.epochs, result.best_valid_score, result.valid) == (toy["epochs"], None, {})
+    assert set(result.test) == set(run(model, **toy).test)
+    again = evaluate(result.run_dir)
+    assert again.test == result.test
+
+
+def test_nobody_trains_on_both_parts_for_an_unknown_time(toy):
+    options = {key: value for key, value in toy.items() if key != "epochs"}
+    with pytest.raises(InputError, match=r"train_on=training_and_validation .*: must be given with epochs"):
+        prepare("CML", **options, train_on="training_and_validation")
 
 
 def test_history_is_of_the_training_part_only(toy):

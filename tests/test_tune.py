@@ -520,6 +520,7 @@ def test_a_search_on_which_every_trial_fails_ends_in_one_sentence(ray_up, toy):
         (["--space=nowhere.yaml"], "nowhere.yaml: there is no such"),
         (["--params_file=nowhere"], "space=nowhere"),
         (["--eval_step=0"], "eval_step=0"),
+        (["--train_on=training_and_validation"], "train_on=training_and_validation"),
         (["--algorithm=grid"], "learning_rate: loguniform: has no list"),
         (["--space=paper"], "margin: is no option of HLR.*with objective=softmax.*objective=triplet"),
         (["--time-budget=soon"], "time_budget=soon"),

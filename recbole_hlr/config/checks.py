@@ -13,7 +13,7 @@ from recbole_hlr.host import recbole as compat
 from recbole_hlr.metrics.definitions import LOSS, chosen_by, has_user_values, metric_types, reported
 from recbole_hlr.options.check import check_values, options_of, refuse_huge, spell_switches, untold
 from recbole_hlr.options.host import check_conditions
-from recbole_hlr.options.protocol import TRIPLET
+from recbole_hlr.options.protocol import BOTH, TRIPLET
 from recbole_hlr.options.yaml_values import as_list
 from recbole_hlr.protocols import Given, Values
 from recbole_hlr.train.schedule import check_schedule, has_plain_adam
@@ -127,12 +127,19 @@ def check_together(options: Checked) -> None:
         if "num_memories" not in values:
             options.refuse("freeze_embeddings", f"false: {options.model} has nothing else to learn")
     check_users(options)
+    check_parts(options)
     if values["lazy_adam"] == "on" and options.metric and not has_plain_adam(values):
         options.refuse(
             "lazy_adam",
             "auto or off with another learner, weight_decay, clip_grad_norm, enable_scaler or a schedule "
             "that cycles the momentum",
         )
+
+
+def check_parts(options: Checked) -> None:
+    """Raise `InputError` where nothing is validated and nobody says how long to train."""
+    if options.values["train_on"] == BOTH and "epochs" not in options.given:
+        options.refuse("train_on", "given with epochs, since no validation ends the training")
 
 
 def check_users(options: Checked) -> None:

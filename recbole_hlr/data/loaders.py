@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.data.dataset import Dataset
+from recbole.data.interaction import cat_interactions
 from recbole.data.utils import create_samplers, get_dataloader
 from recbole.utils import EvaluatorType, init_seed
 
@@ -28,7 +29,7 @@ from recbole_hlr.data.user_rows import UserLoader
 from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.files import is_file
 from recbole_hlr.host import recbole as compat
-from recbole_hlr.options.protocol import SOFTMAX
+from recbole_hlr.options.protocol import BOTH, SOFTMAX
 from recbole_hlr.options.table import SPLIT_KEYS
 from recbole_hlr.protocols import InteractionData, Values
 
@@ -184,11 +185,20 @@ def load_split(config: HLRConfig) -> SplitData:
     dataset = load_dataset(config)
     check_columns(config, dataset)
     parts = without_negatives(config, dataset.build())
+    if config["train_on"] == BOTH:
+        parts = learned_from_both(parts)
     log.info("%s: %s", config["data_path"], dataset.account)
     if len(parts[0]) == 0:
         option = "benchmark_filename" if config["benchmark_filename"] else "eval_args"
         raise InputError(f"dataset={config['dataset']}: the training part is empty; check {option}")
     return SplitData(dataset, parts, data_options(config), uses_labels(config))
+
+
+def learned_from_both(parts: list[AtomicDataset]) -> list[AtomicDataset]:
+    """Return training and validation part as one, an empty validation part, and the test part."""
+    train, valid, test = parts
+    joined = train.copy(cat_interactions([train.inter_feat, valid.inter_feat]))
+    return [joined, valid.copy(valid.inter_feat[:0]), test]
 
 
 def build_loaders(

@@ -27,7 +27,7 @@ from recbole_hlr.metrics.definitions import LOSS
 from recbole_hlr.metrics.evaluator import Evaluation
 from recbole_hlr.metrics.per_user import describe_users
 from recbole_hlr.options.command_line import parse_arguments
-from recbole_hlr.options.protocol import PAPER, describe_settings, said
+from recbole_hlr.options.protocol import BOTH, PAPER, describe_settings, said
 from recbole_hlr.options.table import RESUME_KEYS
 from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.protocols import Given, Values
@@ -193,7 +193,7 @@ def details(experiment: Experiment) -> Values:
 def attending_for_test(experiment: Experiment) -> Iterator[None]:
     """Let a model with a history attend, while this lasts, to what `test_history` says."""
     model, train, valid = experiment.model, experiment.train_data, experiment.valid_data
-    wider = experiment.config["test_history"] == "training_and_validation"
+    wider = experiment.config["test_history"] == BOTH
     if not wider or valid is None or not getattr(model, "attends_to_history", False):
         yield
         return

@@ -17,6 +17,7 @@ from recbole_hlr.protocols import Values
 
 STANDARD, PAPER = "standard", "paper"
 TRIPLET, SOFTMAX = "triplet", "softmax"  # what metric models are trained by
+BOTH = "training_and_validation"  # the parts that are learned from, or attended to
 PROTOCOLS = (STANDARD, PAPER)
 # Data sets for which the authors published no settings, and the one whose settings they take.
 SETTINGS_OF = {"ml-100k": "ml-20m", "ml-1m": "ml-20m"}

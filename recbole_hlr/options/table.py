@@ -24,7 +24,7 @@ from recbole_hlr.options.kinds import (
     or_null,
     unless_null,
 )
-from recbole_hlr.options.protocol import PROTOCOLS, SOFTMAX, TRIPLET
+from recbole_hlr.options.protocol import BOTH, PROTOCOLS, SOFTMAX, TRIPLET
 
 MODEL, TRAINING, EVALUATION, MACHINE, DATA = "model", "training", "evaluation", "machine", "data"
 UNREAD = "unread"  # of RecBole: known, and without effect on a general recommender
@@ -71,6 +71,7 @@ _command = partial(Entry, COMMAND, source=OURS, text=True)
 _search = partial(Entry, SEARCH, source=OURS)
 _benchmark = partial(Entry, BENCHMARK, source=OURS)
 _SWITCH = choice("auto", "on", "off")
+_PARTS = choice("training", BOTH)
 _NAME = unless_null(Option("a text", is_text))
 _COUNT = Option("an integer >= 1", lambda v: is_integer(v, 1))
 _CANDIDATES = Option("all, auto or an integer >= 1", lambda v: v in ("all", "auto") or is_integer(v, 1))
@@ -156,7 +157,8 @@ ENTRIES = (
         meaning="preset: how a run splits, validates and tests, docs/protocols.md",
         run_only=True,
     ),
-    _evaluation("test_history", choice("training", "training_and_validation"), PAPER, run_only=True),
+    _evaluation("train_on", _PARTS, OURS, run_only=True, splits=True),
+    _evaluation("test_history", _PARTS, PAPER, run_only=True),
     _evaluation(
         "eval_args",
         forms.EVAL_ARGS,

@@ -16,7 +16,7 @@ from recbole_hlr.model.guest import home_of, name_of, own_options
 from recbole_hlr.model.registry import find_model
 from recbole_hlr.options.command_line import COMMAND_LINE
 from recbole_hlr.options.kinds import is_named
-from recbole_hlr.options.protocol import TRIPLET, other_objective, said
+from recbole_hlr.options.protocol import BOTH, TRIPLET, other_objective, said
 from recbole_hlr.options.shipped import host_file, objective_file, shipped
 from recbole_hlr.options.table import TRAINING_KEYS
 from recbole_hlr.options.yaml_values import dump_yaml, load_yaml
@@ -87,6 +87,8 @@ def make_plan(
     check_space(tried, config)
     if not config["eval_step"]:
         raise InputError("eval_step=0: a search needs validation scores; must be >= 1")
+    if config["train_on"] == BOTH:
+        raise InputError(f"train_on={BOTH}: a search needs validation scores; must be training")
     chosen.algorithm = chosen.algorithm or default_algorithm(tried)
     if chosen.gpus_per_trial is None:
         chosen.gpus_per_trial = 1.0 if config["device"].type == "cuda" else 0.0
