@@ -30,6 +30,7 @@ COUNTS = {  # users, items, interactions after filtering
     "yelp2020": (24385, 17584, 586766),
     "amazon-book-kgat": (18072, 12063, 441383),
     "amazon-book-part": (16275, 28905, 651055),
+    "gowalla-lightgcn": (29858, 40981, 1027370),
 }
 PAPER = {  # Table 1 of Tran et al. 2021: users, items, interactions, density in %; the core of section 4
     "ml-20m": (129757, 11508, 9911879, 0.664, 10),
@@ -148,7 +149,12 @@ def test_a_missing_data_set_says_where_to_get_it(name, tmp_path, capsys):
     assert main(["train", "--model=CML", f"--dataset={name}", f"--data_path={tmp_path}"]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     source = load_yaml(shipped("datasets", f"{name}.yaml"))["source"]
-    assert f"there is no file {tmp_path / name / name}.inter; get {source['publisher']} from" in line
+    parts = load_yaml(shipped("datasets", f"{name}.yaml")).get("benchmark_filename", [])
+    first = ".".join([name, *parts[:1], "inter"])
+    assert f"there is no file {tmp_path / name / first}; get {source['publisher']} from" in line
+    if parts:
+        assert re.search(r"from https?://\S+ and put the parts that benchmark_filename names there", line)
+        return
     assert re.search(r"from https?://\S+ and run `", line)
     (command,) = re.findall(r"`recbole-hlr convert (.*?)`", line)
     kind, *rest = shlex.split(command)

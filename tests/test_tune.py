@@ -608,6 +608,8 @@ def test_a_search_killed_twice_ends_like_one_never_killed_and_leaves_no_process(
         without_ray(patch, in_turn)
         tune(arguments=[*words, f"--checkpoint_dir={tmp_path / 'whole'}"])
     parent = tmp_path / "killed"
+    # of a killed search two of Ray's helpers try to reach the others, without this for a minute
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
     process = start([*words, f"--checkpoint_dir={parent}"], tmp_path, "b" * 64)
     for number in (1, 2):
         assert wait_until(lambda n=number: ended(parent) >= n, 200)
@@ -621,7 +623,6 @@ def test_a_search_killed_twice_ends_like_one_never_killed_and_leaves_no_process(
     assert process.returncode == 0, err
     assert "to repeat it   recbole-hlr train --model=HLR --dataset=toy" in out
     assert outcome(parent) == outcome(tmp_path / "whole")
-    # of a killed search two of Ray's helpers may try to reach the others for a minute before they give up
     assert wait_until(lambda: not alive("b" * 64), 150, 0.5), alive("b" * 64)
     assert not list((tmp_path / "home").iterdir())
     assert not list((tmp_path / "cwd").iterdir())

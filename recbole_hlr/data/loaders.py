@@ -67,7 +67,8 @@ def where_to_get(config: HLRConfig, file: Path) -> str:
         if is_file(packed):
             return f"unpack {packed}"
     if config["benchmark_filename"]:
-        return f"put the parts that benchmark_filename names there, {elsewhere}"
+        get = f"get {source['publisher']} from {source['url']} and " if source else ""
+        return f"{get}put the parts that benchmark_filename names there, {elsewhere}"
     command = f"table FILE --user COLUMN --item COLUMN --name {name}"
     begin = "have its interactions in a table"
     if source:
