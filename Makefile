@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help install run test bench lint types clean
+.PHONY: help install run test bench docs lint types clean
 
 help:            ## show this help
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -25,6 +25,10 @@ test: install lint types ## lint, type check, all tests
 
 bench: install   ## time training and ranking on generated data, some minutes
 	$(BIN)/python benchmarks/performance.py
+
+docs: install    ## build the documentation as a site, build/site/index.html; an error where a link leads nowhere
+	$(BIN)/python -m pip install --quiet --editable ".[docs]" --constraint constraints.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 lint: install    ## style
 	$(BIN)/ruff check .
