@@ -22,6 +22,7 @@ from recbole_hlr.host.memory import keep_freed_memory
 from recbole_hlr.metrics.evaluator import refuse_not_finite
 from recbole_hlr.model.distance import squared_distances
 from recbole_hlr.protocols import Recommender
+from recbole_hlr.recommend.explaining import explain
 from recbole_hlr.recommend.ids import Ids, whole_number
 from recbole_hlr.recommend.progress import Progress
 from recbole_hlr.recommend.ranking import best_of, rows_per_block, scores_of
@@ -113,6 +114,18 @@ class FittedRecommender:
         if not self.config.metric:
             return table.rename(columns={"score": "cosine"})
         return table.assign(score=table["score"].abs()).rename(columns={"score": "squared_distance"})
+
+    def explain(self, user: object, item: object, k: int = 10, *, titles: Titles = None) -> pd.DataFrame:
+        """Return why an item has its score for a user: parts whose `contribution` add up to it.
+
+        Columns: part, id, title where `titles` are given, what the model has of weight, slots and
+        squared_distance, and contribution; the `k` largest of what r is made of, and the rest as one row;
+        docs/explain.md. `attrs` has the score, its rank of so many items that the user has not `seen`, and
+        of a metric model the squared distances without r and with it, `distance` and `moved_distance`.
+        Raises `InputError` for a user without a history, for ids that are not in the data, and for a
+        model of RecBole's own.
+        """
+        return explain(self, user, item, at_most(k, self.data.user_num + self.data.item_num), titles)
 
     def titles(self, file: str | Path | None = None) -> dict[str, str]:
         """Return the titles of items by their ids, from an atomic `.item` file or a table with a header.
