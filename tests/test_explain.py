@@ -140,10 +140,11 @@ def runs(tmp_path_factory):
     file.with_suffix(".item").write_text(f"item_id:token\tmovie_title:token_seq\n{titles}")
     options = {"data_path": folder / "data", "checkpoint_dir": folder / "runs", "embedding_size": 6}
 
-    def run_of(name: str) -> str:
-        if name not in made:
-            made[name] = run(name, "toy", **options, epochs=2, show_progress=False).run_dir
-        return made[name]
+    def run_of(name: str, **more) -> str:
+        key = (name, *more.items())
+        if key not in made:
+            made[key] = run(name, "toy", **options, **more, epochs=2, show_progress=False).run_dir
+        return made[key]
 
     return run_of
 
@@ -161,6 +162,25 @@ def test_the_table_adds_up_to_the_score_and_rank_of_recommend(runs, name):
         films = table[table["part"].isin(["history", "item attention", "neighbour"])]
         assert len(films) + table["part"].isin(["audience", "user", "target"]).sum() == 3
         assert films["title"].tolist() == [f"The {one[1:]}th Film" for one in films["id"]]
+
+
+def test_ids_are_those_of_users_and_of_items(runs):
+    both = {"item_attention": "audience", "attend_user": True, "attend_target": True}
+    fitted = load(runs("HLR++", **both))
+    table = fitted.explain("u3", "i5", k=99, titles=fitted.titles())
+    history = fitted.data.history
+    users, items = ([tokens[n] for n in numbers] for tokens, numbers in (
+        (fitted.data.user_tokens, history.users()[history.items == fitted.data.item_tokens.index("i5")]),
+        (fitted.data.item_tokens, history.flat(torch.tensor([fitted.data.user_tokens.index("u3")]))[0]),
+    ))  # fmt: skip
+    ids = table.groupby("part")["id"].agg(sorted).to_dict()
+    assert ids == {
+        "audience": sorted(users), "base": [""], "bias": [""], "history": sorted(items), "target": ["i5"],
+        "user": ["u3"],
+    } or "bias" not in ids  # fmt: skip
+    titles = table.groupby("part")["title"].agg(list)
+    assert titles["target"] == ["The 5th Film"]
+    assert set(titles["audience"]) == {""}
 
 
 def test_an_item_that_is_seen(runs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +30,14 @@ def explain(run_dir: str, user: str, item: str, k: int, titles: str | None, **gi
     """Print why an item has its score for a user."""
     fitted = load_as_told(run_dir, {**given, "compile": given["compile"] or "off"})
     print(as_text(fitted.explain(user, item, k, titles=fitted.titles(path_of(titles)) or None)))
+
+
+def relations(run_dir: str, out: str, metadata: str | None, k: int, titles: str | None, **given: Any) -> None:
+    """Write the page of what a relation memory has learned, and print whether it has collapsed."""
+    fitted = load_as_told(run_dir, {**given, "compile": given["compile"] or "off"})
+    found = fitted.relations(metadata, k, titles=fitted.titles(path_of(titles)) or None)
+    found.write(Path(out).expanduser())
+    print(f"{found.verdict}\n{out}")
 
 
 def as_text(table: pd.DataFrame) -> str:
@@ -67,4 +76,17 @@ explain_command = command(
     "recbole-hlr explain RUN_DIR --user=196 --item=50",
     click.Option(["--user"], metavar="ID", required=True, help="a user's id"),
     click.Option(["--item"], metavar="ID", required=True, help="an item's id"),
+)
+relations_command = command(
+    "relations",
+    relations,
+    "Write a page about what the relation memory of HLR, HLR++ or LRML has learned.",
+    "recbole-hlr relations RUN_DIR --out=page.html --metadata=class",
+    click.Option(["--out"], metavar="FILE", required=True, help="the page, an .html file"),
+    click.Option(
+        ["--metadata"],
+        metavar="FILE:COLUMN",
+        help="values of items, such as genres, to compare the slots with; COLUMN alone: of the data set's "
+        "own .item file",
+    ),
 )

@@ -24,8 +24,10 @@ from recbole_hlr.model.distance import squared_distances
 from recbole_hlr.protocols import Recommender
 from recbole_hlr.recommend.explaining import explain
 from recbole_hlr.recommend.ids import Ids, whole_number
+from recbole_hlr.recommend.metadata import Metadata
 from recbole_hlr.recommend.progress import Progress
 from recbole_hlr.recommend.ranking import best_of, rows_per_block, scores_of
+from recbole_hlr.recommend.relations import Relations, relations
 from recbole_hlr.recommend.titles import item_file, titles_in
 from recbole_hlr.recommend.writing import write_tables, writer_of
 
@@ -126,6 +128,16 @@ class FittedRecommender:
         model of RecBole's own.
         """
         return explain(self, user, item, at_most(k, self.data.user_num + self.data.item_num), titles)
+
+    def relations(self, metadata: Metadata = None, k: int = 10, *, titles: Titles = None) -> Relations:
+        """Return what the memory of HLR, HLR++ or LRML has learned, over pairs that it was trained on.
+
+        With `metadata`, values of items such as genres, by id or as "FILE:COLUMN" or, of the data set's own
+        `.item` file, "COLUMN", there is which of them the slots are about; `k` typical pairs are found for
+        each slot; docs/explain.md. Raises `InputError` for a model without a memory, and for a file or a
+        column that is not there.
+        """
+        return relations(self, metadata, at_most(k, self.data.item_num), titles)
 
     def titles(self, file: str | Path | None = None) -> dict[str, str]:
         """Return the titles of items by their ids, from an atomic `.item` file or a table with a header.
