@@ -165,8 +165,8 @@ def test_the_table_adds_up_to_the_score_and_rank_of_recommend(runs, name):
 
 
 def test_ids_are_those_of_users_and_of_items(runs):
-    both = {"item_attention": "audience", "attend_user": True, "attend_target": True}
-    fitted = load(runs("HLR++", **both))
+    options = {"item_attention": "audience", "attend_user": True, "attend_target": True, "item_bias": True}
+    fitted = load(runs("HLR++", **options))
     table = fitted.explain("u3", "i5", k=99, titles=fitted.titles())
     history = fitted.data.history
     users, items = ([tokens[n] for n in numbers] for tokens, numbers in (
@@ -177,7 +177,8 @@ def test_ids_are_those_of_users_and_of_items(runs):
     assert ids == {
         "audience": sorted(users), "base": [""], "bias": [""], "history": sorted(items), "target": ["i5"],
         "user": ["u3"],
-    } or "bias" not in ids  # fmt: skip
+    }  # fmt: skip
+    assert table["contribution"].sum() == pytest.approx(table.attrs["score"], rel=1e-5)
     titles = table.groupby("part")["title"].agg(list)
     assert titles["target"] == ["The 5th Film"]
     assert set(titles["audience"]) == {""}
