@@ -11,7 +11,8 @@ from scipy.stats import fisher_exact
 
 from recbole_hlr import InputError, load, run
 from recbole_hlr.cli import main
-from recbole_hlr.recommend.relations import enriched, on_a_map, slots_of, verdict
+from recbole_hlr.recommend.enrichment import enriched
+from recbole_hlr.recommend.relations import on_a_map, slots_of, verdict
 from tests import reference
 from tests.conftest import write_atomic
 from tests.test_page import browser  # noqa: F401 (a fixture)

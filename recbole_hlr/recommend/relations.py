@@ -9,28 +9,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from recbole_hlr.data.interactions import HistoryBatch
-from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import write_text
-from recbole_hlr.model.candidates import Listed, Users
 from recbole_hlr.model.memory import MemoryRecommender, UserAttentionRecommender
-from recbole_hlr.recommend.explaining import of_attention
+from recbole_hlr.recommend.enrichment import enriched
 from recbole_hlr.recommend.metadata import Metadata, metadata_of
+from recbole_hlr.recommend.pairs import Pairs, as_trained, measured, trained_pairs
+from recbole_hlr.recommend.sources import of_attention
 
 if TYPE_CHECKING:
     from recbole_hlr.recommend.fitted import FittedRecommender, Titles
 
-PAIRS, POINTS = 20_000, 2_000  # at most: pairs that are measured, and of them points of the map
+POINTS = 2_000  # pairs on the map, at most
 SHORT, ALIKE = 0.01, 0.05  # below these shares r is too short to matter, or one vector for all pairs
-FEWEST = 5  # items that a value must have to be tested
 
 
 @dataclass(frozen=True)
@@ -63,15 +61,6 @@ class Relations:
         from recbole_hlr.recommend.relations_page import page
 
         write_text(Path(path), page(self))
-
-
-class Pairs(NamedTuple):
-    """Pairs `users (P,)`, `items (P,)`, their slot weights `c (P, R)` and ||p - q||^2 `squared (P,)`."""
-
-    users: Tensor
-    items: Tensor
-    c: Tensor
-    squared: Tensor
 
 
 @torch.no_grad()
@@ -118,46 +107,9 @@ def relations(fitted: FittedRecommender, metadata: Metadata, k: int, titles: Tit
     )
 
 
-# --- pairs ----------------------------------------------------------------------------------------------
-
-
-def trained_pairs(fitted: FittedRecommender) -> tuple[Tensor, Tensor]:
-    """Return users and items `(P,)` of training interactions, drawn from the run's seed."""
-    history = fitted.data.history
-    generator = generator_for(fitted.config["seed"], Stream.DESCRIBED_PAIRS)
-    drawn = torch.randperm(len(history.items), generator=generator)[:PAIRS]
-    return history.users()[drawn], history.items[drawn]
-
-
-def measured(model: MemoryRecommender, users: Tensor, items: Tensor) -> Pairs:
-    """Return the slot weights of pairs, a block at a time."""
-    chunk = model.rows_within(model.work.pair_floats)
-    mixtures, distances = [], []
-    for u, v in zip(users.split(chunk), items.split(chunk), strict=True):
-        batch, listed = as_trained(model, u.to(model.device), v.to(model.device))
-        mixtures.append(model.mixture(batch, listed).squeeze(dim=1).double().cpu())
-        distances.append(listed.squared(batch.e).squeeze(dim=1).double().cpu())
-    return Pairs(users, items, torch.cat(mixtures), torch.cat(distances))
-
-
-def as_trained(model: MemoryRecommender, users: Tensor, items: Tensor) -> tuple[Users, Listed]:
-    """Return `users (B,)` and `items (B, 1)` of pairs, neither being among what the other attends to."""
-    history = model.evaluation_history(users)
-    if history is not None:
-        history = HistoryBatch(history.items, history.mask & (history.items != items.unsqueeze(1)))
-    listed = model.listed(users, items.unsqueeze(1))
-    if listed.audience is not None:
-        others = listed.audience.members != users.view(-1, 1, 1)  # (B, 1, A)
-        listed.audience = listed.audience._replace(mask=listed.audience.mask & others)
-    return model.users(users, history), listed
-
-
 def root_mean(vectors: Tensor) -> float:
     """Return the root of the mean of the squared lengths of `vectors (n, d)`."""
     return vectors.square().sum(dim=1).mean().sqrt().item()
-
-
-# --- slots ----------------------------------------------------------------------------------------------
 
 
 def slots_of(c: Tensor, rows: Tensor, lean: Tensor) -> pd.DataFrame:
@@ -244,35 +196,6 @@ def through(model: UserAttentionRecommender, u: Tensor, v: Tensor, n: int) -> in
     assert history.slots is not None
     brought = history.weights * history.slots[:, n]  # (H,)
     return int(history.ids[int(brought.argmax())]) if brought.any() else 0
-
-
-# --- metadata -------------------------------------------------------------------------------------------
-
-
-def enriched(items: Tensor, lean: Tensor, values: list[list[str]]) -> pd.DataFrame:
-    """Return which `values` of items are frequent among those that lean to a slot, the least probable first.
-
-    `items (P,)` and `lean (P, R)` are those of pairs, `values` those of every item, from padding on. An item
-    counts once, for the slot to which its pairs lean on average: pairs of one item are no independent
-    evidence. `p` is that of the hypergeometric test, one-sided, `adjusted` by Benjamini and Hochberg.
-    """
-    from scipy.stats import false_discovery_control, hypergeom
-
-    counts = torch.bincount(items, minlength=len(values)).clamp(min=1)  # (I,)
-    sums = torch.zeros(len(values), lean.shape[1], dtype=lean.dtype).index_add_(0, items, lean)
-    slot_of = (sums / counts.unsqueeze(1)).argmax(dim=1).numpy() + 1  # (I,)
-    there = [v for v in items.unique().tolist() if values[v]]
-    table = pd.DataFrame({"slot": slot_of[there], "value": [sorted(set(values[v])) for v in there]})
-    frequent = table.explode("value").groupby("value").filter(lambda rows: len(rows) >= FEWEST)
-    of_slot, of_value = table["slot"].value_counts(), frequent["value"].value_counts()
-    found = frequent.value_counts(["slot", "value"]).rename("items").reset_index()
-    found["of"], found["with_value"] = found["slot"].map(of_slot), found["value"].map(of_value)
-    found["lift"] = found["items"] * len(table) / (found["of"] * found["with_value"])
-    found["p"] = hypergeom.sf(found["items"] - 1, len(table), found["with_value"], found["of"])
-    tests = of_slot.size * of_value.size  # those of values that a slot has none of are 1
-    padded = np.concatenate([found["p"], np.ones(tests - len(found))])
-    found["adjusted"] = false_discovery_control(padded)[: len(found)] if tests else []
-    return found.sort_values(["p", "slot", "value"], kind="stable", ignore_index=True)
 
 
 def on_a_map(r: Tensor) -> tuple[pd.DataFrame, tuple[float, float]]:
