@@ -22,9 +22,12 @@ from recbole_hlr.host.memory import keep_freed_memory
 from recbole_hlr.metrics.evaluator import refuse_not_finite
 from recbole_hlr.model.distance import squared_distances
 from recbole_hlr.protocols import Recommender
+from recbole_hlr.recommend.explaining import explain
 from recbole_hlr.recommend.ids import Ids, whole_number
+from recbole_hlr.recommend.metadata import Metadata
 from recbole_hlr.recommend.progress import Progress
 from recbole_hlr.recommend.ranking import best_of, rows_per_block, scores_of
+from recbole_hlr.recommend.relations import Relations, relations
 from recbole_hlr.recommend.titles import item_file, titles_in
 from recbole_hlr.recommend.writing import write_tables, writer_of
 
@@ -113,6 +116,28 @@ class FittedRecommender:
         if not self.config.metric:
             return table.rename(columns={"score": "cosine"})
         return table.assign(score=table["score"].abs()).rename(columns={"score": "squared_distance"})
+
+    def explain(self, user: object, item: object, k: int = 10, *, titles: Titles = None) -> pd.DataFrame:
+        """Return why an item has its score for a user: parts whose `contribution` add up to it.
+
+        Columns: part, id, title where `titles` are given, what the model has of weight, slots and
+        squared_distance, and contribution; the `k` largest of what r is made of, and the rest as one row;
+        docs/explain.md. `attrs` has the score, its rank of so many items that the user has not `seen`, and
+        of a metric model the squared distances without r and with it, `distance` and `moved_distance`.
+        Raises `InputError` for a user without a history, for ids that are not in the data, and for a
+        model of RecBole's own.
+        """
+        return explain(self, user, item, at_most(k, self.data.user_num + self.data.item_num), titles)
+
+    def relations(self, metadata: Metadata = None, k: int = 10, *, titles: Titles = None) -> Relations:
+        """Return what the memory of HLR, HLR++ or LRML has learned, over pairs that it was trained on.
+
+        With `metadata`, values of items such as genres, by id or as "FILE:COLUMN" or, of the data set's own
+        `.item` file, "COLUMN", there is which of them the slots are about; `k` typical pairs are found for
+        each slot; docs/explain.md. Raises `InputError` for a model without a memory, and for a file or a
+        column that is not there.
+        """
+        return relations(self, metadata, at_most(k, self.data.item_num), titles)
 
     def titles(self, file: str | Path | None = None) -> dict[str, str]:
         """Return the titles of items by their ids, from an atomic `.item` file or a table with a header.
