@@ -62,7 +62,7 @@ def test_data_follow_from_what_recbole_reads_them_by():
     spec = importlib.util.find_spec("recbole.utils.argument_list")
     fresh = importlib.util.module_from_spec(spec)  # RecBole's own Config appends to the lists of the other
     spec.loader.exec_module(fresh)
-    assert {"dataset", "encoding", "seed", *fresh.dataset_arguments} == SPLIT_KEYS
+    assert {"dataset", "encoding", "seed", "train_on", *fresh.dataset_arguments} == SPLIT_KEYS
 
 
 def test_a_search_has_the_options_of_the_table():
