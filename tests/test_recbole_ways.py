@@ -90,7 +90,7 @@ def test_recbole_finds_every_model_by_every_name():
 
 def test_what_is_given_stays_and_the_rest_is_filled_in():
     config, _, model = parts(HLR, learning_rate=0.5, margin=0.7, compile=False)
-    assert (config["learning_rate"], model.objective.margin, model.max_history) == (0.5, 0.7, 20)
+    assert (config["learning_rate"], model.objective.margin, model.max_history) == (0.5, 0.7, 10)
     assert config["compile"] == "off"
     assert (config["train_neg_sample_args"]["sample_num"], model.objective.num_negatives) == (1, 1)
 
