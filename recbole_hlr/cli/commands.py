@@ -7,6 +7,7 @@ import sys
 import click
 
 from recbole_hlr.cli.conversion import convert
+from recbole_hlr.cli.exporting import export_command
 from recbole_hlr.cli.recommending import next_steps, recommend_command, similar_command
 from recbole_hlr.cli.verbs import HELP, Verb, Verbs, complete_model, listen
 from recbole_hlr.console import is_quiet
@@ -142,4 +143,5 @@ for verb in (
     group.add_command(verb)
 for command in (recommend_command, similar_command, convert):
     group.add_command(command)
+group.add_command(export_command)
 group.add_command(options)

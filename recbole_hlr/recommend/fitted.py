@@ -22,6 +22,7 @@ from recbole_hlr.host.memory import keep_freed_memory
 from recbole_hlr.metrics.evaluator import refuse_not_finite
 from recbole_hlr.model.distance import squared_distances
 from recbole_hlr.protocols import Recommender
+from recbole_hlr.recommend.exporting import export
 from recbole_hlr.recommend.ids import Ids, whole_number
 from recbole_hlr.recommend.progress import Progress
 from recbole_hlr.recommend.ranking import best_of, rows_per_block, scores_of
@@ -128,6 +129,10 @@ class FittedRecommender:
         except InputError as error:
             log.info("no titles are known: %s", error)
             return {}
+
+    def export(self, folder: str | Path) -> dict[str, Any]:
+        """Write vectors, ids, histories and a scorer that needs numpy alone to a new `folder`."""
+        return export(self, folder)
 
     # --- what is asked for ---------------------------------------------------------------------------
 
