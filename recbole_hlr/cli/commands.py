@@ -7,6 +7,7 @@ import sys
 import click
 
 from recbole_hlr.cli.conversion import convert
+from recbole_hlr.cli.doctor import doctor_command
 from recbole_hlr.cli.exporting import export_command
 from recbole_hlr.cli.recommending import next_steps, recommend_command, similar_command
 from recbole_hlr.cli.verbs import HELP, Verb, Verbs, complete_model, listen
@@ -144,4 +145,5 @@ for verb in (
 for command in (recommend_command, similar_command, convert):
     group.add_command(command)
 group.add_command(export_command)
+group.add_command(doctor_command)
 group.add_command(options)
