@@ -18,7 +18,7 @@ GIB = 2**30
 GROUPS = Path("/sys/fs/cgroup")
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16")
 LEAST_MEMORY = 4.0  # GiB: `train_memory`, as shipped
-OPTIONAL = {"usearch": "the index of `recommend --approximate`"}
+OPTIONAL = {"faiss-cpu": "the index of `recommend --approximate`"}
 NEEDED = {
     "recbole": "data, splits, evaluators, models to compare with",
     "torch": "tensors, gradients, optimizers",
