@@ -136,9 +136,7 @@ class Retrieval:
                 refuse_not_finite(scores, self.fitted.config.model)
                 scores[near == 0] = -torch.inf
                 if exclude_seen:
-                    scores[
-                        torch.isin(users.unsqueeze(1) * history.num_items + near, self._seen(users))
-                    ] = -torch.inf
+                    scores[self._is_seen(users, near)] = -torch.inf
                 width = min(k, near.shape[1])
                 best = scores.topk(width, dim=1)
                 values[:, :width], items[:, :width] = best.values, near.gather(1, best.indices)
@@ -149,9 +147,14 @@ class Retrieval:
                 values[place], items[place] = exact.values.cpu().float(), exact.indices.cpu()
             yield len(users), table_of({"user": names[rows]}, values, items, found)
 
-    def _seen(self, users: Tensor) -> Tensor:
-        """Return user * items + item of all that users have seen, `(n,)`."""
+    def _is_seen(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return which of `items (B, C)` the `users (B,)` have seen."""
         history = self.fitted.data.history
         distinct = users.unique()
         members, _ = history.flat(distinct)
-        return torch.repeat_interleave(distinct, history.lengths[distinct]) * history.num_items + members
+        if not len(members):
+            return torch.zeros_like(items, dtype=torch.bool)
+        rows = torch.repeat_interleave(distinct, history.lengths[distinct])
+        seen = rows * history.num_items + members  # (n,), ascending
+        pairs = users.unsqueeze(1) * history.num_items + items  # (B, C)
+        return seen[torch.searchsorted(seen, pairs).clamp(max=len(seen) - 1)] == pairs
