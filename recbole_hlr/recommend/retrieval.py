@@ -71,7 +71,7 @@ class Retrieval:
         q = self.model.item_embedding.weight.detach()[1:].cpu().float()  # (I - 1, d)
         refuse_not_finite(q, self.fitted.config.model, " of items")
         if not self.fitted.config.metric:
-            b = -q.square().sum(dim=1)
+            b = q.square().sum(dim=1)
         elif self.model.item_bias is None:
             b = q.new_zeros(len(q))
         else:
