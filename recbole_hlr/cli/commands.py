@@ -8,6 +8,8 @@ import click
 
 from recbole_hlr.cli.conversion import convert
 from recbole_hlr.cli.explaining import explain_command, relations_command
+from recbole_hlr.cli.doctor import doctor_command
+from recbole_hlr.cli.exporting import export_command
 from recbole_hlr.cli.recommending import next_steps, recommend_command, similar_command
 from recbole_hlr.cli.verbs import HELP, Verb, Verbs, complete_model, listen
 from recbole_hlr.console import is_quiet
@@ -141,6 +143,14 @@ for verb in (
     Verb("models", models, "", "List the models.", "", "recbole-hlr models", shows_model=False),
 ):
     group.add_command(verb)
-for command in (recommend_command, similar_command, explain_command, relations_command, convert):
+for command in (
+    recommend_command,
+    similar_command,
+    explain_command,
+    relations_command,
+    export_command,
+    convert,
+    doctor_command,
+):
     group.add_command(command)
 group.add_command(options)

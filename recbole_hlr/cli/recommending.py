@@ -42,6 +42,7 @@ def recommend(run_dir: str, k: int, titles: str | None, out: str | None, **given
         "items": path_of(given["items_file"]),
         "exclude_items": path_of(given["exclude_items"]),
         "on_unknown": given["on_unknown"],
+        "approximate": given["approximate"],
         "titles": path_of(titles) if out else fitted.titles(path_of(titles)) or None,
     }
     if out:
@@ -172,6 +173,7 @@ recommend_command = command(
     click.Option(["--items-file"], metavar="FILE", help="a table of the items that may be recommended"),
     click.Option(["--exclude-items"], metavar="FILE", help="a table of items that may not"),
     click.Option(["--include-seen"], is_flag=True, help="recommend items of the training part, too"),
+    click.Option(["--approximate"], is_flag=True, help="by an index: faster for many items, may miss some"),
     click.Option(
         ["--on-unknown"],
         type=click.Choice(UNKNOWN),

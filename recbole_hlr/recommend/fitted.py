@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import reprlib
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,11 +24,13 @@ from recbole_hlr.metrics.evaluator import refuse_not_finite
 from recbole_hlr.model.distance import squared_distances
 from recbole_hlr.protocols import Recommender
 from recbole_hlr.recommend.explaining import explain
+from recbole_hlr.recommend.exporting import export
 from recbole_hlr.recommend.ids import Ids, whole_number
 from recbole_hlr.recommend.metadata import Metadata
 from recbole_hlr.recommend.progress import Progress
 from recbole_hlr.recommend.ranking import best_of, rows_per_block, scores_of
 from recbole_hlr.recommend.relations import Relations, relations
+from recbole_hlr.recommend.retrieval import Retrieval
 from recbole_hlr.recommend.titles import item_file, titles_in
 from recbole_hlr.recommend.writing import write_tables, writer_of
 
@@ -65,6 +68,7 @@ class FittedRecommender:
         exclude_items: object = None,
         on_unknown: str = "raise",
         titles: Titles = None,
+        approximate: bool = False,
     ) -> pd.DataFrame:
         """Return the best `k` items of each user: columns user, rank (from 1), item, score, larger is better.
 
@@ -73,9 +77,11 @@ class FittedRecommender:
         there is a column title. An id that is not in the data is an `InputError`; with `on_unknown` it is
         left out, and named in a message ("warn") or not ("ignore"), or, a user's, gets the items with
         the most interactions, which are then their scores ("popular", with a message). Users are ranked in
-        blocks that `eval_memory` has room for. Raises `InputError` for scores that are not finite.
+        blocks that `eval_memory` has room for. `approximate` ranks what an index of the items finds, which
+        may miss some of the best. Raises `InputError` for scores that are not finite.
         """
-        _, tables = self._ranked(users, k, exclude_seen, items, exclude_items, on_unknown, titles)
+        how = items, exclude_items, on_unknown, titles, approximate
+        _, tables = self._ranked(users, k, exclude_seen, *how)
         return pd.concat([table for _, table in tables], ignore_index=True)
 
     def write_recommendations(self, path: str | Path, users: object = None, **how: Any) -> int:
@@ -154,11 +160,16 @@ class FittedRecommender:
             log.info("no titles are known: %s", error)
             return {}
 
+    def export(self, folder: str | Path) -> dict[str, Any]:
+        """Write vectors, ids, histories and a scorer that needs numpy alone to a new `folder`."""
+        return export(self, folder)
+
     # --- what is asked for ---------------------------------------------------------------------------
 
     def _ranked(
         self, users: object, k: int = 10, exclude_seen: bool = True, items: object = None,
         exclude_items: object = None, on_unknown: str = "raise", titles: Titles = None,
+        approximate: bool = False,
     ) -> tuple[int, Iterator[tuple[int, pd.DataFrame]]]:  # fmt: skip
         """Return how many users there are, and of every block of them how many and their table."""
         if on_unknown not in ON_UNKNOWN:
@@ -172,7 +183,8 @@ class FittedRecommender:
             names, ids = names[(ids > 0).numpy()], ids[ids > 0]
         allowed = self._allowed(items, exclude_items, on_unknown)
         most = at_most(k, int(allowed.sum()))
-        tables = self._tables(names, ids, most, bool(exclude_seen), allowed, self._described("item", titles))
+        ranked = self.index.tables if approximate else self._tables
+        tables = ranked(names, ids, most, bool(exclude_seen), allowed, self._described("item", titles))
         return len(ids), tables
 
     def _allowed(self, items: object, exclude_items: object, on_unknown: str) -> Tensor:
@@ -198,7 +210,11 @@ class FittedRecommender:
 
     def _blocks(self, ids: Tensor, k: int) -> list[slice]:
         """Return the places of blocks of `ids (n,)`, at least one."""
-        return spans(max(len(ids), 1), rows_per_block(self.config["eval_memory"], self.data.item_num, k))
+        return spans(max(len(ids), 1), self.rows_at_once(k))
+
+    def rows_at_once(self, k: int) -> int:
+        """Return for how many users all items are ranked at once."""
+        return rows_per_block(self.config["eval_memory"], self.data.item_num, k)
 
     def _tables(
         self, names: np.ndarray, ids: Tensor, k: int, exclude_seen: bool, allowed: Tensor,
@@ -206,12 +222,22 @@ class FittedRecommender:
     ) -> Iterator[tuple[int, pd.DataFrame]]:  # fmt: skip
         for rows in self._blocks(ids, k):
             users = ids[rows]
-            scores = self._scores(users)  # (B, I)
-            scores[:, ~allowed] = -torch.inf
-            if exclude_seen:
-                seen, _ = self.data.history.flat(users)  # (n,)
-                scores[torch.repeat_interleave(self.data.history.lengths[users]), seen] = -torch.inf
+            scores = self.exact(users, exclude_seen, allowed)
             yield len(users), best_of({"user": names[rows]}, scores, k, found)
+
+    def exact(self, users: Tensor, exclude_seen: bool, allowed: Tensor) -> Tensor:
+        """Return the scores `(B, I)` of users, -inf for items that are not to be recommended."""
+        scores = self._scores(users)  # (B, I)
+        scores[:, ~allowed] = -torch.inf
+        if exclude_seen:
+            seen, _ = self.data.history.flat(users)  # (n,)
+            scores[torch.repeat_interleave(self.data.history.lengths[users]), seen] = -torch.inf
+        return scores
+
+    @cached_property
+    def index(self) -> Retrieval:
+        """The index of the items that `approximate` searches."""
+        return Retrieval(self)
 
     def _scores(self, users: Tensor) -> Tensor:
         """Return the scores `(B, I)` of users, of user 0 the popularity of items."""

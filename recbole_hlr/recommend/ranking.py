@@ -42,7 +42,14 @@ def best_of(
     Its columns are `names`, one, `(B,)`; rank, from 1; `found`, of every item `(I,)`; and score.
     """
     best = scores.topk(k, dim=1)
-    values, items = best.values.cpu().numpy(), best.indices.cpu().numpy()  # (B, k)
+    return table_of(names, best.values, best.indices, found)
+
+
+def table_of(
+    names: dict[str, np.ndarray], scores: Tensor, ids: Tensor, found: dict[str, np.ndarray]
+) -> pd.DataFrame:
+    """Return the same table of items `ids (B, k)` whose `scores (B, k)` descend, those of -inf left out."""
+    values, items = scores.cpu().numpy(), ids.cpu().numpy()
     rows, places = np.nonzero(values > -np.inf)
     return pd.DataFrame(
         {

@@ -1,0 +1,36 @@
+"""`recbole-hlr export RUN_DIR --out FOLDER`: a run's vectors and a scorer, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recbole_hlr.cli.verbs import HELP, TOLD, begin, listen
+
+
+def export(run_dir: str, out: str, **given: Any) -> None:
+    """Write the vectors, ids and a scorer of a run to a folder."""
+    begin()
+    listen([f"--{word}" for word in TOLD if given[word]])
+    from recbole_hlr.recommend.load import load
+
+    fitted = load(Path(run_dir).expanduser(), use_gpu=False, compile="off")
+    told = fitted.export(Path(out).expanduser())
+    how = "score.py scores them" if told["formula"] else "vectors alone: the model's formula is its own"
+    print(f"{out}: {told['model']}, {told['users']:,} users, {told['items']:,} items, d = {told['d']}; {how}")
+
+
+export_command = click.Command(
+    "export",
+    callback=export,
+    params=[
+        click.Argument(["run_dir"], metavar="RUN_DIR"),
+        click.Option(["--out"], required=True, metavar="FOLDER", help="a new folder, or an empty one"),
+        *(click.Option([f"-{word[0]}", f"--{word}"], is_flag=True, help=what) for word, what in TOLD.items()),
+    ],
+    help="Write the vectors of a run's users and items, ids, histories, and a scorer that needs numpy alone.",
+    epilog="Example: recbole-hlr export RUN_DIR --out=served",
+    context_settings=HELP,
+)
