@@ -40,6 +40,7 @@ class Softmax(nn.Module):
     """Batches of users with all their items, against the catalogue or a sample of it."""
 
     pairs = None  # a batch reads whole tables
+    drawn = 0  # negatives of a positive in `loss_of_all`, apart from the whole catalogue
     sampler: Sampler | None = None
 
     def __init__(self, config: Options, dataset: InteractionData) -> None:
@@ -71,13 +72,17 @@ class Softmax(nn.Module):
         users = model.users(ids, model.training_history(ids), shared=True)
         users.without_target = True
         if self.sampler is None:
-            rest, own = self._against(model, users, None, Seen(rows, items - 1))
-        else:
-            sample = self.sampler.draw(items, self._generator)
-            seen = sample.seen(rows, items)
-            rest, own = self._against(model, users, sample, seen)
-            if len(seen.rows) < len(rows):
-                own = self._own_logits(model, users, rows, items)
+            return self.loss_of_all(model, users, rows, items)
+        sample = self.sampler.draw(items, self._generator)
+        seen = sample.seen(rows, items)
+        rest, own = self._against(model, users, sample, seen)
+        if len(seen.rows) < len(rows):
+            own = self._own_logits(model, users, rows, items)
+        return softmax_loss(rest, own, rows, self.user_weight, self.exponent)
+
+    def loss_of_all(self, model: MetricRecommender, users: Users, rows: Tensor, items: Tensor) -> Tensor:
+        """Return the loss of `users` with all their `items (n,)`, of `rows (n,)`, against the catalogue."""
+        rest, own = self._against(model, users, None, Seen(rows, items - 1))
         return softmax_loss(rest, own, rows, self.user_weight, self.exponent)
 
     def validation_loss(self, model: MetricRecommender, batch: Batch) -> Tensor:
