@@ -17,6 +17,7 @@ from recbole_hlr.protocols import Batch, Options
 if TYPE_CHECKING:
     from recbole_hlr.model.base import MetricRecommender
     from recbole_hlr.model.candidates import Users
+    from recbole_hlr.objective.softmax import SharedOf
 
 DRAWS = 512  # negatives that stand for all where users are folded in
 Reduction = Literal["mean", "hardest", "soft", "rank"]
@@ -59,18 +60,26 @@ class Triplets:
             users, positives = users[: len(negatives)], positives[: len(negatives)]
         return model.loss(users, positives, negatives, model.training_history(users, positives))
 
-    def loss_of_all(self, model: MetricRecommender, users: Users, rows: Tensor, items: Tensor) -> Tensor:
+    def loss_of_all(
+        self,
+        model: MetricRecommender,
+        users: Users,
+        rows: Tensor,
+        items: Tensor,
+        shared: SharedOf | None = None,
+    ) -> Tensor:
         """Return the loss of `users` with all their `items (n,)`, of `rows (n,)`: the mean over negatives.
 
         They are drawn from the seed alone, the same for all users; what a user has is no negative of it.
-        A negative is held against the whole history, and never takes a positive's relation.
+        A negative is held against the whole history, and never takes a positive's relation. `shared` is in
+        place of the model's own.
         """
         k, count = self.num_negatives, self.drawn
         generator = generator_for(model.seed, Stream.FOLDED_NEGATIVES)
         drawn = torch.randint(1, model.n_items, (count,), generator=generator).to(items.device)
         ids, places = torch.cat([drawn, items]).unique(return_inverse=True)  # (V,), (T + n,)
         drawn_places, own_places = places[:count], places[count:]
-        distances = model.distances(users, model.shared(ids))  # (B, V)
+        distances = model.distances(users, (shared or model.shared)(ids))  # (B, V)
         own = distances[rows, own_places]  # (n,)
         unseen = distances.index_put((rows, own_places), distances.new_tensor(torch.inf))
         negatives = unseen[:, drawn_places][rows].view(-1, k)  # (n T / K, K)

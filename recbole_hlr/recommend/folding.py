@@ -22,13 +22,14 @@ from recbole_hlr.data.chunks import spans
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.errors import InputError
 from recbole_hlr.model.base import MetricRecommender
+from recbole_hlr.model.candidates import Shared
 from recbole_hlr.model.mfals import MFALS
 from recbole_hlr.model.sphere import along_sphere
 from recbole_hlr.protocols import Recommender
 
-STEPS = 40  # of Adam, whose steps shrink to 0 along half a cosine
+STEPS = 24  # of Adam, whose steps shrink to 0 along half a cosine
 RATE = 0.5  # the first of them, as a part of what a coordinate of a vector measures
-BETAS = (0.8, 0.95)  # with 40 steps what counts is what came last
+BETAS = (0.8, 0.95)  # with so few steps what counts is what came last
 TOGETHER = 256  # users at most, whose logits a core's cache holds in part
 
 
@@ -48,15 +49,18 @@ def fold_in(model: Recommender, history: InteractionMatrix, name: str) -> Recomm
     history = history.to(model.device)
     other = model.of_others(history).eval()
     ids = history.lengths.nonzero().squeeze(dim=1)  # (n,)
-    with fixed(model):
-        for block in spans(len(ids), users_together(other, history)):
-            other.user_embedding.weight[ids[block]] = minimisers(other, ids[block], history)
+    together = users_within(other, history)
+    with fixed(model), torch.enable_grad():
+        for block in spans(len(ids), min(max(together, 1), TOGETHER)):
+            other.user_embedding.weight[ids[block]] = minimisers(other, ids[block], history, together > 0)
     return other
 
 
-def minimisers(model: MetricRecommender, ids: Tensor, history: InteractionMatrix) -> Tensor:
-    """Return the vectors `(B, d)` of users `ids (B,)` that minimise their loss."""
-    loss, (items, starts) = loss_of(model, ids, history), history.flat(ids)
+def minimisers(
+    model: MetricRecommender, ids: Tensor, history: InteractionMatrix, keep: bool = True
+) -> Tensor:
+    """Return the vectors `(B, d)` of users `ids (B,)` that minimise their loss, `keep` as for `loss_of`."""
+    loss, (items, starts) = loss_of(model, ids, history, keep), history.flat(ids)
     user_e = embedding_bag(items, model.item_embedding.weight, starts, mode="mean")  # (B, d)
     model.pull(user_e)
     radius = model.max_norm or float(model.item_embedding.weight[1:].norm(dim=1).mean())
@@ -70,28 +74,46 @@ def minimisers(model: MetricRecommender, ids: Tensor, history: InteractionMatrix
     return user_e.detach()
 
 
-def loss_of(model: MetricRecommender, ids: Tensor, history: InteractionMatrix) -> Callable[[Tensor], Tensor]:
+def loss_of(
+    model: MetricRecommender, ids: Tensor, history: InteractionMatrix, keep: bool = True
+) -> Callable[[Tensor], Tensor]:
     """Return J, summed, of users `ids (B,)` who have `history`, as a function of their vectors `(B, d)`.
 
-    No item attends to itself.
+    No item attends to itself. With `keep` what follows from items alone is kept for the next call.
     """
     items, _ = history.flat(ids)  # (n,)
     rows = torch.repeat_interleave(torch.arange(len(ids), device=ids.device), history.lengths[ids])
     users = model.users(ids, model.evaluation_history(ids), shared=True)
     users.without_target = True
+    shared = Kept(model) if keep else model.shared
 
     def loss(user_e: Tensor) -> Tensor:
         users.e = along_sphere(user_e) if model.geometry == "sphere" else user_e
-        return model.objective.loss_of_all(model, users, rows, items)
+        return model.objective.loss_of_all(model, users, rows, items, shared)
 
     return loss
 
 
-def users_together(model: MetricRecommender, history: InteractionMatrix) -> int:
-    """Return how many users are folded in at once: `eval_memory` has room for their gradients."""
-    _, per_pair = model.work.trained_floats(0)
-    own = history.longest * model.objective.drawn
-    return min(model.rows_within(model.n_items * per_pair + 8 * own), TOGETHER)
+class Kept:
+    """Blocks of a model's items, with what follows from items alone, made once: they stay as they are."""
+
+    def __init__(self, model: MetricRecommender) -> None:
+        self.model = model
+        self.blocks: dict[tuple[int, ...], Shared] = {}
+
+    def __call__(self, items: slice | Tensor) -> Shared:
+        """Return a block."""
+        key = (items.start, items.stop) if isinstance(items, slice) else tuple(items.tolist())
+        if key not in self.blocks:
+            self.blocks[key] = self.model.shared(items)
+        return self.blocks[key]
+
+
+def users_within(model: MetricRecommender, history: InteractionMatrix) -> int:
+    """Return for how many users `eval_memory` holds all that their gradients need; 0 for not even one."""
+    per_item, per_pair = model.work.trained_floats(model.work.H)
+    floats = model.n_items * (per_item + per_pair) + 8 * history.longest * model.objective.drawn
+    return model.memory_budget // (2 * model.item_embedding.weight.element_size() * floats)
 
 
 @contextmanager
