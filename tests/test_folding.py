@@ -65,7 +65,7 @@ def test_a_vector_has_no_neighbour_with_less_loss(name, objective):
     least, generator = loss(found), torch.Generator().manual_seed(0)
     for size in (0.3, 0.1, 0.03):
         nearby = found + size * torch.randn(found.shape, generator=generator, dtype=found.dtype)
-        model.pull(nearby)
+        model.keep_within(nearby)
         assert loss(nearby) > least - 5e-3 * abs(least)
     assert loss(model.user_embedding.weight[ids]) > least
 

@@ -97,9 +97,9 @@ class MetricRecommender(GeneralRecommender):
         """Put every row of both tables, frozen or not, onto the sphere, where vectors are to stay on one."""
         if self.geometry == "sphere":
             for table in (self.user_embedding, self.item_embedding):
-                self.pull(table.weight)
+                self.keep_within(table.weight)
 
-    def pull(self, vectors: Tensor) -> None:
+    def keep_within(self, vectors: Tensor) -> None:
         """Pull `vectors (T, d)` in place onto the sphere, or into the ball, of radius `max_norm`."""
         if self.max_norm is None:
             return
@@ -230,7 +230,7 @@ class MetricRecommender(GeneralRecommender):
         for table in (self.user_embedding, self.item_embedding):
             # a sparse one is the optimizer's, which knows the rows it has moved
             if table.weight.requires_grad and not table.sparse:
-                self.pull(table.weight)
+                self.keep_within(table.weight)
 
     # --- a trainer that takes steps and no more, such as the host's own ---------------------------
 

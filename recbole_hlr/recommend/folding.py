@@ -62,7 +62,7 @@ def minimisers(
     """Return the vectors `(B, d)` of users `ids (B,)` that minimise their loss, `keep` as for `loss_of`."""
     loss, (items, starts) = loss_of(model, ids, history, keep), history.flat(ids)
     user_e = embedding_bag(items, model.item_embedding.weight, starts, mode="mean")  # (B, d)
-    model.pull(user_e)
+    model.keep_within(user_e)
     radius = model.max_norm or float(model.item_embedding.weight[1:].norm(dim=1).mean())
     rate = RATE * radius * user_e.shape[1] ** -0.5
     optimizer = torch.optim.Adam([user_e.requires_grad_()], lr=rate, betas=BETAS)
@@ -70,7 +70,7 @@ def minimisers(
         optimizer.param_groups[0]["lr"] = rate * (1 + math.cos(math.pi * step / STEPS)) / 2
         (user_e.grad,) = torch.autograd.grad(loss(user_e), user_e)
         optimizer.step()
-        model.pull(user_e)
+        model.keep_within(user_e)
     return user_e.detach()
 
 
