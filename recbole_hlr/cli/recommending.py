@@ -25,31 +25,38 @@ MACHINE = {
     "gpu_id": "which GPU",
     "compile": "auto, on or off",
 }
+NEW = "new"  # the user of --history
 UNKNOWN = ("raise", "warn", "ignore", "popular")
 
 
 def recommend(run_dir: str, k: int, titles: str | None, out: str | None, **given: Any) -> None:
     """Print the best items of users, or write them to a file."""
-    users, every = one_choice(given)
-    if every and not out:
+    chosen, whom = one_choice(given)
+    others = chosen in ("--history", "--histories-file")
+    if chosen == "--all" and not out:
         raise InputError("--all", "needs --out=FILE, for it is every user's", place=COMMAND_LINE)
-    if isinstance(users, list) and not given["compile"]:
+    if given["approximate"] and others:
+        raise InputError("--approximate", f"cannot be given with {chosen}", place=COMMAND_LINE)
+    if chosen in ("--users", "--history") and not given["compile"]:
         given["compile"] = "off"  # it would take longer than a few users do
     fitted = load_as_told(run_dir, given)
-    how = {
+    how: dict[str, Any] = {
         "k": k,
         "exclude_seen": not given["include_seen"],
         "items": path_of(given["items_file"]),
         "exclude_items": path_of(given["exclude_items"]),
-        "on_unknown": given["on_unknown"],
-        "approximate": given["approximate"],
+        "on_unknown": given["on_unknown"] or ("warn" if others else "raise"),
         "titles": path_of(titles) if out else fitted.titles(path_of(titles)) or None,
     }
+    if given["approximate"]:
+        how["approximate"] = True
     if out:
-        rows = fitted.write_recommendations(Path(out).expanduser(), users, **how)
+        rows = fitted.write_recommendations(
+            Path(out).expanduser(), **{"histories" if others else "users": whom}, **how
+        )
         print(f"{out}: {rows:,} rows")
     else:
-        print(described(fitted.recommend(users, **how), "user"))
+        print(described((fitted.recommend_for if others else fitted.recommend)(whom, **how), "user"))
 
 
 def similar(run_dir: str, items: str, k: int, titles: str | None, **given: Any) -> None:
@@ -80,14 +87,21 @@ def next_steps(result: RunResult) -> str:
     return "\n".join(lines)
 
 
-def one_choice(given: dict[str, Any]) -> tuple[list[str] | Path | None, bool]:
-    """Return the users of a command line, None for all, and whether all are asked for."""
-    names = ("--users", "--users-file", "--all")
-    chosen = [name for name in names if given[name.lstrip("-").replace("-", "_")]]
+def one_choice(given: dict[str, Any]) -> tuple[str, Any]:
+    """Return which option of a command line says whom it is about, and whom: None for all users of a run."""
+    names = ("--users", "--users-file", "--all", "--history", "--histories-file")
+    values = {name: given[name.lstrip("-").replace("-", "_")] for name in names}
+    chosen = [name for name in names if values[name] not in (None, False)]
     if len(chosen) != 1:
         what = f"are given together: {', '.join(chosen)}" if chosen else "are missing"
         raise InputError("users", f"{what}; must be one of {', '.join(names)}", place=COMMAND_LINE)
-    return words_of(given["users"]) if given["users"] else path_of(given["users_file"]), given["all"]
+    (name,) = chosen
+    if name == "--all":
+        return name, None
+    if name.endswith("-file"):
+        return name, path_of(values[name])
+    ids = words_of(values[name])
+    return name, ids if name == "--users" else {NEW: ids}
 
 
 def load_as_told(run_dir: str, given: dict[str, Any]) -> FittedRecommender:
@@ -169,18 +183,20 @@ recommend_command = command(
     click.Option(["--users"], metavar="IDS", help="separated by commas"),
     click.Option(["--users-file"], metavar="FILE", help="a table with a column of users' ids"),
     click.Option(["--all"], is_flag=True, help="every user; with --out"),
+    click.Option(["--history"], metavar="IDS", help="the items of somebody who is not in the data"),
+    click.Option(["--histories-file"], metavar="FILE", help="a table of such users and their items"),
     click.Option(["--out"], metavar="FILE", help="a .parquet, .csv or .jsonl file to write"),
     click.Option(["--items-file"], metavar="FILE", help="a table of the items that may be recommended"),
     click.Option(["--exclude-items"], metavar="FILE", help="a table of items that may not"),
-    click.Option(["--include-seen"], is_flag=True, help="recommend items of the training part, too"),
+    click.Option(
+        ["--include-seen"], is_flag=True, help="recommend items of the training part, or of the history, too"
+    ),
     click.Option(["--approximate"], is_flag=True, help="by an index: faster for many items, may miss some"),
     click.Option(
         ["--on-unknown"],
         type=click.Choice(UNKNOWN),
-        default="raise",
-        show_default=True,
-        help="what to do about an id that is not in the data: stop, leave it out with or without a message, "
-        "or give its user what is popular",
+        help="what to do about an id that is not in the data: stop (the default), leave it out with (of "
+        "histories the default) or without a message, or give its user what is popular",
     ),
 )
 similar_command = command(

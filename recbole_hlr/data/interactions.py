@@ -108,9 +108,20 @@ class InteractionMatrix:
         k-th of successive draws without replacement (Efraimidis and Spirakis, 2006).
         """
         keys = torch.rand(len(self.items), generator=generator, device=generator.device)
+        self._order_by(keys, sampling, self.items)
+
+    def order_alike(self, generator: torch.Generator, sampling: Sampling, others: Tensor) -> None:
+        """Put every row into the order of one draw of all items: it follows from the row's items alone.
+
+        `others (m,)` are the interactions that tell how popular items are.
+        """
+        keys = torch.rand(self.num_items, generator=generator, device=generator.device)
+        self._order_by(keys[self.items.cpu()], sampling, others)
+
+    def _order_by(self, keys: Tensor, sampling: Sampling, popular: Tensor) -> None:
         keys = keys.to(self.items.device, torch.float64)
         if sampling == "inverse_popularity":
-            popularity = torch.bincount(self.items, minlength=self.num_items)  # (I,)
+            popularity = torch.bincount(popular, minlength=self.num_items)  # (I,)
             keys = -torch.log1p(-keys) * popularity[self.items]
         by_key = torch.argsort(keys, stable=True)
         by_row = torch.argsort(self.users()[by_key], stable=True)

@@ -26,6 +26,7 @@ class Stream(IntEnum):
     TEST_CANDIDATES = 12  # and for testing
     SUGGESTIONS = 13  # of a trial: the values that a search gives it
     SAMPLED_CANDIDATES = 14  # of an epoch: the items that stand for the catalogue
+    FOLDED_NEGATIVES = 15  # what users who were not in the data are held against under the triplet loss
 
 
 def sequence_for(seed: int, stream: Stream, number: int | None = None) -> np.random.SeedSequence:

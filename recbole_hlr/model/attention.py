@@ -75,9 +75,10 @@ class AttendedSums(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, of_numerators: Tensor, of_totals: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of table and query."""
+        """Return the gradients of table, unless it is fixed, and query."""
         table, query, positions = ctx.saved_tensors
-        to_table, to_query = torch.zeros_like(table), torch.empty_like(query)
+        to_query = torch.empty_like(query)
+        to_table = torch.zeros_like(table) if ctx.needs_input_grad[0] else None
         for rows in chunks(table, positions):
             slots, exp = gathered(table, query, positions, ctx.hidden, rows)
             to_exp = of_totals[rows].unsqueeze(1).expand_as(exp).clone()  # (s, H, T)
@@ -85,6 +86,8 @@ class AttendedSums(torch.autograd.Function):
                 to_exp.addcmul_(slots[:, :, n], of_numerators[rows, n].unsqueeze(1))
             to_logits = to_exp.mul_(exp)
             to_query[rows] = (slots @ to_logits.unsqueeze(3)).sum(dim=1).squeeze(dim=2)
+            if to_table is None:
+                continue
             torch.mul(query[rows, None, :, None], to_logits.unsqueeze(2), out=slots)
             slots.addcmul_(exp.unsqueeze(2), of_numerators[rows].unsqueeze(1))
             to_table.index_add_(0, positions[rows].flatten(), slots.flatten(0, 1))

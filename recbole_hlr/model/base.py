@@ -38,6 +38,7 @@ from recbole_hlr.model.candidates import (
     Users,
     windows,
 )
+from recbole_hlr.model.others import with_users
 from recbole_hlr.model.relation import clip_norms
 from recbole_hlr.model.sphere import along_sphere, onto_sphere
 from recbole_hlr.model.work import Work
@@ -94,9 +95,18 @@ class MetricRecommender(GeneralRecommender):
 
     def project(self) -> None:
         """Put every row of both tables, frozen or not, onto the sphere, where vectors are to stay on one."""
-        if self.geometry == "sphere" and self.max_norm is not None:
+        if self.geometry == "sphere":
             for table in (self.user_embedding, self.item_embedding):
-                onto_sphere(table.weight, self.max_norm)
+                self.keep_within(table.weight)
+
+    def keep_within(self, vectors: Tensor) -> None:
+        """Pull `vectors (T, d)` in place onto the sphere, or into the ball, of radius `max_norm`."""
+        if self.max_norm is None:
+            return
+        if self.geometry == "sphere":
+            onto_sphere(vectors, self.max_norm)
+        else:
+            clip_norms(vectors, self.max_norm, dim=1)
 
     def _build_history(self, config: Options, dataset: InteractionData) -> None:
         self.max_history = config["max_history"]
@@ -110,6 +120,18 @@ class MetricRecommender(GeneralRecommender):
         """Let scoring attend to `history`: the training interactions, if nothing else is said."""
         self._eval_history = InteractionMatrix(history.indptr, history.items, self.n_items)
         self._eval_history.shuffle(generator_for(self.seed, Stream.SCORING_HISTORY), self.history_sampling)
+
+    def of_others(self, history: InteractionMatrix) -> MetricRecommender:
+        """Return this model for other users, who have `history`, their vectors 0.
+
+        All else is shared. What scoring attends to of a history follows from its items and the seed alone.
+        """
+        other = with_users(self, history.num_users)
+        if self.attends_to_history:
+            other._eval_history = InteractionMatrix(history.indptr, history.items, self.n_items)
+            generator = generator_for(self.seed, Stream.SCORING_HISTORY)
+            other._eval_history.order_alike(generator, self.history_sampling, self.history.items)
+        return other
 
     def start_epoch(self, epoch: int) -> None:
         """Draw the histories of `epoch` anew, from the seed and the epoch alone."""
@@ -142,6 +164,13 @@ class MetricRecommender(GeneralRecommender):
     def penalty(self, users: Users, items: Listed, distances: Tensor) -> Tensor | float:
         """Return what a model adds to the hinges of listed `items`, column 0 being the positives."""
         return 0.0
+
+    def own_penalty(self, users: Users, positives: Tensor, distances: Tensor) -> Tensor | float:
+        """Return the penalty of `users (n,)` with their `positives (n,)`, without what negatives add."""
+        if type(self).penalty is MetricRecommender.penalty:
+            return 0.0
+        pairs = self.listed(users.ids, torch.stack([positives, positives], dim=1))
+        return self.penalty(users, pairs, torch.stack([distances, distances], dim=1))
 
     def users(self, ids: Tensor, history: HistoryBatch | None, shared: bool = False) -> Users:
         """Return `ids (B,)` as users who attend to `history`, to be held against listed or `shared` items."""
@@ -200,11 +229,8 @@ class MetricRecommender(GeneralRecommender):
         self._versions_read = None
         for table in (self.user_embedding, self.item_embedding):
             # a sparse one is the optimizer's, which knows the rows it has moved
-            if self.max_norm is not None and table.weight.requires_grad and not table.sparse:
-                if self.geometry == "sphere":
-                    onto_sphere(table.weight, self.max_norm)
-                else:
-                    clip_norms(table.weight, self.max_norm, dim=1)
+            if table.weight.requires_grad and not table.sparse:
+                self.keep_within(table.weight)
 
     # --- a trainer that takes steps and no more, such as the host's own ---------------------------
 

@@ -41,12 +41,14 @@ class Audience(NamedTuple):
     """The users of items: `members` and `mask (V, A)` with distinct `known_e (J, d)` and `positions (V, A)`.
 
     Of `Listed` items the vectors are those of each pair, `known_e (B, C A, d)`, and there are no positions.
+    `others` says that the users who are held against the items are none of them, whatever their numbers.
     """
 
     members: Tensor
     mask: Tensor
     known_e: Tensor
     positions: Tensor | None = None
+    others: bool = False
 
 
 class Kernels(NamedTuple):
@@ -118,7 +120,7 @@ class Listed:
         mean = None if self.mean is None else self.mean[:, :1]
         audience = None
         if self.audience is not None:
-            members, mask, known_e, _ = self.audience
+            members, mask, known_e, *_ = self.audience
             audience = Audience(members[:, :1], mask[:, :1], known_e[:, : members.shape[2]])
         return Listed(self.ids[:, :1], self.e[:, :1], mean, audience)
 
@@ -283,7 +285,9 @@ class Shared:
         assert self.audience is not None
         audience = self.audience
         table = memory.slots(audience.known_e, users.e)  # (J, N, B)
-        columns = columns_of(audience.members, users.ids, users.total) if users.without_target else None
+        columns = None
+        if users.without_target and not audience.others:
+            columns = columns_of(audience.members, users.ids, users.total)
         if own is not None:
             own = own[0].transpose(1, 2), own[1].transpose(1, 2)  # (N, V, B or 1)
         query = memory.queries(self.e).unsqueeze(2)  # (N, V, 1)

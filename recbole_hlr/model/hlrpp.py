@@ -7,11 +7,13 @@ Tran et al., Hierarchical Latent Relation Modeling for Collaborative Metric Lear
 from __future__ import annotations
 
 from functools import cached_property
+from typing import cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_hlr.data.interactions import HistoryBatch, InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
+from recbole_hlr.model.base import MetricRecommender
 from recbole_hlr.model.candidates import Audience, Candidates, Listed, Shared, Users
 from recbole_hlr.model.memory import UserAttentionRecommender
 from recbole_hlr.model.work import Work
@@ -34,6 +36,7 @@ class HLRPP(UserAttentionRecommender):
         complete(config, type(self))
         self.item_attention = config["item_attention"]
         self.attend_target = config["attend_target"]
+        self._trained: tuple[nn.Embedding, ...] = ()  # the table of other users, whom audiences consist of
         super().__init__(config, dataset)
 
     # --- the audience of an item: its users ------------------------------------------------------
@@ -46,6 +49,17 @@ class HLRPP(UserAttentionRecommender):
             self._eval_audience.shuffle(
                 generator_for(self.seed, Stream.SCORING_AUDIENCE), self.history_sampling
             )
+
+    def of_others(self, history: InteractionMatrix) -> MetricRecommender:
+        """Return this model for other users; the audiences are those of the training."""
+        other = cast(HLRPP, super().of_others(history))
+        other._trained = (self.members,)
+        return other
+
+    @property
+    def members(self) -> nn.Embedding:
+        """The table of those whom audiences consist of."""
+        return self._trained[0] if self._trained else self.user_embedding
 
     def start_epoch(self, epoch: int) -> None:
         """Draw the histories and audiences of `epoch` anew, from the seed and the epoch alone."""
@@ -78,7 +92,7 @@ class HLRPP(UserAttentionRecommender):
         listed = super().listed(users, items)
         if self.item_attention == "audience":
             members, mask = (part.view(*items.shape, -1) for part in self.audience_of(users, items))
-            listed.audience = Audience(members, mask, self.embedded(self.user_embedding, members.flatten(1)))
+            listed.audience = Audience(members, mask, self.embedded(self.members, members.flatten(1)))
         return listed
 
     def shared(self, items: slice | Tensor) -> Shared:
@@ -89,8 +103,8 @@ class HLRPP(UserAttentionRecommender):
             cap = self.max_history if self.training else self.eval_cap
             audience = lists.draw(shared.ids, cap)  # (V, A)
             known, positions = audience.items.unique(return_inverse=True)  # (J,), (V, A)
-            known_e = self.embedded(self.user_embedding, known)
-            shared.audience = Audience(*audience, known_e, positions)
+            known_e = self.embedded(self.members, known)
+            shared.audience = Audience(*audience, known_e, positions, others=bool(self._trained))
         return shared
 
     def ranked(self, users: Tensor) -> Users:

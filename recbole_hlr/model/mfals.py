@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.errors import InputError
+from recbole_hlr.model.others import with_users
 from recbole_hlr.options.plain import complete
 from recbole_hlr.protocols import Batch, InteractionData, Options
 
@@ -83,6 +84,26 @@ class MFALS(GeneralRecommender):
             total += (self.confidence_weight * (1 - s).square() - s.square()).sum()
         total += self.user_regularization @ users[1:].square().sum(dim=1)
         return total + self.item_regularization @ items[1:].square().sum(dim=1)
+
+    @torch.no_grad()
+    def of_others(self, history: InteractionMatrix) -> MFALS:
+        """Return this model for other users, who have `history`: they minimise J, all else is shared.
+
+        Hu et al., Eq. 4: (Q^T Q + (c - 1) Q_u^T Q_u + lambda_u I) p_u = c Q_u^T 1, Q_u the rows of u's
+        items. Training's conjugate gradients come near to it.
+        """
+        other = with_users(self, history.num_users)
+        item_e = self.item_embedding.weight.double()  # (I, d)
+        lambdas = self._regularization_of(history.lengths, self.n_items - 1)  # (U,)
+        every = item_e.T @ item_e  # (d, d)
+        identity = torch.eye(len(every), dtype=every.dtype, device=every.device)
+        for user in history.lengths.nonzero().squeeze(dim=1).tolist():
+            own = item_e[history.items[history.indptr[user] : history.indptr[user + 1]]]  # (H, d)
+            left = every + (self.confidence_weight - 1) * own.T @ own + lambdas[user] * identity
+            other.user_embedding.weight[user] = torch.linalg.solve(
+                left, self.confidence_weight * own.sum(dim=0)
+            )
+        return other
 
     def calculate_loss(self, interaction: Batch) -> Tensor:
         """Raise `InputError`: a trainer that asks for this follows gradients (host interface)."""

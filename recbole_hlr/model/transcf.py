@@ -6,6 +6,8 @@ the form that Tran et al., RecSys 2021 (doi 10.1145/3460231.3474230) compare wit
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
@@ -33,6 +35,7 @@ class TransCF(MetricRecommender):
         self.history = InteractionMatrix.of(dataset).to(self.device)
         self.audience = self.history.transposed(self.n_users)
         self._means: tuple[Tensor, Tensor] | None = None  # (U, d), (I, d) of this epoch
+        self._means_stay = False  # where scoring takes those, too
 
     def start_epoch(self, epoch: int) -> None:
         """Compute the epoch's means, where they are refreshed by the epoch."""
@@ -42,6 +45,16 @@ class TransCF(MetricRecommender):
                 means(self.history, self.item_embedding.weight),
                 means(self.audience, self.user_embedding.weight),
             )
+
+    def of_others(self, history: InteractionMatrix) -> MetricRecommender:
+        """Return this model for other users; an item's mean is that of the users of the training."""
+        other = cast(TransCF, super().of_others(history))
+        other._means = (
+            means(history, self.item_embedding.weight),
+            means(self.audience, self.user_embedding.weight),
+        )
+        other._means_stay = True
+        return other
 
     def users(self, ids: Tensor, history: HistoryBatch | None, shared: bool = False) -> Users:
         """Return users with the means of their items, which take no gradient."""
@@ -62,7 +75,7 @@ class TransCF(MetricRecommender):
         return shared
 
     def _mean(self, side: int, lists: InteractionMatrix, table: nn.Embedding, rows: Tensor) -> Tensor:
-        if self.training and self._means is not None:
+        if self._means is not None and (self.training or self._means_stay):
             return self._means[side][rows]
         return means(lists, table.weight, rows)
 

@@ -29,8 +29,9 @@ from recbole_hlr.protocols import Batch, InteractionData, Options
 
 if TYPE_CHECKING:
     from recbole_hlr.model.base import MetricRecommender
-    from recbole_hlr.model.candidates import Users
+    from recbole_hlr.model.candidates import Shared, Users
 
+SharedOf = Callable[[slice | Tensor], "Shared"]
 DistancesOf = Callable[[slice], Tensor]  # places of candidates -> ||p + r - q||^2 - b, (B, V)
 BLOCK = 2**26  # floats of a block that is trained on: 256 MiB, past which larger ones are no faster
 WIDTH = 8  # items of a user that are laid out in one row: of the last row, half is padding on average
@@ -40,6 +41,7 @@ class Softmax(nn.Module):
     """Batches of users with all their items, against the catalogue or a sample of it."""
 
     pairs = None  # a batch reads whole tables
+    drawn = 0  # negatives of a positive in `loss_of_all`, apart from the whole catalogue
     sampler: Sampler | None = None
 
     def __init__(self, config: Options, dataset: InteractionData) -> None:
@@ -71,13 +73,27 @@ class Softmax(nn.Module):
         users = model.users(ids, model.training_history(ids), shared=True)
         users.without_target = True
         if self.sampler is None:
-            rest, own = self._against(model, users, None, Seen(rows, items - 1))
-        else:
-            sample = self.sampler.draw(items, self._generator)
-            seen = sample.seen(rows, items)
-            rest, own = self._against(model, users, sample, seen)
-            if len(seen.rows) < len(rows):
-                own = self._own_logits(model, users, rows, items)
+            return self.loss_of_all(model, users, rows, items)
+        sample = self.sampler.draw(items, self._generator)
+        seen = sample.seen(rows, items)
+        rest, own = self._against(model, users, sample, seen)
+        if len(seen.rows) < len(rows):
+            own = self._own_logits(model, users, rows, items)
+        return softmax_loss(rest, own, rows, self.user_weight, self.exponent)
+
+    def loss_of_all(
+        self,
+        model: MetricRecommender,
+        users: Users,
+        rows: Tensor,
+        items: Tensor,
+        shared: SharedOf | None = None,
+    ) -> Tensor:
+        """Return the loss of `users` with all their `items (n,)`, of `rows (n,)`, against the catalogue.
+
+        `shared` is in place of the model's own.
+        """
+        rest, own = self._against(model, users, None, Seen(rows, items - 1), shared)
         return softmax_loss(rest, own, rows, self.user_weight, self.exponent)
 
     def validation_loss(self, model: MetricRecommender, batch: Batch) -> Tensor:
@@ -92,7 +108,12 @@ class Softmax(nn.Module):
         return softmax_loss(rest, own[held_out], rows[held_out], self.user_weight, self.exponent)
 
     def _against(
-        self, model: MetricRecommender, users: Users, sample: Sample | None, seen: Seen
+        self,
+        model: MetricRecommender,
+        users: Users,
+        sample: Sample | None,
+        seen: Seen,
+        shared: SharedOf | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return L `(B,)` over the catalogue or a sample of it, and the logits `(n,)` of what is seen."""
         total = model.n_items - 1 if sample is None else len(sample.ids)
@@ -100,7 +121,7 @@ class Softmax(nn.Module):
 
         def distances(block: slice) -> Tensor:
             items = slice(block.start + 1, block.stop + 1) if sample is None else sample.ids[block]
-            return self._scaled(model, model.distances(users, model.shared(items)), items)
+            return self._scaled(model, model.distances(users, (shared or model.shared)(items)), items)
 
         log_weights = None if sample is None else sample.log_weights
         return against(distances, blocks, seen, self.scale, log_weights, recompute)

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.protocols import Batch, Options
 
 if TYPE_CHECKING:
     from recbole_hlr.model.base import MetricRecommender
+    from recbole_hlr.model.candidates import Users
+    from recbole_hlr.objective.softmax import SharedOf
 
+DRAWS = 512  # negatives that stand for all where users are folded in
 Reduction = Literal["mean", "hardest", "soft", "rank"]
 
 
@@ -35,6 +39,11 @@ class Triplets:
         """Pairs of a user with an item that a positive has: itself and its negatives."""
         return 1 + self.num_negatives
 
+    @property
+    def drawn(self) -> int:
+        """Negatives of a positive in `loss_of_all`: whole draws of K."""
+        return -(-DRAWS // self.num_negatives) * self.num_negatives
+
     def start_epoch(self, epoch: int) -> None:
         """Draw nothing: negatives come with the batches."""
 
@@ -50,6 +59,33 @@ class Triplets:
             negatives = negatives.view(self.num_negatives, -1).T  # (B, K)
             users, positives = users[: len(negatives)], positives[: len(negatives)]
         return model.loss(users, positives, negatives, model.training_history(users, positives))
+
+    def loss_of_all(
+        self,
+        model: MetricRecommender,
+        users: Users,
+        rows: Tensor,
+        items: Tensor,
+        shared: SharedOf | None = None,
+    ) -> Tensor:
+        """Return the loss of `users` with all their `items (n,)`, of `rows (n,)`: the mean over negatives.
+
+        They are drawn from the seed alone, the same for all users; what a user has is no negative of it.
+        A negative is held against the whole history, and never takes a positive's relation. `shared` is in
+        place of the model's own.
+        """
+        k, count = self.num_negatives, self.drawn
+        generator = generator_for(model.seed, Stream.FOLDED_NEGATIVES)
+        drawn = torch.randint(1, model.n_items, (count,), generator=generator).to(items.device)
+        ids, places = torch.cat([drawn, items]).unique(return_inverse=True)  # (V,), (T + n,)
+        drawn_places, own_places = places[:count], places[count:]
+        distances = model.distances(users, (shared or model.shared)(ids))  # (B, V)
+        own = distances[rows, own_places]  # (n,)
+        unseen = distances.index_put((rows, own_places), distances.new_tensor(torch.inf))
+        negatives = unseen[:, drawn_places][rows].view(-1, k)  # (n T / K, K)
+        joined = self.reduction, self.temperature, model.n_items - 1
+        hinges = triplet_loss(own.repeat_interleave(count // k), negatives, self.margin, *joined)
+        return hinges / (count // k) + model.own_penalty(users.rows(rows), items, own)
 
     def validation_loss(self, model: MetricRecommender, batch: Batch) -> Tensor:
         """Return the loss of a validation batch; the histories are those of scoring.

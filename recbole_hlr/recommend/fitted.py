@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import reprlib
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,8 @@ from recbole_hlr.model.distance import squared_distances
 from recbole_hlr.protocols import Recommender
 from recbole_hlr.recommend.explaining import explain
 from recbole_hlr.recommend.exporting import export
+from recbole_hlr.recommend.folding import fold_in
+from recbole_hlr.recommend.histories import histories_of
 from recbole_hlr.recommend.ids import Ids, whole_number
 from recbole_hlr.recommend.metadata import Metadata
 from recbole_hlr.recommend.progress import Progress
@@ -52,6 +55,7 @@ class FittedRecommender:
         self.model, self.config, self.data = model, config, data
         self._users = Ids("user", data.uid_field, data.user_tokens)
         self._items = Ids("item", data.iid_field, data.item_tokens)
+        self._trained = data.history  # tells what is popular
 
     @property
     def users(self) -> list[str]:
@@ -84,17 +88,46 @@ class FittedRecommender:
         _, tables = self._ranked(users, k, exclude_seen, *how)
         return pd.concat([table for _, table in tables], ignore_index=True)
 
-    def write_recommendations(self, path: str | Path, users: object = None, **how: Any) -> int:
+    def recommend_for(
+        self,
+        histories: object,
+        k: int = 10,
+        exclude_seen: bool = True,
+        *,
+        items: object = None,
+        exclude_items: object = None,
+        on_unknown: str = "warn",
+        titles: Titles = None,
+    ) -> pd.DataFrame:
+        """Return the best `k` items of users who need not be in the data, by their histories, as `recommend`.
+
+        `histories` are lists of items by names of users, {"anna": ["50", "181"]}, or a table with a column of
+        users and one of items, or the `Path` of a file that holds one; whoever else has a name in the data
+        does not matter. Users are folded in (`recommend/folding.py`). Items of their histories are left
+        out unless `exclude_seen` is false. An item that is not in the data is left out of a history,
+        whatever `on_unknown` but "raise"; who has none left gets the items with the most interactions.
+        Raises `InputError`, also for a model that is none of this package.
+        """
+        _, tables = self._ranked_for(histories, k, exclude_seen, items, exclude_items, on_unknown, titles)
+        return pd.concat([table for _, table in tables], ignore_index=True)
+
+    def write_recommendations(
+        self, path: str | Path, users: object = None, *, histories: object = None, **how: Any
+    ) -> int:
         """Write what `recommend` returns to a `.parquet`, `.csv` or `.jsonl` file; return its rows.
 
-        `users` are all, where none are given; `how` is as for `recommend`. One block of users after the
-        other is ranked and written, and no table of all is made. The file appears when it is whole.
+        `users` are all, where none are given; with `histories` it is what `recommend_for` returns; `how` is
+        as for these. One block of users after the other is ranked and written, and no table of all is made.
+        The file appears when it is whole.
         """
         path = Path(path)
         writer_of(path)
         if self.config["device"].type == "cpu":
             keep_freed_memory()
-        progress = Progress(*self._ranked(self.users if users is None else users, **how))
+        if histories is not None:
+            progress = Progress(*self._ranked_for(histories, **how))
+        else:
+            progress = Progress(*self._ranked(self.users if users is None else users, **how))
         with Display(progress.rows):
             write_tables(path, progress)
         return progress.written
@@ -172,16 +205,33 @@ class FittedRecommender:
         approximate: bool = False,
     ) -> tuple[int, Iterator[tuple[int, pd.DataFrame]]]:  # fmt: skip
         """Return how many users there are, and of every block of them how many and their table."""
-        if on_unknown not in ON_UNKNOWN:
-            raise InputError(f"on_unknown={reprlib.repr(on_unknown)}: must be one of {', '.join(ON_UNKNOWN)}")
-        if not isinstance(exclude_seen, bool | np.bool_):
-            raise InputError(f"exclude_seen={reprlib.repr(exclude_seen)}: must be true or false")
+        refuse_other_choices(exclude_seen, on_unknown)
         popular = on_unknown == "popular"
         become = "get the items with the most interactions" if popular else "are left out"
         names, ids = self._users.find(users, on_unknown, become)
         if not popular:
             names, ids = names[(ids > 0).numpy()], ids[ids > 0]
         allowed = self._allowed(items, exclude_items, on_unknown)
+        return self._asked(names, ids, k, exclude_seen, allowed, titles, approximate)
+
+    def _ranked_for(
+        self, histories: object, k: int = 10, exclude_seen: bool = True, items: object = None,
+        exclude_items: object = None, on_unknown: str = "warn", titles: Titles = None,
+    ) -> tuple[int, Iterator[tuple[int, pd.DataFrame]]]:  # fmt: skip
+        """Return the same for users who are folded in."""
+        refuse_other_choices(exclude_seen, on_unknown)
+        allowed = self._allowed(items, exclude_items, on_unknown)
+        names, ids, history = histories_of(histories, self._users, self._items, on_unknown)
+        other = copy.copy(self)
+        other.model = fold_in(self.model, history, self.config.model)
+        other.data = copy.copy(self.data)
+        other.data.history = history
+        return other._asked(names, ids, k, exclude_seen, allowed, titles)
+
+    def _asked(
+        self, names: np.ndarray, ids: Tensor, k: int, exclude_seen: bool, allowed: Tensor, titles: Titles,
+        approximate: bool = False,
+    ) -> tuple[int, Iterator[tuple[int, pd.DataFrame]]]:  # fmt: skip
         most = at_most(k, int(allowed.sum()))
         ranked = self.index.tables if approximate else self._tables
         tables = ranked(names, ids, most, bool(exclude_seen), allowed, self._described("item", titles))
@@ -246,7 +296,7 @@ class FittedRecommender:
         scores = scores_of(self.model, users.clamp(min=1), self.data.item_num)
         refuse_not_finite(scores, self.config.model, unranked=[(slice(None), 0)])
         if not users.all():
-            popularity = torch.bincount(self.data.history.items, minlength=self.data.item_num)  # (I,)
+            popularity = torch.bincount(self._trained.items, minlength=self.data.item_num)  # (I,)
             scores[users == 0] = popularity.to(scores)
         return scores
 
@@ -267,6 +317,14 @@ class FittedRecommender:
         if self.config.metric:
             return squared_distances(given, vectors).clamp_(min=0).neg_()
         return given @ vectors.T
+
+
+def refuse_other_choices(exclude_seen: object, on_unknown: object) -> None:
+    """Raise `InputError` for what is no choice."""
+    if on_unknown not in ON_UNKNOWN:
+        raise InputError(f"on_unknown={reprlib.repr(on_unknown)}: must be one of {', '.join(ON_UNKNOWN)}")
+    if not isinstance(exclude_seen, bool | np.bool_):
+        raise InputError(f"exclude_seen={reprlib.repr(exclude_seen)}: must be true or false")
 
 
 def at_most(k: object, items: int) -> int:

@@ -49,8 +49,7 @@ class Ids:
                 f"{self.what} {others[0]}: is not among the {len(self.numbers)} {self.what}s of the run"
             )
         if others and unknown != "ignore":
-            told = ", ".join(others[:NAMED]) + (", ..." if len(others) > NAMED else "")
-            log.warning("%d unknown %s(s) %s: %s", len(others), self.what, become, told)
+            log.warning("%d unknown %s(s) %s: %s", len(others), self.what, become, told(others))
         numbers = torch.tensor([self.numbers.get(name, 0) for name in names], dtype=torch.int64)
         return np.array(names, dtype=object), numbers
 
@@ -92,6 +91,11 @@ class Ids:
             what = f"{self.what}s: cannot be read as a column or a table"
             raise InputError(f"{what} ({shortly(error)})") from None
         return column_of(table, self.columns, f"{self.what}s")
+
+
+def told(names: Sequence[str]) -> str:
+    """Return the first of some ids, for a message."""
+    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
 def token_of(one: object, what: str) -> str:
