@@ -7,8 +7,8 @@ import sys
 import click
 
 from recbole_hlr.cli.conversion import convert
-from recbole_hlr.cli.explaining import explain_command, relations_command
 from recbole_hlr.cli.doctor import doctor_command
+from recbole_hlr.cli.explaining import explain_command, relations_command
 from recbole_hlr.cli.exporting import export_command
 from recbole_hlr.cli.recommending import next_steps, recommend_command, similar_command
 from recbole_hlr.cli.verbs import HELP, Verb, Verbs, complete_model, listen
