@@ -166,6 +166,7 @@ def test_the_table_adds_up_to_the_score_and_rank_of_recommend(runs, name):
 
 def test_ids_are_those_of_users_and_of_items(runs):
     options = {"item_attention": "audience", "attend_user": True, "attend_target": True, "item_bias": True}
+    options["max_history"] = 20  # more than anybody has
     fitted = load(runs("HLR++", **options))
     table = fitted.explain("u3", "i5", k=99, titles=fitted.titles())
     history = fitted.data.history
