@@ -106,7 +106,7 @@ FIRST = [
 def readme_run(tmp_path_factory) -> Path:
     """Make the run that RUN_DIR stands for."""
     folder = tmp_path_factory.mktemp("readme")
-    process = Process(["train", "--model=CML", "--dataset=ml-100k", "--epochs=1"], cwd=folder)
+    process = Process(["train", "--model=HLR", "--dataset=ml-100k", "--epochs=1"], cwd=folder)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     (run_dir,) = (folder / "saved").iterdir()

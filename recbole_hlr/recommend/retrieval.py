@@ -56,7 +56,7 @@ class Retrieval:
             raise InputError(
                 'approximate: needs faiss, which is not installed; pip install "recbole_hlr[approximate]"'
             ) from None
-        self.faiss = faiss
+        self.faiss: Any = faiss  # its types lack names that it has
         vectors = self._vectors()  # (I - 1, d + 1)
         lists = max(min(2 * math.isqrt(len(vectors)), len(vectors) // POINTS), 1)
         faiss.omp_set_num_threads(torch.get_num_threads())
