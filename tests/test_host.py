@@ -33,7 +33,8 @@ def test_host_models_run_through_the_same_door(toy, model):
 @pytest.mark.parametrize(
     ("model", "reason"), [("RaCT", "is not run here"), ("NCL", "needs the package faiss")]
 )
-def test_host_models_that_cannot_run_say_so(toy, model, reason):
+def test_host_models_that_cannot_run_say_so(toy, model, reason, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)  # as where it is not installed
     with pytest.raises(InputError, match=reason):
         run(model, **{k: v for k, v in toy.items() if k != "embedding_size"})
 
