@@ -1,13 +1,14 @@
 """A small data set on disk, and options that make a run take a second."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from recbole_hlr import run
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.host.ray import RAY_ENVIRONMENT, environment, ray_cluster, ray_local
 
@@ -30,6 +31,21 @@ def write_atomic(folder: Path, name: str, users: int = 23, items: int = 17, seed
     path.parent.mkdir(parents=True)
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def short_runs(folder: Path, items: str) -> Callable[..., str]:
+    """Return a function that gives the run of a model, made once, on one data set whose .item file is `items`."""
+    write_atomic(folder / "data", "toy").with_suffix(".item").write_text(items)
+    options = {"data_path": folder / "data", "checkpoint_dir": folder / "runs", "embedding_size": 6}
+    made: dict[tuple, str] = {}
+
+    def run_of(name: str, **more) -> str:
+        key = (name, *more.items())
+        if key not in made:
+            made[key] = run(name, "toy", **options, **more, epochs=2, show_progress=False).run_dir
+        return made[key]
+
+    return run_of
 
 
 @pytest.fixture

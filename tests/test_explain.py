@@ -10,12 +10,12 @@ import pytest
 import torch
 from scipy import sparse
 
-from recbole_hlr import MODELS, InputError, load, run
+from recbole_hlr import MODELS, InputError, load
 from recbole_hlr.cli import main
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.recommend.explaining import of_distance, of_factors
 from tests import reference
-from tests.conftest import write_atomic
+from tests.conftest import short_runs
 from tests.toys import ALL_USERS, NUM_ITEMS, SCORING, build, ragged, twin_of, variants
 
 NAMES = list({model: name for name, model in reversed(MODELS.items())}.values())
@@ -134,19 +134,9 @@ def test_mf_als_is_explained_as_by_implicit(u):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Return a function that gives the run of a model on one small data set, with titles beside it."""
-    folder, made = tmp_path_factory.mktemp("explain"), {}
-    file = write_atomic(folder / "data", "toy")
     titles = "".join(f"i{n}\tThe {n}th Film\n" for n in range(1, 18))
-    file.with_suffix(".item").write_text(f"item_id:token\tmovie_title:token_seq\n{titles}")
-    options = {"data_path": folder / "data", "checkpoint_dir": folder / "runs", "embedding_size": 6}
-
-    def run_of(name: str, **more) -> str:
-        key = (name, *more.items())
-        if key not in made:
-            made[key] = run(name, "toy", **options, **more, epochs=2, show_progress=False).run_dir
-        return made[key]
-
-    return run_of
+    header = "item_id:token\tmovie_title:token_seq\n"
+    return short_runs(tmp_path_factory.mktemp("explain"), header + titles)
 
 
 @pytest.mark.parametrize("name", NAMES)

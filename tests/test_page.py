@@ -360,6 +360,18 @@ def browser():
     opened.quit()
 
 
+def refuse_noise(browser, script) -> None:
+    """Nothing is logged, fetched, or slipped in through a name."""
+    assert browser.get_log("browser") == []
+    assert (
+        script(
+            "performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith('data:'))"
+        )
+        == []
+    )
+    assert script("document.images.length") == 0
+
+
 @pytest.mark.slow
 def test_the_page_in_a_browser_shows_the_figures_sorts_and_logs_nothing(tmp_path, browser):
     make_benchmark(tmp_path, HOSTILE)
@@ -370,15 +382,7 @@ def test_the_page_in_a_browser_shows_the_figures_sorts_and_logs_nothing(tmp_path
     def script(code: str):
         return browser.execute_script(f"return {code}")
 
-    # nothing is logged, fetched, or slipped in through a name
-    assert browser.get_log("browser") == []
-    assert (
-        script(
-            "performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith('data:'))"
-        )
-        == []
-    )
-    assert script("document.images.length") == 0
+    refuse_noise(browser, script)
     assert script("[...document.querySelectorAll('h2')].map(h => h.textContent)") == [
         HOSTILE,
         "other",

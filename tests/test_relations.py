@@ -14,8 +14,8 @@ from recbole_hlr.cli import main
 from recbole_hlr.recommend.enrichment import enriched
 from recbole_hlr.recommend.relations import on_a_map, slots_of, verdict
 from tests import reference
-from tests.conftest import write_atomic
-from tests.test_page import browser  # noqa: F401 (a fixture)
+from tests.conftest import short_runs
+from tests.test_page import browser, refuse_noise  # noqa: F401 (a fixture)
 from tests.toys import memories_of
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -25,20 +25,10 @@ GENRES = ["Drama", "Comedy War", "", HOSTILE.replace(" ", "_"), "Drama War"]
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Return a function that gives the run of a model on one small data set, with titles and genres beside it."""
-    folder, made = tmp_path_factory.mktemp("relations"), {}
-    file = write_atomic(folder / "data", "toy")
+    folder = tmp_path_factory.mktemp("relations")
     lines = [f"i{n}\tFilm {n} {HOSTILE}\t{GENRES[n % 5]}\n" for n in range(1, 18)]
     header = "item_id:token\tmovie_title:token_seq\tclass:token_seq\n"
-    file.with_suffix(".item").write_text(header + "".join(lines))
-    options = {"data_path": folder / "data", "checkpoint_dir": folder / "runs", "embedding_size": 6}
-
-    def run_of(name: str, **more) -> str:
-        key = (name, *more.items())
-        if key not in made:
-            made[key] = run(name, "toy", **options, **more, epochs=2, show_progress=False).run_dir
-        return made[key]
-
-    return run_of
+    return short_runs(folder, header + "".join(lines))
 
 
 def genres() -> dict[str, list[str]]:
@@ -243,14 +233,7 @@ def test_the_page_in_a_browser_shows_both_maps_and_logs_nothing(runs, tmp_path, 
     def script(code: str):
         return browser.execute_script(f"return {code}")
 
-    assert browser.get_log("browser") == []
-    assert (
-        script(
-            "performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith('data:'))"
-        )
-        == []
-    )
-    assert script("document.images.length") == 0
+    refuse_noise(browser, script)
     assert script("document.getElementById('verdict').textContent") == found.verdict
     graphs = "[...document.querySelectorAll('.plotly-graph-div')]"
     assert script(f"{graphs}.every(d => d.querySelector('.main-svg'))")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recbole_hlr.cli.recommending import command, load_as_told, path_of
+from recbole_hlr.cli.recommending import command, load_as_told, titles_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,14 +28,14 @@ WORDS = {
 
 def explain(run_dir: str, user: str, item: str, k: int, titles: str | None, **given: Any) -> None:
     """Print why an item has its score for a user."""
-    fitted = load_as_told(run_dir, {**given, "compile": given["compile"] or "off"})
-    print(as_text(fitted.explain(user, item, k, titles=fitted.titles(path_of(titles)) or None)))
+    fitted = load_as_told(run_dir, given, few=True)
+    print(as_text(fitted.explain(user, item, k, titles=titles_of(fitted, titles))))
 
 
 def relations(run_dir: str, out: str, metadata: str | None, k: int, titles: str | None, **given: Any) -> None:
     """Write the page of what a relation memory has learned, and print whether it has collapsed."""
-    fitted = load_as_told(run_dir, {**given, "compile": given["compile"] or "off"})
-    found = fitted.relations(metadata, k, titles=fitted.titles(path_of(titles)) or None)
+    fitted = load_as_told(run_dir, given, few=True)
+    found = fitted.relations(metadata, k, titles=titles_of(fitted, titles))
     found.write(Path(out).expanduser())
     print(f"{found.verdict}\n{out}")
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from recbole_hlr.cli.verbs import HELP, TOLD, begin, listen
+from recbole_hlr.cli.verbs import HELP, begin, listen_to, told_options
 
 
 def export(run_dir: str, out: str, **given: Any) -> None:
     """Write the vectors, ids and a scorer of a run to a folder."""
     begin()
-    listen([f"--{word}" for word in TOLD if given[word]])
+    listen_to(given)
     from recbole_hlr.recommend.load import load
 
     fitted = load(Path(run_dir).expanduser(), use_gpu=False, compile="off")
@@ -28,7 +28,7 @@ export_command = click.Command(
     params=[
         click.Argument(["run_dir"], metavar="RUN_DIR"),
         click.Option(["--out"], required=True, metavar="FOLDER", help="a new folder, or an empty one"),
-        *(click.Option([f"-{word[0]}", f"--{word}"], is_flag=True, help=what) for word, what in TOLD.items()),
+        *told_options(),
     ],
     help="Write the vectors of a run's users and items, ids, histories, and a scorer that needs numpy alone.",
     epilog="Example: recbole-hlr export RUN_DIR --out=served",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recbole_hlr.cli.verbs import HELP, TOLD, begin, listen
+from recbole_hlr.cli.verbs import HELP, begin, listen_to, told_options
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.command_line import COMMAND_LINE, parse_arguments
 
@@ -37,16 +37,14 @@ def recommend(run_dir: str, k: int, titles: str | None, out: str | None, **given
         raise InputError("--all", "needs --out=FILE, for it is every user's", place=COMMAND_LINE)
     if given["approximate"] and others:
         raise InputError("--approximate", f"cannot be given with {chosen}", place=COMMAND_LINE)
-    if chosen in ("--users", "--history") and not given["compile"]:
-        given["compile"] = "off"  # it would take longer than a few users do
-    fitted = load_as_told(run_dir, given)
+    fitted = load_as_told(run_dir, given, few=chosen in ("--users", "--history"))
     how: dict[str, Any] = {
         "k": k,
         "exclude_seen": not given["include_seen"],
         "items": path_of(given["items_file"]),
         "exclude_items": path_of(given["exclude_items"]),
         "on_unknown": given["on_unknown"] or ("warn" if others else "raise"),
-        "titles": path_of(titles) if out else fitted.titles(path_of(titles)) or None,
+        "titles": path_of(titles) if out else titles_of(fitted, titles),
     }
     if given["approximate"]:
         how["approximate"] = True
@@ -61,10 +59,8 @@ def recommend(run_dir: str, k: int, titles: str | None, out: str | None, **given
 
 def similar(run_dir: str, items: str, k: int, titles: str | None, **given: Any) -> None:
     """Print the items nearest to others."""
-    fitted = load_as_told(run_dir, {**given, "compile": given["compile"] or "off"})
-    print(
-        described(fitted.similar(words_of(items), k, titles=fitted.titles(path_of(titles)) or None), "item")
-    )
+    fitted = load_as_told(run_dir, given, few=True)
+    print(described(fitted.similar(words_of(items), k, titles=titles_of(fitted, titles)), "item"))
 
 
 def next_steps(result: RunResult) -> str:
@@ -104,16 +100,26 @@ def one_choice(given: dict[str, Any]) -> tuple[str, Any]:
     return name, ids if name == "--users" else {NEW: ids}
 
 
-def load_as_told(run_dir: str, given: dict[str, Any]) -> FittedRecommender:
-    """Return the fitted recommender of a run, on the machine that a command line tells."""
+def load_as_told(run_dir: str, given: dict[str, Any], few: bool) -> FittedRecommender:
+    """Return the fitted recommender of a run, on the machine that a command line tells.
+
+    Where only a `few` users or items are asked about, compiling would take longer than they do.
+    """
     from recbole_hlr.recommend.load import load
 
-    listen([f"--{word}" for word in TOLD if given[word]])
+    if few and not given["compile"]:
+        given = {**given, "compile": "off"}
+    listen_to(given)
     told = parse_arguments([f"--{key}={given[key]}" for key in MACHINE if given[key] is not None])
     try:
         return load(Path(run_dir).expanduser(), **told)
     except InputError as error:
         raise error.at(COMMAND_LINE) if error.option in told else error from None
+
+
+def titles_of(fitted: FittedRecommender, file: str | None) -> dict[str, str] | None:
+    """Return the titles of a file, or the data set's own; None for none."""
+    return fitted.titles(path_of(file)) or None
 
 
 def spelled(key: str) -> list[str]:
@@ -163,7 +169,7 @@ def command(name: str, action: Any, text: str, example: str, *options: click.Par
             help="an .item file, or a table of ids and titles; where a table is printed, the data set's own",
         ),
         *(click.Option(spelled(key), metavar="VALUE", help=what) for key, what in MACHINE.items()),
-        *(click.Option([f"-{word[0]}", f"--{word}"], is_flag=True, help=what) for word, what in TOLD.items()),
+        *told_options(),
     ]
     return click.Command(
         name,

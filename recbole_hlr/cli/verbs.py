@@ -129,6 +129,18 @@ def begin() -> None:
     compat.quiet_host()
 
 
+def told_options() -> list[click.Option]:
+    """Return the options of `TOLD` for a command of click's own."""
+    return [
+        click.Option([f"-{word[0]}", f"--{word}"], is_flag=True, help=what) for word, what in TOLD.items()
+    ]
+
+
+def listen_to(given: dict[str, Any]) -> None:
+    """Show messages as those options ask for."""
+    listen([f"--{word}" for word in TOLD if given[word]])
+
+
 def listen(arguments: list[str]) -> list[str]:
     """Show messages as --quiet and --verbose ask for, and return the other words."""
     asked = {word for word in arguments if word in ("--quiet", "-q", "--verbose", "-v")}
