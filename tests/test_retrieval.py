@@ -120,7 +120,7 @@ def test_vectors_that_are_not_finite_have_no_index():
 
 def test_the_command_takes_it(monkeypatch, tmp_path):
     fitted = small("CML")
-    monkeypatch.setattr("recbole_hlr.cli.recommending.load_as_told", lambda *given: fitted)
+    monkeypatch.setattr("recbole_hlr.cli.recommending.load_as_told", lambda *given, **named: fitted)
     out = tmp_path / "recs.csv"
     assert main(["recommend", "run", "--users=u1", "--approximate", f"--out={out}"]) == 0
     assert len(pd.read_csv(out)) == 10
