@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recbole_hlr.options.shipped import shipped
     from recbole_hlr.recommend.fitted import FittedRecommender
     from recbole_hlr.recommend.load import load
+    from recbole_hlr.recommend.updating import Update, update
     from recbole_hlr.search.search import SearchResult, tune
 
 _HOMES = {
@@ -34,6 +35,8 @@ _HOMES = {
     "run": "experiment.run",
     "FittedRecommender": "recommend.fitted",
     "load": "recommend.load",
+    "Update": "recommend.updating",
+    "update": "recommend.updating",
     "shipped": "options.shipped",
     "SearchResult": "search.search",
     "tune": "search.search",
@@ -46,6 +49,7 @@ __all__ = [
     "InputError",
     "RunResult",
     "SearchResult",
+    "Update",
     "__version__",
     "evaluate",
     "load",
@@ -53,6 +57,7 @@ __all__ = [
     "run",
     "shipped",
     "tune",
+    "update",
 ]
 
 

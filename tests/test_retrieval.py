@@ -10,7 +10,7 @@ import torch
 
 from recbole_hlr import InputError
 from recbole_hlr.cli import main
-from recbole_hlr.recommend import retrieval
+from recbole_hlr.recommend import retrieval, scorer
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from retrieval import generated
@@ -53,6 +53,28 @@ def test_a_search_of_some_finds_most(name):
     found = set(map(tuple, fitted.recommend(fitted.users, 10, approximate=True)[["user", "item"]].to_numpy()))
     assert len(exact) == len(found) == 400
     assert len(exact & found) > 360
+
+
+@pytest.mark.parametrize("name", WITH_INDEX)
+def test_an_exported_index_finds_what_the_run_s_finds(name, tmp_path):
+    fitted = small(name)
+    told = fitted.export(tmp_path / "served", index=True)
+    assert {"items.faiss", "probes.npy"} <= told["files"].keys()
+    served = scorer.Recommender(tmp_path / "served")
+    for user in fitted.users[:12]:
+        for exclude_seen in (True, False):
+            table = fitted.recommend(user, 5, exclude_seen, approximate=True)
+            found = served.recommend(user, 5, exclude_seen, approximate=True)
+            assert [item for item, _ in found] == table["item"].tolist()
+    assert len(served.near(0, 20)) < 20 * 6 < served.items.shape[0]
+    everything = served.recommend(fitted.users[0], 600, approximate=True)
+    assert everything == served.recommend(fitted.users[0], 600)
+
+
+def test_an_index_is_exported_of_a_model_that_has_one_alone(tmp_path):
+    with pytest.raises(InputError, match="approximate: of AdaCML nothing is known"):
+        small("AdaCML").export(tmp_path / "served", index=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("probed", [1, 10**6])

@@ -11,6 +11,7 @@ from recbole_hlr.cli.doctor import doctor_command
 from recbole_hlr.cli.explaining import explain_command, relations_command
 from recbole_hlr.cli.exporting import export_command
 from recbole_hlr.cli.recommending import next_steps, recommend_command, similar_command
+from recbole_hlr.cli.updating import update_command
 from recbole_hlr.cli.verbs import HELP, Verb, Verbs, complete_model, listen
 from recbole_hlr.console import is_quiet
 from recbole_hlr.errors import InputError, RunInterrupted
@@ -149,6 +150,7 @@ for command in (
     explain_command,
     relations_command,
     export_command,
+    update_command,
     convert,
     doctor_command,
 ):

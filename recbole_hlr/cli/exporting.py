@@ -10,14 +10,14 @@ import click
 from recbole_hlr.cli.verbs import HELP, begin, listen_to, told_options
 
 
-def export(run_dir: str, out: str, **given: Any) -> None:
+def export(run_dir: str, out: str, index: bool, **given: Any) -> None:
     """Write the vectors, ids and a scorer of a run to a folder."""
     begin()
     listen_to(given)
     from recbole_hlr.recommend.load import load
 
     fitted = load(Path(run_dir).expanduser(), use_gpu=False, compile="off")
-    told = fitted.export(Path(out).expanduser())
+    told = fitted.export(Path(out).expanduser(), index)
     how = "score.py scores them" if told["formula"] else "vectors alone: the model's formula is its own"
     print(f"{out}: {told['model']}, {told['users']:,} users, {told['items']:,} items, d = {told['d']}; {how}")
 
@@ -28,6 +28,7 @@ export_command = click.Command(
     params=[
         click.Argument(["run_dir"], metavar="RUN_DIR"),
         click.Option(["--out"], required=True, metavar="FOLDER", help="a new folder, or an empty one"),
+        click.Option(["--index"], is_flag=True, help="with an index of the items, for faiss"),
         *told_options(),
     ],
     help="Write the vectors of a run's users and items, ids, histories, and a scorer that needs numpy alone.",

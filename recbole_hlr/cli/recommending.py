@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,12 +109,19 @@ def load_as_told(run_dir: str, given: dict[str, Any], few: bool) -> FittedRecomm
     """
     from recbole_hlr.recommend.load import load
 
+    listen_to(given)
+    with told_machine(given, few) as told:
+        return load(Path(run_dir).expanduser(), **told)
+
+
+@contextlib.contextmanager
+def told_machine(given: dict[str, Any], few: bool) -> Iterator[dict[str, Any]]:
+    """Yield the options of the machine; an `InputError` about one of them says that a command line has it."""
     if few and not given["compile"]:
         given = {**given, "compile": "off"}
-    listen_to(given)
     told = parse_arguments([f"--{key}={given[key]}" for key in MACHINE if given[key] is not None])
     try:
-        return load(Path(run_dir).expanduser(), **told)
+        yield told
     except InputError as error:
         raise error.at(COMMAND_LINE) if error.option in told else error from None
 
@@ -154,6 +163,12 @@ def described(table: pd.DataFrame, given: str) -> str:
     return "\n\n".join(parts)
 
 
+def machine_options() -> list[click.Option]:
+    """Return the options of the machine, and of what is said."""
+    machine = (click.Option(spelled(key), metavar="VALUE", help=what) for key, what in MACHINE.items())
+    return [*machine, *told_options()]
+
+
 def command(name: str, action: Any, text: str, example: str, *options: click.Parameter) -> click.Command:
     """Return a verb about a run directory: with the options of all such verbs, those of the machine last."""
 
@@ -168,8 +183,7 @@ def command(name: str, action: Any, text: str, example: str, *options: click.Par
             metavar="FILE",
             help="an .item file, or a table of ids and titles; where a table is printed, the data set's own",
         ),
-        *(click.Option(spelled(key), metavar="VALUE", help=what) for key, what in MACHINE.items()),
-        *told_options(),
+        *machine_options(),
     ]
     return click.Command(
         name,

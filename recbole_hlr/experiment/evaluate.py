@@ -16,7 +16,7 @@ from recbole_hlr.errors import InputError
 from recbole_hlr.experiment.assemble import Experiment, assemble, describe_data
 from recbole_hlr.experiment.exclusive import alone
 from recbole_hlr.experiment.result import RunResult
-from recbole_hlr.experiment.resume import open_run, refuse_changes, refuse_edited
+from recbole_hlr.experiment.resume import open_run, refuse_changes, refuse_edited, refuse_updated
 from recbole_hlr.experiment.run import details, evaluate_test, measured_test
 from recbole_hlr.host.device import describe_device
 from recbole_hlr.host.shortage import shortage_told
@@ -44,6 +44,7 @@ def evaluate(run_dir: str | Path, *, arguments: Sequence[str] = (), **options: A
     command, options = parse_arguments(arguments), plain(options)
     folder = open_run(run_dir, command.get("config_files"))
     content = checkpoint.load(folder.checkpoint)
+    refuse_updated(folder, content, "evaluate")
     config = HLRConfig(None, None, [folder.config])
     refuse_edited(folder, config, content["config"])
     stored = config.requested

@@ -26,6 +26,7 @@ def take_up(experiment: Experiment, run_dir: RunDir | None) -> Values:
     data = stored_data(experiment.train_data.dataset, experiment.config.dataset)
     if run_dir is not None and run_dir.checkpoint.exists():
         state = checkpoint.load(run_dir.checkpoint)
+        refuse_updated(run_dir, state, "resume")
         refuse_edited(run_dir, experiment.config, state["config"])
         refuse_other_data(state["data"], data, run_dir.path)
         take_back(experiment.trainer, state, experiment.train_data)
@@ -50,6 +51,15 @@ def open_run(path: str | Path, config_files: object) -> RunDir:
     if config_files:
         raise InputError(f"config_files: cannot be given with the run {path}, whose config.yaml is taken")
     return run_dir
+
+
+def refuse_updated(run_dir: RunDir, content: Values, verb: str) -> None:
+    """Raise `InputError` for a run that `update` made: its interactions are no longer those of a data set."""
+    if "updated_from" in content:
+        raise InputError(
+            f"{run_dir.path}: was made by an update, with interactions that its data set does not have; "
+            f"{verb} the run that it was made from, {content['updated_from']}"
+        )
 
 
 def refuse_edited(run_dir: RunDir, config: HLRConfig, trained: Values) -> None:

@@ -1,4 +1,7 @@
-"""One folder per run: config.yaml, metrics.jsonl, result.json, model.pth, log.txt, perhaps users.parquet."""
+"""One folder per run: config.yaml, metrics.jsonl, result.json, model.pth, log.txt, perhaps users.parquet.
+
+One that `update` made has config.yaml, model.pth and update.json.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -35,10 +38,18 @@ class RunDir:
         self.users = self.path / "users.parquet"
         self.checkpoint = self.path / "model.pth"
         self.log = self.path / "log.txt"
+        self.update = self.path / "update.json"
 
     @classmethod
-    def create(cls, parent: str | Path, name: str, config: str, file: str = "config.yaml") -> RunDir:
-        """Make a new folder `parent/name-time`, which appears with its `file` in it."""
+    def create(
+        cls,
+        parent: str | Path,
+        name: str,
+        config: str,
+        file: str = "config.yaml",
+        fill: Callable[[Path], object] | None = None,
+    ) -> RunDir:
+        """Make a new folder `parent/name-time`, which appears with its `file` and what `fill` wrote."""
         with writable(f"checkpoint_dir={parent}"):
             Path(parent).mkdir(parents=True, exist_ok=True)
             remove_unfinished(Path(parent))
@@ -46,6 +57,8 @@ class RunDir:
         try:
             hidden.chmod(0o755)
             write_text(hidden / file, config)
+            if fill is not None:
+                fill(hidden)
             stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
             for number in range(1, 10_000):
                 path = Path(parent) / (stem if number == 1 else f"{stem}-{number}")

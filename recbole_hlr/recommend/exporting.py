@@ -58,6 +58,8 @@ CONTENTS = {
     "history.npz": "the training part: scipy.sparse.load_npz gives (users, items), ones where seen",
     "attended.npz": "the items of it that the model attends to, likewise",
     "audience.npz": "the users that it attends to, (items, users)",
+    "items.faiss": "an index of the items for faiss.read_index, of (q, ...), one dimension more than q",
+    "probes.npy": "float32 (P, d + 1): the items that are looked for are near (p, 0) plus each of its rows",
     "score.py": "scores and recommendations from these files with numpy alone: python score.py USER [K]",
 }
 OPTIONS = ("attend_user", "attend_target", "item_attention", "attention_smoothing")
@@ -65,8 +67,10 @@ TRIED = 8  # users whose scores must be those of the model
 BATCH = 4096  # users, or items, whose lists are drawn at a time
 
 
-def export(fitted: FittedRecommender, folder: str | Path) -> dict[str, Any]:
+def export(fitted: FittedRecommender, folder: str | Path, index: bool = False) -> dict[str, Any]:
     """Write vectors, ids, histories and a scorer of a run to `folder`; return what its manifest says.
+
+    With `index` there is one of the items, for `recommend(..., approximate=True)` of the scorer and faiss.
 
     The folder appears when it is whole; it must not be there, or be empty. Before that, the scorer's
     scores of some users are compared with the model's. Raises `InputError`, also for a model without
@@ -76,9 +80,13 @@ def export(fitted: FittedRecommender, folder: str | Path) -> dict[str, Any]:
     if exists(path) and (not is_folder(path) or any(path.iterdir())):
         raise InputError(f"{path}: is there already; must be a new folder, or an empty one")
     vectors = vectors_of(fitted)
+    retrieval = fitted.index if index else None
     with whole_folder(path) as temporary, torch.no_grad():
         _write_vectors(fitted, vectors, temporary)
         _write_parts(fitted, temporary)
+        if retrieval is not None:
+            (temporary / "items.faiss").write_bytes(retrieval.serialised())
+            np.save(temporary / "probes.npy", retrieval.probes.numpy())
         shutil.copyfile(scorer.__file__, temporary / "score.py")
         manifest = _manifest(fitted, vectors["item"].shape[1], temporary)
         _write_json(temporary / "manifest.json", manifest)

@@ -193,9 +193,13 @@ class FittedRecommender:
             log.info("no titles are known: %s", error)
             return {}
 
-    def export(self, folder: str | Path) -> dict[str, Any]:
-        """Write vectors, ids, histories and a scorer that needs numpy alone to a new `folder`."""
-        return export(self, folder)
+    def export(self, folder: str | Path, index: bool = False) -> dict[str, Any]:
+        """Write vectors, ids, histories and a scorer that needs numpy alone to a new `folder`.
+
+        With `index` there is one of the items beside them, for the scorer and faiss. Returns what the
+        folder's manifest says. Raises `InputError` for a model without vectors, or that no index serves.
+        """
+        return export(self, folder, index)
 
     # --- what is asked for ---------------------------------------------------------------------------
 

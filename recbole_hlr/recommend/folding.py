@@ -33,7 +33,7 @@ BETAS = (0.8, 0.95)  # with so few steps what counts is what came last
 TOGETHER = 256  # users at most, whose logits a core's cache holds in part
 
 
-def fold_in(model: Recommender, history: InteractionMatrix, name: str) -> Recommender:
+def fold_in(model: Recommender, history: InteractionMatrix, name: str) -> MetricRecommender | MFALS:
     """Return a model of the users of `history`, 0 being padding; items and memories are those of `model`.
 
     A user's vector follows from its items alone: it does not matter who else is folded in. It is 0 for

@@ -31,7 +31,11 @@ def load(run_dir: str | Path, **options: object) -> FittedRecommender:
     would make it another model. Raises `InputError`, also for data that are not those of the run.
     """
     folder = RunDir.open(run_dir)
-    content = checkpoint.load(folder.checkpoint)
+    return fitted_of(checkpoint.load(folder.checkpoint), folder, **options)
+
+
+def fitted_of(content: Values, folder: RunDir, **options: object) -> FittedRecommender:
+    """Return the fitted recommender of a run whose checkpoint holds `content`, as `load` does."""
     stored = content["config"]
     for key, value in plain(options).items():
         if key not in LOAD_KEYS and (key not in stored or value != stored[key]):

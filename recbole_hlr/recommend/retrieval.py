@@ -65,7 +65,20 @@ class Retrieval:
         self.index.cp.min_points_per_centroid = 1
         self.index.train(vectors)
         self.index.add(vectors)
-        self.searched = min(PROBED, lists)
+        self.index.nprobe = min(PROBED, lists)
+        self.probes = self._probes()
+
+    def serialised(self) -> bytes:
+        """Return the index as the content of a file that `faiss.read_index` reads."""
+        return self.faiss.serialize_index(self.index).tobytes()
+
+    def _probes(self) -> Tensor:
+        """Return what leads from (p, 0) to the points `(P, d + 1)` around which candidates lie."""
+        rows = torch.zeros(1, self.model.item_embedding.embedding_dim)
+        if isinstance(self.model, MemoryRecommender):
+            mass = 2 if formula_of(self.model) == "HLRPP" else 1  # of two attentions
+            rows = torch.cat([rows, mass * self.model.rows().detach().cpu().float()])
+        return torch.nn.functional.pad(rows, (0, 1))
 
     def _vectors(self) -> np.ndarray:
         q = self.model.item_embedding.weight.detach()[1:].cpu().float()  # (I - 1, d)
@@ -80,16 +93,13 @@ class Retrieval:
 
     def _points(self, users: Tensor) -> Tensor:
         """Return the points `(B, P, d + 1)` around which candidates of users lie."""
-        p = self.model.user_embedding.weight.detach()[users.to(self.model.device)].unsqueeze(1)  # (B, 1, d)
-        if isinstance(self.model, MemoryRecommender):
-            mass = 2 if formula_of(self.model) == "HLRPP" else 1  # of two attentions
-            p = torch.cat([p, p + mass * self.model.rows().detach()], dim=1)  # (B, 1 + N, d)
-        return torch.nn.functional.pad(p, (0, 1)).cpu().float()
+        p = self.model.user_embedding.weight.detach()[users.to(self.model.device)].cpu().float()  # (B, d)
+        return torch.nn.functional.pad(p, (0, 1)).unsqueeze(1) + self.probes
 
     def _candidates(self, users: Tensor, count: int, selector: Any) -> Tensor:
         """Return items `(B, C)` near users, each once, 0 where there are fewer; of a `selector`, if given."""
         points = self._points(users)
-        search = self.faiss.SearchParametersIVF(nprobe=self.searched, sel=selector)
+        search = self.faiss.SearchParametersIVF(nprobe=self.index.nprobe, sel=selector)
         _, found = self.index.search(points.flatten(0, 1).contiguous().numpy(), count, params=search)
         items = np.sort(found.reshape(len(users), -1) + 1, axis=1)  # an absent one is -1
         items[:, 1:][items[:, 1:] == items[:, :-1]] = 0

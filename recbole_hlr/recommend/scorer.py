@@ -28,6 +28,7 @@ import numpy as np
 
 Array = Any  # of numpy
 BLOCK = 2**22  # numbers of a block of items that are held at once
+OVER = 4  # times k: neighbours that are looked for around each point of the index
 
 
 def relation(a: Array, b: Array, memory: tuple[Array, Array]) -> Array:
@@ -139,7 +140,8 @@ class Recommender:
     """The model of a folder: `users (U, d)`, `items (I, d)`, in the order of the files of ids."""
 
     def __init__(self, folder: str | Path) -> None:
-        path = Path(folder)
+        self.path = path = Path(folder)
+        self.index: Any = None
         self.manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
         self.formula, self.options = self.manifest["formula"], self.manifest["options"]
         names = ("user", "item")
@@ -184,14 +186,35 @@ class Recommender:
         scores = -np.square(p + r - q).sum(axis=1)
         return scores if self.bias is None else scores + self.bias[items]
 
-    def recommend(self, user: str, k: int = 10, exclude_seen: bool = True) -> list[tuple[str, float]]:
-        """Return the `k` best items of a user and their scores, the best first."""
+    def recommend(
+        self, user: str, k: int = 10, exclude_seen: bool = True, approximate: bool = False
+    ) -> list[tuple[str, float]]:
+        """Return the `k` best items of a user and their scores, the best first.
+
+        Where it is `approximate`, of those that the index finds, all where it finds fewer than `k`; it needs
+        faiss and an export with an index.
+        """
         number = self.numbers["user"][user]
-        scores = self.scores(number)
-        if exclude_seen:
-            scores[self.history.of(number)] = -np.inf
+        seen = self.history.of(number) if exclude_seen else np.zeros(0, int)
+        items = np.arange(len(self.items))
+        if approximate:
+            near = np.setdiff1d(self.near(number, OVER * k + len(seen)), seen)
+            items = near if len(near) >= k else items
+        items = np.setdiff1d(items, seen)
+        scores = self.scores(number, items)
         best = np.argsort(-scores, kind="stable")[:k]
-        return [(self.ids["item"][n], float(scores[n])) for n in best if scores[n] > -np.inf]
+        return [(self.ids["item"][items[n]], float(scores[n])) for n in best]
+
+    def near(self, user: int, count: int) -> Array:
+        """Return the places of items that the index finds, `count` around each of a user's points."""
+        if self.index is None:
+            import faiss
+
+            self.index = faiss.read_index(str(self.path / "items.faiss"))
+            self.probes = np.load(self.path / "probes.npy")
+        points = np.append(self.users[user], np.float32(0)) + self.probes  # (P, d + 1)
+        _, found = self.index.search(points, min(count, len(self.items)))
+        return np.unique(found[found >= 0])
 
 
 if __name__ == "__main__":

@@ -120,6 +120,8 @@ def what_is_wrong(content: Values) -> str | None:
             return f"it has no {key}"
         if not check(content[key]):
             return f"its {key} must be {needed}"
+    if "updated_from" in content and not is_text(content["updated_from"]):
+        return "its updated_from must be a text"
     epochs = content["epochs"]
     if not content["epoch"] == epochs[-1]["epoch"] >= content["best_epoch"]:
         return "its epoch must be the last of its epochs, and its best_epoch one of them"
