@@ -254,6 +254,8 @@ def test_the_command(options, tmp_path, capsys):
     assert capsys.readouterr().out == told
     assert main(words) == 2
     assert capsys.readouterr().err.startswith(f"error: {out}: is there already; must be a new folder")
+    assert main(["export", str(run_dir), f"--out={tmp_path / 'with'}", "--index", "-q"]) == 0
+    assert (tmp_path / "with" / "items.faiss").is_file()
     assert main(["export", str(tmp_path), "--out=x"]) == 2
     assert "is no run directory" in capsys.readouterr().err
     assert main(["export", str(run_dir)]) == 2
