@@ -31,6 +31,7 @@ _Switch = Literal[
     "share_negative_relation", "clip_memories", "attend_user", "attend_target", "direct_memory",
     "freeze_embeddings", "shuffle", "reproducibility", "valid_metric_bigger", "show_progress",
     "user_metrics", "tensorboard", "centre_memories", "learn_scale", "item_bias",
+    "orthogonal_memories",
 ]  # fmt: skip
 _Text = Literal[
     "model", "dataset", "data_path", "checkpoint_dir", "state", "learner", "valid_metric", "lazy_adam",

@@ -68,6 +68,7 @@ RELEASED = {  # what the released code does not leave open
     "negative_reduction": "mean",
     "max_memory_norm": None,
     "centre_memories": False,
+    "orthogonal_memories": False,
     "clip_memories": False,
     "item_attention": "history",
     "attend_target": True,

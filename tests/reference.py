@@ -233,13 +233,21 @@ class LRML(CML):
                 weights[name] = self.bounded(weights[name], self.options["max_norm"])
             for name in [name for name in weights if name.endswith("memory.keys")]:
                 weights[name] = clip_rows(weights[name].T, self.options["max_norm"]).T
-        if self.options["max_memory_norm"] is not None:
-            for name in [name for name in weights if name.endswith("memory.memories")]:
-                weights[name] = self.bounded(weights[name], self.options["max_memory_norm"])
+        for name in [name for name in weights if name.endswith("memory.memories")]:
+            weights[name] = self.bounded(weights[name], self.options["max_memory_norm"])
         return weights
 
-    def bounded(self, memories: Tensor, length: float) -> Tensor:
-        """Memories no longer than that; centred ones are made shorter all together."""
+    def bounded(self, memories: Tensor, length: float | None) -> Tensor:
+        """Memories no longer than that; centred ones are made shorter all together.
+
+        Orthogonal ones are (M M')^-1/2 M, that long or as long as they were.
+        """
+        if self.options["orthogonal_memories"]:
+            values, vectors = torch.linalg.eigh(memories @ memories.T)
+            lengths = memories.norm(dim=1) if length is None else length * torch.ones_like(values)
+            return torch.diag(lengths) @ vectors @ torch.diag(values.rsqrt()) @ vectors.T @ memories
+        if length is None:
+            return memories
         if not self.options["centre_memories"]:
             return clip_rows(memories, length)
         memories = memories - sum(memories) / len(memories)

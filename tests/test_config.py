@@ -227,6 +227,7 @@ WRONG = {
     "max_memory_norm": [0, "x"],
     "initial_key_norm": [0, "x", None],
     "centre_memories": ["x", 1],
+    "orthogonal_memories": ["x", 1],
     "protocol": ["papr", "Paper", None, True, ["paper"]],
     "test_history": ["all", "validation", None, True],
     "train_on": ["both", None, True],

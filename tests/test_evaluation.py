@@ -382,7 +382,9 @@ def test_the_command_line(tmp_path, toy, capsys):
     hlr = run("HLR", **toy)
     assert main(["evaluate", hlr.run_dir]) == 0
     found = re.search(
-        r"^translation +length (\S+), deviation (\S+) over pairs$", capsys.readouterr().out, re.M
+        r"^translation +length (\S+), deviation (\S+) over pairs, in (\S+) directions$",
+        capsys.readouterr().out,
+        re.M,
     )
     assert found is not None
     assert [float(value) for value in found.groups()] == pytest.approx(

@@ -199,7 +199,7 @@ def test_clipped_weights_lie_in_the_ball_and_rows_inside_stay(name, options) -> 
             assert value[inside].equal(before[weight][inside]), f"{name} {options} {weight}"
         elif options.get("max_memory_norm") and weight.endswith("memories"):
             assert (value.norm(dim=1) <= 0.3 + 1e-12).all(), f"{name} {options} {weight}"
-        elif not options.get("clip_memories"):
+        elif not options.get("clip_memories") and not options.get("orthogonal_memories"):
             assert value.equal(before[weight]), f"{name} {options} {weight}"
 
 
@@ -231,10 +231,32 @@ def test_clipped_memories_bound_the_length_of_the_relation(name, options) -> Non
 @pytest.mark.parametrize("clip_memories", [False, True])
 @each_model
 def test_without_norms_nothing_is_clipped(name, clip_memories) -> None:
-    model = build(name, max_norm=None, max_memory_norm=None, clip_memories=clip_memories)
+    free = {"max_norm": None, "max_memory_norm": None, "orthogonal_memories": False}
+    model = build(name, **free, clip_memories=clip_memories)
     before = [value.detach().clone() for value in model.parameters()]
     model.clip_weights()
     assert all(value.equal(old) for value, old in zip(model.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("length", [None, 0.2])
+@pytest.mark.parametrize("name", ["HLR", "HLR++", "LRML"])
+def test_orthogonal_memories_cannot_become_one_vector(name, length) -> None:
+    model = build(name, max_memory_norm=length, orthogonal_memories=True)
+    (memory,) = memories_of(model)
+    one = memory.memories.detach()[0].clone()
+    with torch.no_grad():
+        memory.memories.mul_(1e-3).add_(one)  # nearly the same in all slots
+    before = memory.memories.norm(dim=1)
+    model.clip_weights()
+    squares = torch.full_like(before, length).square() if length else before.square()
+    assert_close(memory.memories @ memory.memories.T, squares.diag(), 1e-10, name)
+    nearest = memory.memories.detach().clone()
+    model.clip_weights()
+    assert_close(memory.memories, nearest, 1e-12, f"{name}: what is orthogonal stays")
+    with torch.no_grad():
+        memory.memories[0, 0] = float("nan")
+    model.clip_weights()  # the epoch's end says so
+    assert memory.memories.isnan().any()
 
 
 @pytest.mark.parametrize("name", ["HLR", "HLR++", "LRML"])
@@ -265,6 +287,8 @@ def test_length_and_deviation_of_the_translation_are_those_over_pairs(name) -> N
     assert found["deviation"] == pytest.approx(
         (r - r.mean(dim=0)).square().sum(dim=1).mean().sqrt().item(), rel=0.02
     )
+    spread = torch.linalg.svdvals(r - r.mean(dim=0)).square()
+    assert found["directions"] == pytest.approx((spread.sum() ** 2 / spread.square().sum()).item(), rel=0.05)
 
 
 def test_the_translation_is_described_as_it_ranks_also_after_training_without_a_validation() -> None:
@@ -276,5 +300,6 @@ def test_the_translation_is_described_as_it_ranks_also_after_training_without_a_
 def test_one_slot_is_one_translation_for_all_pairs_and_cml_has_none() -> None:
     model = build("LRML", num_memories=1)
     found = model.describe_translation()
-    assert found == pytest.approx({"length": model.memory.memories.norm().item(), "deviation": 0}, abs=1e-9)
+    expected = {"length": model.memory.memories.norm().item(), "deviation": 0, "directions": 0}
+    assert found == pytest.approx(expected, abs=1e-9)
     assert build("CML").describe_translation() == {}

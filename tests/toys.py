@@ -43,6 +43,7 @@ CHOICES: dict[str, list[Any]] = {
     "clip_memories": [False, True],
     "max_memory_norm": [None, 0.3],
     "centre_memories": [False, True],
+    "orthogonal_memories": [False, True],
     "history_sampling": ["uniform", "inverse_popularity"],
     "eval_history": ["capped", "all"],
     "neighbour_refresh": ["batch", "epoch"],
@@ -53,7 +54,14 @@ SCORING = (
     "centre_memories",
 )
 TRAINING = (*SCORING, "share_negative_relation", "neighbour_refresh")
-CLIPPING = ("clip_memories", "max_memory_norm", "centre_memories", "direct_memory", "attend_user")
+CLIPPING = (
+    "clip_memories",
+    "max_memory_norm",
+    "centre_memories",
+    "orthogonal_memories",
+    "direct_memory",
+    "attend_user",
+)
 
 NAMES = {  # one name for each metric model's class
     model.__name__: name for name, model in reversed(MODELS.items()) if issubclass(model, MetricRecommender)

@@ -27,11 +27,10 @@ def describe(result: RunResult) -> str:
     headers = [result.model, "validation", "test (cohorts)" if result.cohorts else "test"]
     table = tabulate(rows, headers=headers, floatfmt=".4f")
     seconds = ", ".join(f"{name} {value:.1f}" for name, value in result.seconds.items())
-    translation = ", ".join(f"{name} {value:.4f}" for name, value in result.translation.items())
     return (
         f"\n{table}\n\n"
         f"{epoch} of 0 to {result.epochs - 1}{chosen}\n"
-        + (f"translation    {translation} over pairs\n" if translation else "")
+        + described_translation(result.translation)
         + f"seconds        {seconds}\n"
         f"device         {result.device}\n"
         f"run directory  {result.run_dir}"
@@ -50,4 +49,15 @@ def describe_search(result: SearchResult) -> str:
         f"{result.best.score:.4f}: {values}\n"
         f"to repeat it   {result.command}\n"
         f"search         {result.run_dir} (trials.csv, best.yaml, report.html)"
+    )
+
+
+def described_translation(translation: dict[str, float]) -> str:
+    """Return the line about r over pairs; nothing for a model without it."""
+    if not translation:
+        return ""
+    length, deviation = translation["length"], translation["deviation"]
+    return (
+        f"translation    length {length:.4f}, deviation {deviation:.4f} over pairs, "
+        f"in {translation['directions']:.1f} directions\n"
     )

@@ -18,7 +18,8 @@ class RunResult:
 
     `best_epoch` counts from 0; it is the last, and `best_valid_score` None, where nothing was
     validated. `cohorts` is {metric: {mean, std}} over cohorts of test users, {} where there are none.
-    `translation` has the `length` and the `deviation` of r(u, v) over pairs, for a metric model with one.
+    `translation` has the `length` and the `deviation` of r(u, v) over pairs and in how many `directions` it
+    varies, for a metric model with one.
     `interactions` has how many were `read`, `left_out` by each step of loading, and `kept`.
     `seconds` has `prepare`, `fit` (after a resume: of the resumed part) and `evaluate`; `device` is what
     it was computed on, such as `cpu, 2 threads`.

@@ -302,7 +302,9 @@ class MetricRecommender(GeneralRecommender):
         """Return how long r(u, v) is over random pairs, and how much it varies; {} for a model without one.
 
         `length` is the root of the mean of ||r||^2, `deviation` that of ||r - mean of r||^2. Where the
-        deviation is 0, r is one vector for all pairs: CML with all users shifted by it.
+        deviation is 0, r is one vector for all pairs: CML with all users shifted by it. `directions` is the
+        participation ratio (tr S)^2 / tr S^2 of r's covariance S: 1 where r varies along a line, n where it
+        does so alike along n directions, and 0 for one vector.
         """
         self.eval()  # as it ranks
         generator = generator_for(self.seed, Stream.DESCRIBED_PAIRS)
@@ -319,8 +321,12 @@ class MetricRecommender(GeneralRecommender):
                 return {}
             found.append(r.squeeze(dim=1))
         r = torch.cat(found)  # (num_pairs, d)
-        moments = {"length": r, "deviation": r - r.mean(dim=0)}
-        return {name: value.square().sum(dim=1).mean().sqrt().item() for name, value in moments.items()}
+        apart = (r - r.mean(dim=0)).double()
+        length, deviation = (value.square().sum(dim=1).mean().sqrt().item() for value in (r, apart))
+        covariance = apart.T @ apart / len(apart)  # (d, d)
+        varies = deviation > torch.finfo(r.dtype).eps * len(apart) * length
+        directions = deviation**4 / covariance.square().sum().item() if varies else 0.0
+        return {"length": length, "deviation": deviation, "directions": directions}
 
     # --- all items -------------------------------------------------------------------------------
 

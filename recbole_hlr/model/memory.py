@@ -31,7 +31,7 @@ class MemoryRecommender(MetricRecommender):
 
     def new_memory(self, config: Options) -> RelationMemory:
         """Return a memory of relations, untrained."""
-        kind = config["initial_key_norm"], config["centre_memories"]
+        kind = config["initial_key_norm"], config["centre_memories"], config["orthogonal_memories"]
         return RelationMemory(config["num_memories"], config["embedding_size"], *kind)
 
     @abstractmethod
@@ -66,8 +66,7 @@ class MemoryRecommender(MetricRecommender):
         for memory in (module for module in self.modules() if isinstance(module, RelationMemory)):
             if self.clip_memories and self.max_norm is not None:
                 memory.clip(self.max_norm)
-            if self.max_memory_norm is not None:
-                memory.bound(self.max_memory_norm)
+            memory.bound(self.max_memory_norm)
 
     @property
     def work(self) -> Work:

@@ -22,14 +22,21 @@ class RelationMemory(nn.Module):
     """
 
     def __init__(
-        self, num_memories: int, embedding_size: int, key_norm: float = 1.0, centred: bool = False
+        self,
+        num_memories: int,
+        embedding_size: int,
+        key_norm: float = 1.0,
+        centred: bool = False,
+        orthogonal: bool = False,
     ) -> None:
         """Start with normal entries: memories of length 1 and keys of length `key_norm`, as expected.
 
-        Where they are `centred`, M is `memories` less their mean: r has no part that all pairs share.
+        Where they are `centred`, M is `memories` less their mean: r has no part that all pairs share. Where
+        they are `orthogonal`, `bound` keeps `memories` so: M cannot lose one of its N directions, or,
+        centred, of its N - 1.
         """
         super().__init__()
-        self.centred = centred
+        self.centred, self.orthogonal = centred, orthogonal
         self.keys = nn.Parameter(torch.empty(num_memories, embedding_size))
         self.memories = nn.Parameter(torch.empty(num_memories, embedding_size))
         for weight, norm in ((self.keys, key_norm), (self.memories, 1.0)):
@@ -67,9 +74,21 @@ class RelationMemory(nn.Module):
         clip_norms(self.keys, max_norm, dim=0)
 
     @torch.no_grad()
-    def bound(self, max_norm: float) -> None:
-        """Pull the memories into the ball, slot by slot; centred ones all together, so that they stay so."""
-        if self.centred:
+    def bound(self, max_norm: float | None) -> None:
+        """Pull the memories into the ball, slot by slot; centred ones all together, so that they stay so.
+
+        Orthogonal ones become `max_norm` U V', with M = U S V': of all that are at right angles and of that
+        length the nearest (Schoenemann, Psychometrika 1966, doi 10.1007/BF02289451). Without a `max_norm`
+        they keep their lengths.
+        """
+        if self.orthogonal:
+            if self.memories.isfinite().all():  # what is not is told of when the epoch ends
+                left, _, right = torch.linalg.svd(self.memories, full_matrices=False)
+                lengths = self.memories.norm(dim=1, keepdim=True) if max_norm is None else max_norm
+                self.memories.copy_(lengths * (left @ right))
+        elif max_norm is None:
+            pass
+        elif self.centred:
             self.memories.copy_(self.values)
             self.memories.mul_((max_norm / self.memories.norm(dim=1).max()).clamp(max=1))
         else:

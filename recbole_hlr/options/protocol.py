@@ -24,13 +24,13 @@ SETTINGS_OF = {"ml-100k": "ml-20m", "ml-1m": "ml-20m"}
 
 
 def said(values: Values) -> Values:
-    """Return options with what they mean unsaid, as those of runs and searches of before 0.5 do.
+    """Return options with what they mean unsaid, as those of runs and searches of earlier versions do.
 
     What has a margin is of triplets; all the options of a model with memories leave these as they are.
     """
     unsaid: Values = {"objective": TRIPLET} if "margin" in values else {}
     if {"model", "num_memories", "max_memory_norm"} <= values.keys():
-        unsaid["centre_memories"] = False
+        unsaid["centre_memories"] = unsaid["orthogonal_memories"] = False
     return {**unsaid, **values}
 
 

@@ -103,6 +103,7 @@ ENTRIES = (
     _model("max_memory_norm", or_null(POSITIVE), OURS),
     _model("initial_key_norm", POSITIVE, OURS),
     _model("centre_memories", BOOL, OURS),
+    _model("orthogonal_memories", BOOL, OURS),
     _model("item_attention", choice("history", "audience"), PAPER),
     _model("attend_target", BOOL, RELEASED),
     _model("neighbour_weight", NOT_NEGATIVE, RELEASED),
