@@ -19,6 +19,7 @@ from recbole_hlr.data.atomic import AtomicDataset
 from recbole_hlr.data.candidates import CandidateLoader
 from recbole_hlr.data.chunks import pairs_per_batch
 from recbole_hlr.data.columns import not_loaded
+from recbole_hlr.data.dislikes import disliked_in_training
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.labels import draws_negatives, uses_labels, without_negatives
 from recbole_hlr.data.random import Stream, generator_for
@@ -231,10 +232,11 @@ def build_loaders(
 def training_loader(config: HLRConfig, data: SplitData, trained: InteractionMatrix) -> TrainingLoader:
     """Return the loader of the training part, whose interactions are `trained`."""
     part, size, shuffle = data.parts[0], config["train_batch_size"], config["shuffle"]
+    disliked = disliked_in_training(config, data.parts)
     if config.metric and config["objective"] == SOFTMAX:
-        return UserLoader(config, part, trained, size, shuffle)
+        return UserLoader(config, part, trained, size, shuffle, disliked=disliked)
     if uses_triplets(config):
-        return TripletLoader(config, part, trained, size, shuffle)
+        return TripletLoader(config, part, trained, size, shuffle, disliked=disliked)
     if config.metric:  # the host counts triplets, the models' files count positives
         triplets = size * config["train_neg_sample_args"]["sample_num"]
         config = compat.with_values(config, train_batch_size=triplets)
