@@ -24,7 +24,7 @@ from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.labels import draws_negatives, uses_labels, without_negatives
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.data.ranking import RankingLoader
-from recbole_hlr.data.source import interaction_files
+from recbole_hlr.data.source import TABLE_PREFIX, interaction_files
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.data.user_rows import UserLoader
 from recbole_hlr.errors import InputError, invalid
@@ -63,6 +63,8 @@ def load_dataset(config: HLRConfig) -> AtomicDataset:
 def where_to_get(config: HLRConfig, file: Path) -> str:
     """Return what to do about an atomic file that is not there."""
     name, source = config["dataset"], config.dataset_source
+    if name.startswith(TABLE_PREFIX):
+        return "it is written of a table in memory: give that table again, run(resume=RUN_DIR, dataset=table)"
     elsewhere = f"or, if there is a folder {name} elsewhere, name its parent with --data_path=FOLDER"
     for packed in (file.with_name(file.name + suffix) for suffix in (".xz", ".gz")):
         if is_file(packed):

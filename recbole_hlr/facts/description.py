@@ -16,6 +16,7 @@ from recbole_hlr.console import interactive_logging, set_console_level
 from recbole_hlr.data.account import REASONS
 from recbole_hlr.data.loaders import SplitData, load_split
 from recbole_hlr.experiment.exclusive import alone
+from recbole_hlr.experiment.table import on_disk
 from recbole_hlr.facts import mistakes
 from recbole_hlr.facts.as_read import AsRead
 from recbole_hlr.facts.measures import Measured, lengths, measured, new_ones, sizes, tail
@@ -63,7 +64,7 @@ class Description:
 @alone("describe()")
 @compat.quietly()
 def describe(
-    dataset: str | None = None,
+    dataset: str | Any | None = None,
     *,
     model: str | type = "CML",
     config_files: Sequence[str | Path] = (),
@@ -72,10 +73,11 @@ def describe(
 ) -> Description:
     """Return what a data set is like, as a run of `model` with these options reads, filters and splits it.
 
-    The arguments are those of `prepare`; nothing is trained and nothing written. Raises `InputError` for
+    The arguments are those of `prepare`, a table among them; nothing is trained. Raises `InputError` for
     what a run would not be started with.
     """
     interactive_logging()
+    dataset, options = on_disk(model, dataset, config_files, arguments, options)
     config = HLRConfig(model, dataset, config_files, options, arguments)
     set_console_level(config["state"].upper())
     config = compat.with_values(config, topk=[1])  # nothing is ranked, however few items there are
