@@ -28,12 +28,13 @@ PART, TIME = "part", "time"
 def dislikes(data: AtomicDataset, left_out: pd.Series) -> pd.DataFrame:
     """Return users, items, times and given parts, where there are any, of the rows that are `left_out`.
 
+    Users and items are categories, which are small to keep and to send.
     A row without a value in the column of `threshold` says nothing.
     """
     for column in data.config["threshold"] or ():
         left_out = left_out & data.inter_feat[column].notna()
     rows = data.inter_feat[left_out]
-    found = rows[[data.uid_field, data.iid_field]].copy()
+    found = rows[[data.uid_field, data.iid_field]].astype("category")
     if data.time_field in rows:
         found[TIME] = rows[data.time_field]
     if data.benchmark_filename_list is not None:
@@ -45,7 +46,7 @@ def of_label_0(part: AtomicDataset) -> pd.DataFrame:
     """Return users and items of the rows of label 0 of a built training part, as `dislikes` does."""
     rows = part.inter_feat[part.inter_feat[part.label_field] == 0]
     found = {field: part.id2token(field, rows[field]) for field in (part.uid_field, part.iid_field)}
-    return pd.DataFrame({**found, PART: 0})
+    return pd.DataFrame(found, dtype="category").assign(**{PART: 0})
 
 
 def asks_for_dislikes(config: RunConfig) -> str | None:
@@ -67,12 +68,9 @@ def disliked_in_training(config: RunConfig, parts: Sequence[AtomicDataset]) -> I
     if option is None:
         return None
     rows, trained = parts[0].disliked, InteractionMatrix.of(parts[0])
-    fields = parts[0].uid_field, parts[0].iid_field
     if rows is not None:
-        ids = pd.DataFrame({field: rows[field].map(parts[0].field2token_id[field]) for field in fields})
-        there = ids.notna().all(axis=1)
-        users, items = (torch.as_tensor(ids.loc[there, field].to_numpy(np.int64)) for field in fields)
-        known = known_then(config, option, parts, trained, users, rows[there])
+        users, items = (ids_of(parts[0], field, rows) for field in (parts[0].uid_field, parts[0].iid_field))
+        known = (users > 0) & (items > 0) & known_then(config, option, parts, trained, users, rows)
         shape = trained.num_users, trained.num_items
         found = InteractionMatrix.from_pairs(users[known], items[known], *shape).without(trained)
         if len(found.items):
@@ -85,6 +83,13 @@ def disliked_in_training(config: RunConfig, parts: Sequence[AtomicDataset]) -> I
         option=option,
         value=config[option],
     )
+
+
+def ids_of(data: AtomicDataset, field: str, rows: pd.DataFrame) -> torch.Tensor:
+    """Return the ids `(n,)` of a column of categories, 0 for those that the data no longer have."""
+    known, column = data.field2token_id[field], rows[field].cat
+    ids = np.array([known.get(name, 0) for name in column.categories], dtype=np.int64)
+    return torch.as_tensor(ids[column.codes])
 
 
 def known_then(
