@@ -100,8 +100,8 @@ def test_who_is_new_to_a_part(tmp_path) -> None:
         (tmp_path / "data/shop/shop.inter").rename(tmp_path / f"data/shop/shop.{part}.inter")
     found = describe(**data, benchmark_filename=["train", "test"])
     assert found.parts.loc["test"].to_dict() == {
-        "interactions": 2, "users": 2, "items": 2, "new users": 1, "of new users": 1, "new items": 1,
-        "of new items": 1,
+        "interactions": 2, "users": 2, "items": 2, "new users": 1, "interactions of new users": 1, "new items": 1,
+        "interactions of new items": 1,
     }  # fmt: skip
     told = "\n".join(found.warnings)
     assert "the validation part is empty" in told
@@ -187,7 +187,8 @@ def test_labels_and_thresholds_are_those_of_a_run(tmp_path) -> None:
 
 def test_the_page_needs_no_network_and_escapes_what_it_shows(tmp_path, capsys) -> None:
     rows = changed(user=lambda u: f"{HOSTILE} " if u == "u1" else u)
-    data = write(tmp_path, rows)
+    columns = "user_id:token item_id:token rating</script><b>:float timestamp:float"
+    data = write(tmp_path, rows, columns)
     out = tmp_path / "page.html"
     words = ["describe", "shop", "--data_path", data["data_path"], "--load_col=null", f"--out={out}"]
     assert main(words) == 0
@@ -196,6 +197,7 @@ def test_the_page_needs_no_network_and_escapes_what_it_shows(tmp_path, capsys) -
     assert printed.endswith(f"{out}\n")
     text = out.read_text(encoding="utf-8")
     assert HOSTILE not in text
+    assert "rating</script>" not in text
     assert "&lt;script&gt;alert(1)" in text
     assert not re.search(r"""<(script|link|img)[^>]*(src|href)=["']?(http|//)""", text)
     assert text.count("plotly-graph-div") == 5  # ranks, shares, histories, time, rating

@@ -164,7 +164,7 @@ def table_of_parts(columns: Sequence[tuple[np.ndarray, ...]]) -> pd.DataFrame:
         for what, own, known in (("user", users, columns[0][0]), ("item", items, columns[0][1])):
             new = new_ones(own, known)
             row[f"new {what}s"] = len(pd.unique(own[new]))
-            row[f"of new {what}s"] = int(new.sum())
+            row[f"interactions of new {what}s"] = int(new.sum())
         rows[name] = row
     return pd.DataFrame(rows).T
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -90,7 +91,7 @@ def values(name: str, counts: object) -> go.Figure:
         finite = np.isfinite(x)
         y, edges = np.histogram(x[finite], BARS, weights=y[finite])
         x = (edges[1:] + edges[:-1]) / 2
-    return titled(go.Figure(go.Bar(x=x, y=y)), name, "interactions")
+    return titled(go.Figure(go.Bar(x=x, y=y)), html.escape(name), "interactions")
 
 
 def titled(figure: go.Figure, x: str, y: str, log: bool = False) -> go.Figure:

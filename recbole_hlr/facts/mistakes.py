@@ -119,7 +119,7 @@ def of_parts(parts: pd.DataFrame) -> Iterator[str]:
         if row["interactions"] == 0:
             yield f"the {name} part is empty"
         for what in ("user", "item"):
-            share = row[f"of new {what}s"] / max(row["interactions"], 1)
+            share = row[f"interactions of new {what}s"] / max(row["interactions"], 1)
             if share >= COLD:
                 yield (
                     f"{share:.1%} of the {name} part is of {what}s without an interaction in the training "
