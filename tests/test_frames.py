@@ -40,6 +40,12 @@ KINDS = {
     "Arrow": lambda frame: pa.Table.from_pandas(frame),
     "another library": lambda frame: Columns(pa.Table.from_pandas(frame)),
     "categories": lambda frame: frame.astype({"user_id": "category", "item_id": "category"}),
+    "categories of views": lambda frame: pa.Table.from_pandas(frame).set_column(
+        0, "user_id", pa.DictionaryArray.from_arrays(
+            pa.array([int(user[1:]) - 1 for user in frame["user_id"]], pa.uint32()),
+            pa.array([f"u{n}" for n in range(1, 24)], pa.string_view()),
+        )
+    ),
     "a strange index": lambda frame: frame.set_index(frame.index[::-1] * 2),
     "large texts": lambda frame: pa.Table.from_pandas(frame).cast(
         pa.schema([("user_id", pa.large_string()), ("item_id", pa.string_view()), ("rating", pa.int32()),

@@ -139,8 +139,11 @@ def text_column(name: str, column: pa.ChunkedArray, is_id: bool) -> tuple[pa.Chu
             f"{WHAT}: its column {shown(name)!r} is of {kind}; must be of numbers, times or texts, with a "
             "name without a colon: leave it out"
         )
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(kind)
+    if pa.types.is_dictionary(column.type):  # of views of texts Arrow takes none
+        kind = pa.large_string() if texts else kind
+        column = pa.chunked_array(
+            [chunk.dictionary.cast(kind).take(chunk.indices) for chunk in column.chunks], kind
+        )
     if (truths and not is_id) or pa.types.is_decimal(kind):
         column = column.cast(pa.int8() if truths else pa.float64())
     parts = [as_text(chunk) for chunk in column.chunks]
