@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recbole_hlr.experiment.evaluate import evaluate
     from recbole_hlr.experiment.result import RunResult
     from recbole_hlr.experiment.run import run
+    from recbole_hlr.facts.description import Description, describe
     from recbole_hlr.model import MODELS
     from recbole_hlr.options.shipped import shipped
     from recbole_hlr.recommend.fitted import FittedRecommender
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "MODELS": "model",
+    "Description": "facts.description",
+    "describe": "facts.description",
     "InputError": "errors",
     "Experiment": "experiment.assemble",
     "RunResult": "experiment.result",
@@ -44,6 +47,7 @@ _HOMES = {
 
 __all__ = [
     "MODELS",
+    "Description",
     "Experiment",
     "FittedRecommender",
     "InputError",
@@ -51,6 +55,7 @@ __all__ = [
     "SearchResult",
     "Update",
     "__version__",
+    "describe",
     "evaluate",
     "load",
     "prepare",

@@ -25,6 +25,7 @@ _Number = Literal[
     "learning_rate", "margin", "negative_temperature", "eval_memory", "attention_smoothing",
     "initial_key_norm", "neighbour_weight", "distance_weight", "confidence_weight", "regularization",
     "regularization_scaling", "scale", "user_weight", "denominator_exponent", "train_memory",
+    "disliked_share", "disliked_weight",
 ]  # fmt: skip
 _Bound = Literal["max_norm", "max_memory_norm"]
 _Switch = Literal[
@@ -37,7 +38,7 @@ _Text = Literal[
     "model", "dataset", "data_path", "checkpoint_dir", "state", "learner", "valid_metric", "lazy_adam",
     "USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "TIME_FIELD", "NEG_PREFIX", "field_separator",
     "test_history", "train_on", "item_attention", "eval_history", "neighbour_refresh", "objective",
-    "geometry",
+    "geometry", "negatives", "disliked",
 ]  # fmt: skip
 
 

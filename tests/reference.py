@@ -144,18 +144,28 @@ class CML:
         return score * (scale * self.weights["objective.root"] ** 2 if self.options["learn_scale"] else scale)
 
     def softmax_loss(
-        self, rows: list[tuple[int, list[int], list[int]]], sample: dict[int, float] | None = None
+        self,
+        rows: list[tuple[int, list[int], list[int]]],
+        sample: dict[int, float] | None = None,
+        disliked: dict[int, list[int]] | None = None,
     ) -> Tensor:
         """Sum over (u, positives, history) of n^(w - 1) sum_i log(1 + exp(t L - l_i)).
 
         L is the log of the sum of exp(l_j) over all items j but the positives and padding; or over those of a
-        `sample`, each times what it has there.
+        `sample`, each times what it has there; what u has `disliked` counts as the option says.
         """
         options, total = self.options, torch.zeros((), dtype=torch.float64)
         sample = dict.fromkeys(range(1, len(self.q)), 1.0) if sample is None else sample
         for u, positives, history in rows:
             rest = torch.zeros((), dtype=torch.float64)
             for j, times in sample.items():
+                if j in (disliked or {}).get(u, []):
+                    times = (
+                        times
+                        * {"ignored": 1, "masked": 0, "weighted": options["disliked_weight"]}[
+                            options["disliked"]
+                        ]
+                    )
                 if j not in positives:
                     rest = rest + times * torch.exp(self.logit(u, j, history))
             for i in positives:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from recbole_hlr.cli.conversion import convert
+from recbole_hlr.cli.describing import describe_command
 from recbole_hlr.cli.doctor import doctor_command
 from recbole_hlr.cli.explaining import explain_command, relations_command
 from recbole_hlr.cli.exporting import export_command
@@ -152,6 +153,7 @@ for command in (
     export_command,
     update_command,
     convert,
+    describe_command,
     doctor_command,
 ):
     group.add_command(command)

@@ -104,7 +104,13 @@ def check_metrics(options: Checked) -> None:
 def check_objective(options: Checked) -> None:
     """Raise `InputError` for an option that does not suit what a metric model is trained by."""
     values = options.values
-    if not options.metric or values["objective"] == TRIPLET:
+    if not options.metric:
+        return
+    if values["objective"] == TRIPLET:
+        drawn = values["train_neg_sample_args"] or {}
+        by_host = drawn.get("distribution") != "uniform" or drawn.get("dynamic")
+        if values["negatives"] == "disliked" and by_host:
+            options.refuse("negatives", "sampled unless train_neg_sample_args is uniform and not dynamic")
         return
     if values.get("share_negative_relation"):
         options.refuse("share_negative_relation", "false unless objective=triplet")

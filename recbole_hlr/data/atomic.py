@@ -16,6 +16,7 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_hlr.data.account import Account
 from recbole_hlr.data.columns import check_header, check_options
+from recbole_hlr.data.dislikes import dislikes
 from recbole_hlr.data.labels import positives, uses_labels
 from recbole_hlr.data.reader import read_columns, read_header, refuse_long_rows, wrong_number
 from recbole_hlr.data.source import interaction_files
@@ -32,6 +33,7 @@ class AtomicDataset(Dataset):
     """
 
     file_size_list: list[int]  # rows of each part of `benchmark_filename`
+    disliked: pd.DataFrame | None = None  # what `threshold` or the label leaves out, as `dislikes` has it
 
     def _from_scratch(self) -> None:
         self.logger = log  # what the host says while it loads is a run's, and its user's
@@ -174,6 +176,7 @@ class AtomicDataset(Dataset):
         found = positives(self.config, self.inter_feat)
         if found:
             reason, kept = found
+            self.disliked = dislikes(self, ~kept)
             with self.account.step(reason, self):
                 self.inter_feat.drop(self.inter_feat.index[~kept], inplace=True)
 

@@ -15,6 +15,7 @@ from recbole_hlr.protocols import InteractionData
 
 Sampling = Literal["uniform", "inverse_popularity"]
 HELD_OUT = "held_out"  # a column of a batch: which of a user's interactions are validated on
+DISLIKED = "disliked"  # a column of a batch: which of its pairs are no interactions, but dislikes
 
 
 class HistoryBatch(NamedTuple):
@@ -78,6 +79,13 @@ class InteractionMatrix:
     def keys(self) -> Tensor:
         """Return one number per interaction, `(nnz,)`, ascending: user * num_items + item."""
         return self.users() * self.num_items + self.items
+
+    def joined(self, other: InteractionMatrix) -> InteractionMatrix:
+        """Return these interactions and those of `other`, of the same users and items."""
+        keys = torch.cat([self.keys(), other.keys()])
+        return InteractionMatrix.from_pairs(
+            keys // self.num_items, keys % self.num_items, self.num_users, self.num_items
+        )
 
     def without(self, other: InteractionMatrix) -> InteractionMatrix:
         """Return the interactions that `other`, of the same users and items, does not have."""

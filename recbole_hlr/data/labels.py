@@ -9,6 +9,7 @@ from recbole.data.dataloader.user_dataloader import UserDataLoader
 from recbole.data.utils import get_dataloader
 from recbole.utils import InputType, ModelType
 
+from recbole_hlr.data.dislikes import of_label_0
 from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.options.protocol import TRIPLET
 from recbole_hlr.protocols import ModelOptions, RunConfig
@@ -85,6 +86,7 @@ def without_negatives(config: RunConfig, parts: list[AtomicDataset]) -> list[Ato
         rows = part.inter_feat if wanted else part.inter_feat[part.inter_feat[label] == 1]
         parts[0].account.leave_out("negative", len(part.inter_feat) - len(rows))
         kept.append(part.copy(rows))
+    kept[0].disliked = of_label_0(parts[0])
     return kept
 
 

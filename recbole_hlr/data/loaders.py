@@ -19,11 +19,12 @@ from recbole_hlr.data.atomic import AtomicDataset
 from recbole_hlr.data.candidates import CandidateLoader
 from recbole_hlr.data.chunks import pairs_per_batch
 from recbole_hlr.data.columns import not_loaded
+from recbole_hlr.data.dislikes import disliked_in_training
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.labels import draws_negatives, uses_labels, without_negatives
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.data.ranking import RankingLoader
-from recbole_hlr.data.source import interaction_files
+from recbole_hlr.data.source import TABLE_PREFIX, interaction_files
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.data.user_rows import UserLoader
 from recbole_hlr.errors import InputError, invalid
@@ -62,6 +63,8 @@ def load_dataset(config: HLRConfig) -> AtomicDataset:
 def where_to_get(config: HLRConfig, file: Path) -> str:
     """Return what to do about an atomic file that is not there."""
     name, source = config["dataset"], config.dataset_source
+    if name.startswith(TABLE_PREFIX):
+        return "it is written of a table in memory: give that table again, run(resume=RUN_DIR, dataset=table)"
     elsewhere = f"or, if there is a folder {name} elsewhere, name its parent with --data_path=FOLDER"
     for packed in (file.with_name(file.name + suffix) for suffix in (".xz", ".gz")):
         if is_file(packed):
@@ -231,10 +234,11 @@ def build_loaders(
 def training_loader(config: HLRConfig, data: SplitData, trained: InteractionMatrix) -> TrainingLoader:
     """Return the loader of the training part, whose interactions are `trained`."""
     part, size, shuffle = data.parts[0], config["train_batch_size"], config["shuffle"]
+    disliked = disliked_in_training(config, data.parts)
     if config.metric and config["objective"] == SOFTMAX:
-        return UserLoader(config, part, trained, size, shuffle)
+        return UserLoader(config, part, trained, size, shuffle, disliked=disliked)
     if uses_triplets(config):
-        return TripletLoader(config, part, trained, size, shuffle)
+        return TripletLoader(config, part, trained, size, shuffle, disliked=disliked)
     if config.metric:  # the host counts triplets, the models' files count positives
         triplets = size * config["train_neg_sample_args"]["sample_num"]
         config = compat.with_values(config, train_batch_size=triplets)

@@ -40,6 +40,21 @@ class NegativeSampler:
         return self._seen[at] == pairs
 
 
+def mix_in(
+    negatives: Tensor, users: Tensor, disliked: InteractionMatrix, share: float, generator: torch.Generator
+) -> Tensor:
+    """Return `negatives (B, K)`, each with the chance `share` one of what its user `(B,)` dislikes instead.
+
+    These are drawn with repetition; a user who dislikes nothing keeps all.
+    """
+    place, chance = torch.rand(2, *negatives.shape, generator=generator, device=negatives.device)  # (B, K)
+    lengths = disliked.lengths[users].unsqueeze(1)  # (B, 1)
+    taken = (chance < share) & (lengths > 0)  # (B, K)
+    step = (place.double() * lengths).long()  # (B, K)
+    index = (disliked.indptr[users].unsqueeze(1) + step) * taken  # 0 where none is taken
+    return torch.where(taken, disliked.items[index], negatives)
+
+
 def draw_candidates(
     seen: InteractionMatrix, asked: Tensor, weights: Tensor | None, generator: torch.Generator
 ) -> InteractionMatrix:

@@ -26,6 +26,8 @@ class Stream(IntEnum):
     TEST_CANDIDATES = 12  # and for testing
     SUGGESTIONS = 13  # of a trial: the values that a search gives it
     SAMPLED_CANDIDATES = 14  # of an epoch: the items that stand for the catalogue
+    DISLIKED = 18  # which of the dislikes are trained on, as the training part is drawn
+    DISLIKED_NEGATIVES = 19  # of an epoch: which negatives are dislikes, and which dislikes
     FOLDED_NEGATIVES = 15  # what users who were not in the data are held against under the triplet loss
 
 

@@ -13,6 +13,7 @@ from recbole_hlr.protocols import Given, Values
 IN_WHEEL = "ml-100k"  # RecBole 1.2 has a copy of its own, and reads this name from there alone
 EVERY_COUNT = "[0,inf)"  # RecBole's default interval of counts, which leaves nothing out
 SPLITTING = ("split", "order", "group_by")  # the entries of eval_args that say how data are split
+TABLE_PREFIX = "table-"  # of the names of data sets that were tables in memory
 FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "TIME_FIELD")
 
 

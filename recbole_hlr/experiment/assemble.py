@@ -31,6 +31,7 @@ from recbole_hlr.data.user_rows import UserLoader
 from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.experiment.exclusive import alone
 from recbole_hlr.experiment.pretrained import start_from
+from recbole_hlr.experiment.table import on_disk
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.host.device import refuse_missing_gpu
 from recbole_hlr.host.memory import keep_freed_memory
@@ -62,21 +63,23 @@ class Experiment:
 @alone("prepare()")
 def prepare(
     model: str | type | None = None,
-    dataset: str | None = None,
+    dataset: str | Any | None = None,
     *,
     config_files: Sequence[str | Path] = (),
     arguments: Sequence[str] | Given = (),
     data: SplitData | None = None,
     **options: Any,
 ) -> Experiment:
-    """Return everything a run needs, before its first step. Nothing is written.
+    """Return everything a run needs, before its first step. Nothing is written, but of a table its file.
 
+    `dataset` is the name of a folder in `data_path`, or a table of pandas, polars or Arrow: `on_disk`.
     `options` are keyword arguments in place of a configuration file, `arguments` a command line;
     `data` is what `load_split` returned for the same data, split and seed, and spares doing it again.
     Fit one experiment at a time in a process: all draw from its global random numbers.
     Raises `InputError` for wrong input.
     """
     interactive_logging()
+    dataset, options = on_disk(model, dataset, config_files, arguments, options)
     experiment = assemble(model, dataset, config_files, arguments, options, data)
     start_from_pretrained(experiment)
     return experiment

@@ -19,6 +19,7 @@ from recbole_hlr.experiment.exclusive import alone
 from recbole_hlr.experiment.result import RunResult
 from recbole_hlr.experiment.resume import kept_to_this_process, open_run, refuse_changes, take_up
 from recbole_hlr.experiment.rundir import Collector, RunDir, attached
+from recbole_hlr.experiment.table import again, on_disk
 from recbole_hlr.files import uninterrupted, write_text
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.host.device import describe_device
@@ -43,7 +44,7 @@ log = logging.getLogger("recbole_hlr")
 @alone("run()")
 def run(
     model: str | type | None = None,
-    dataset: str | None = None,
+    dataset: str | Any | None = None,
     *,
     config_files: Sequence[str | Path] = (),
     arguments: Sequence[str] = (),
@@ -53,14 +54,17 @@ def run(
     """Prepare, fit, evaluate, and write the run directory; `resume` continues one that was interrupted.
 
     A resumed run takes its options from the run directory; of others, only `RESUME_KEYS` may be given.
+    `dataset` may be a table, as for `prepare`; a resumed run needs it where its file is no longer there.
     """
     command = parse_arguments(arguments)
     resume = resume or command.pop("resume", None)
     if resume is None:
+        dataset, options = on_disk(model, dataset, config_files, command, options)
         return _run(None, model, dataset, config_files, command, options)
     run_dir = open_run(resume, config_files or command.get("config_files"))
     with kept_to_this_process(run_dir):
         stored = said(load_yaml(run_dir.config))
+        dataset = again(dataset, stored, run_dir.path)
         names = {"model": command.pop("model", model), "dataset": command.pop("dataset", dataset)}
         given = HLRConfig(None, None, [run_dir.config], options, command)
         refuse_changes(stored, names, given, RESUME_KEYS, "a resumed run")

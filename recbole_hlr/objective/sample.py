@@ -24,6 +24,11 @@ class Seen(NamedTuple):
     rows: Tensor
     places: Tensor
 
+    def within(self, block: slice) -> tuple[Seen, Tensor]:
+        """Return what is in a block of the candidates, at its places there, and which of the n it is."""
+        inside = ((self.places >= block.start) & (self.places < block.stop)).nonzero().squeeze(dim=1)
+        return Seen(self.rows[inside], self.places[inside] - block.start), inside
+
 
 class Sample(NamedTuple):
     """Distinct items `ids (V,)`, ascending, and `log_weights (V,)`, by which sum exp(l + .) is unbiased."""
@@ -32,7 +37,7 @@ class Sample(NamedTuple):
     log_weights: Tensor
 
     def seen(self, rows: Tensor, ids: Tensor) -> Seen:
-        """Return which of these items the users `rows (n,)` have seen, whose items are `ids (n,)`."""
+        """Return which of these items are among those `ids (n,)` of the users `rows (n,)`."""
         places = torch.searchsorted(self.ids, ids).clamp(max=len(self.ids) - 1)
         there = self.ids[places] == ids
         return Seen(rows[there], places[there])

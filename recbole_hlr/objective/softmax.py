@@ -7,14 +7,16 @@ With logits l = s (b_v - ||p_u + r - q_v||^2) the loss of a user with the items 
 which is the softmax cross-entropy of i against the items outside P, where t = 1. On the unit sphere it is a
 cosine softmax with temperature 1 / (2 s): Wu et al., On the Effectiveness of Sampled Softmax Loss for Item
 Recommendation, TOIS 2024 (doi 10.1145/3637061). t is that of the bilateral form: Wu et al., BSL:
-Understanding and Improving Softmax Loss for Recommendation, ICDE 2024 (arXiv 2312.12882).
+Understanding and Improving Softmax Loss for Recommendation, ICDE 2024 (arXiv 2312.12882). Of what u is known
+to dislike, exp(l_j) counts once, `disliked_weight` times, or not at all (`disliked`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ from torch.nn.functional import softplus
 from torch.utils.checkpoint import checkpoint
 
 from recbole_hlr.data.chunks import memory_budget, spans
-from recbole_hlr.data.interactions import HELD_OUT, InteractionMatrix
+from recbole_hlr.data.interactions import DISLIKED, HELD_OUT, InteractionMatrix
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.objective.sample import Sample, Sampler, Seen, sample_size
 from recbole_hlr.protocols import Batch, InteractionData, Options
@@ -53,6 +55,8 @@ class Softmax(nn.Module):
         self.user_weight: float = config["user_weight"]
         self.exponent: float = config["denominator_exponent"]
         self.train_memory = memory_budget(config["train_memory"])
+        weights = {"ignored": None, "masked": 0.0, "weighted": config["disliked_weight"]}
+        self.disliked_weight: float | None = weights[config["disliked"]]
         # s is `scale` times the square of this; None: s is `scale`
         self.root = nn.Parameter(torch.ones(())) if config["learn_scale"] else None
         count = sample_size(config["candidates"], dataset.item_num)
@@ -68,15 +72,19 @@ class Softmax(nn.Module):
 
     def loss(self, model: MetricRecommender, batch: Batch) -> Tensor:
         """Return the loss of users with all their items; none of these is part of its own history."""
-        ids, rows = batch[model.USER_ID].unique_consecutive(return_inverse=True)  # (B,), (n,)
-        items = batch[model.ITEM_ID]
+        ids, rows = batch[model.USER_ID].unique_consecutive(return_inverse=True)  # (B,), (n + m,)
+        items, none = batch[model.ITEM_ID], None
+        if self.disliked_weight is not None:
+            told = batch[DISLIKED]
+            none = rows[told], items[told]  # (m,)
+            rows, items = rows[~told], items[~told]  # (n,)
         users = model.users(ids, model.training_history(ids), shared=True)
         users.without_target = True
         if self.sampler is None:
-            return self.loss_of_all(model, users, rows, items)
+            return self.loss_of_all(model, users, rows, items, disliked=none)
         sample = self.sampler.draw(items, self._generator)
         seen = sample.seen(rows, items)
-        rest, own = self._against(model, users, sample, seen)
+        rest, own = self._against(model, users, sample, seen, disliked=none and sample.seen(*none))
         if len(seen.rows) < len(rows):
             own = self._own_logits(model, users, rows, items)
         return softmax_loss(rest, own, rows, self.user_weight, self.exponent)
@@ -88,12 +96,14 @@ class Softmax(nn.Module):
         rows: Tensor,
         items: Tensor,
         shared: SharedOf | None = None,
+        disliked: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Return the loss of `users` with all their `items (n,)`, of `rows (n,)`, against the catalogue.
 
-        `shared` is in place of the model's own.
+        `shared` is in place of the model's own; `disliked` has rows `(m,)` and items `(m,)`.
         """
-        rest, own = self._against(model, users, None, Seen(rows, items - 1), shared)
+        none = disliked and Seen(disliked[0], disliked[1] - 1)
+        rest, own = self._against(model, users, None, Seen(rows, items - 1), shared, none)
         return softmax_loss(rest, own, rows, self.user_weight, self.exponent)
 
     def validation_loss(self, model: MetricRecommender, batch: Batch) -> Tensor:
@@ -114,6 +124,7 @@ class Softmax(nn.Module):
         sample: Sample | None,
         seen: Seen,
         shared: SharedOf | None = None,
+        disliked: Seen | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return L `(B,)` over the catalogue or a sample of it, and the logits `(n,)` of what is seen."""
         total = model.n_items - 1 if sample is None else len(sample.ids)
@@ -124,7 +135,8 @@ class Softmax(nn.Module):
             return self._scaled(model, model.distances(users, (shared or model.shared)(items)), items)
 
         log_weights = None if sample is None else sample.log_weights
-        return against(distances, blocks, seen, self.scale, log_weights, recompute)
+        told = disliked and Disliked(disliked, self.disliked_weight or 0.0)
+        return against(distances, blocks, seen, self.scale, log_weights, recompute, told)
 
     def _scaled(self, model: MetricRecommender, distances: Tensor, items: slice | Tensor) -> Tensor:
         """Return distances less the biases, times the learned part of s."""
@@ -188,11 +200,13 @@ def against(
     scale: float,
     log_weights: Tensor | None = None,
     recompute: bool = False,
+    disliked: Disliked | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return L `(B,)`, over the candidates that a user has not seen, and the logits `(n,)` of those seen.
 
     `blocks` cut all places, each in one of them. Logits are -`scale` times distances, in L plus
-    `log_weights (V,)` of a sample. With `recompute` no block outlives its turn: its gradient makes it anew.
+    `log_weights (V,)` of a sample and the logarithm of the weight of what is `disliked`, of which nothing
+    is seen. With `recompute` no block outlives its turn: its gradient makes it anew.
 
     Plain formula: one softmax over all candidates of a positive.
     Identity: log sum exp over blocks is log sum exp of theirs, and all positives of a user share theirs.
@@ -200,12 +214,12 @@ def against(
     """
     parts, own, order = [], [], []
     for block in blocks:
-        inside = ((seen.places >= block.start) & (seen.places < block.stop)).nonzero().squeeze(dim=1)
-        at = Seen(seen.rows[inside], seen.places[inside] - block.start)
+        at, inside = seen.within(block)
+        told = disliked and Disliked(disliked.pairs.within(block)[0], disliked.weight)
 
-        def part(block: slice = block, at: Seen = at) -> tuple[Tensor, Tensor]:
+        def part(block: slice = block, at: Seen = at, told: Disliked | None = told) -> tuple[Tensor, Tensor]:
             added = None if log_weights is None else log_weights[block]
-            found: tuple[Tensor, Tensor] = SplitOff.apply(distances(block), scale, at, added)
+            found: tuple[Tensor, Tensor] = SplitOff.apply(distances(block), scale, at, added, told)
             return found
 
         rest, found = maybe_twice(part, recompute)
@@ -225,6 +239,13 @@ def maybe_twice(part: Callable[[], Any], recompute: bool) -> Any:
     return checkpoint(part, use_reentrant=False, preserve_rng_state=False) if recompute else part()
 
 
+class Disliked(NamedTuple):
+    """Different `pairs` of a user and a candidate that the user dislikes, and what these count, >= 0."""
+
+    pairs: Seen
+    weight: float
+
+
 class SplitOff(torch.autograd.Function):
     """The log sum exp `(B,)` of l = -`scale` `distances (B, V)` elsewhere than at `seen`, and l `(n,)` there.
 
@@ -234,7 +255,12 @@ class SplitOff(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, distances: Tensor, scale: float, seen: Seen, log_weights: Tensor | None
+        ctx: Any,
+        distances: Tensor,
+        scale: float,
+        seen: Seen,
+        log_weights: Tensor | None,
+        disliked: Disliked | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return both."""
         lowest = torch.finfo(distances.dtype).min / 4  # finite: where all is seen, no NaN arises
@@ -242,6 +268,10 @@ class SplitOff(torch.autograd.Function):
         own = logits[seen.rows, seen.places]
         if log_weights is not None:
             logits += log_weights
+        if disliked is not None:
+            rows, places = disliked.pairs
+            weight = disliked.weight
+            logits[rows, places] = logits[rows, places] + math.log(weight) if weight else lowest
         logits[seen.rows, seen.places] = lowest
         highest = logits.amax(dim=1, keepdim=True)
         exp = logits.sub_(highest).exp_()
@@ -256,7 +286,7 @@ class SplitOff(torch.autograd.Function):
         exp, total, rows, places = ctx.saved_tensors
         gradient = exp * (of_rest * -ctx.scale / total).unsqueeze(1)
         gradient[rows, places] = of_own * -ctx.scale
-        return gradient, None, None, None
+        return gradient, None, None, None, None
 
 
 def user_weights(lengths: Tensor, power: float) -> Tensor:
