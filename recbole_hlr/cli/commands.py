@@ -120,7 +120,7 @@ for verb in (
         evaluate,
         "RUN_DIR [--key=value ...]",
         "Validate and test the best state of a run, with other metrics or cuts where they are given.",
-        "metrics topk cohorts",
+        "metrics topk cohorts test_file",
         "recbole-hlr evaluate RUN_DIR --topk=[5,20]",
         shows_model=False,
     ),

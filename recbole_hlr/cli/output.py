@@ -30,6 +30,7 @@ def describe(result: RunResult) -> str:
     translation = ", ".join(f"{name} {value:.4f}" for name, value in result.translation.items())
     return (
         f"\n{table}\n\n"
+        f"protocol       {result.protocol}: {result.split}\n"
         f"{epoch} of 0 to {result.epochs - 1}{chosen}\n"
         + (f"translation    {translation} over pairs\n" if translation else "")
         + f"seconds        {seconds}\n"

@@ -128,6 +128,7 @@ def check_together(options: Checked) -> None:
             options.refuse("freeze_embeddings", f"false: {options.model} has nothing else to learn")
     check_users(options)
     check_parts(options)
+    check_folds(options)
     if values["lazy_adam"] == "on" and options.metric and not has_plain_adam(values):
         options.refuse(
             "lazy_adam",
@@ -140,6 +141,22 @@ def check_parts(options: Checked) -> None:
     """Raise `InputError` where nothing is validated and nobody says how long to train."""
     if options.values["train_on"] == BOTH and "epochs" not in options.given:
         options.refuse("train_on", "given with epochs, since no validation ends the training")
+
+
+def check_folds(options: Checked) -> None:
+    """Raise `InputError` for folds of what is not cut at random, and for a fold that there is not."""
+    values = options.values
+    folds, fold, evaluation = values["folds"], values["fold"], values["eval_args"]
+    if folds is None and fold is not None:
+        options.refuse("fold", "null unless folds is given")
+    if folds is None:
+        return
+    if fold is None or fold > folds:
+        options.refuse("fold", f"an integer from 1 to {folds}, with folds={folds}")
+    if values["benchmark_filename"]:
+        options.refuse("folds", "null with benchmark_filename, for the parts are given and nothing is split")
+    if "RS" not in evaluation.get("split", {"RS": []}) or evaluation.get("order", "RO") != "RO":
+        options.refuse("folds", "null unless eval_args split by ratios (RS) at random (order: RO)")
 
 
 def check_users(options: Checked) -> None:

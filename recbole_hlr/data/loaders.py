@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("recbole_hlr")
 TrainingLoader: TypeAlias = TripletLoader | UserLoader | AbstractDataLoader
 EvaluationLoader: TypeAlias = RankingLoader | CandidateLoader | AbstractDataLoader
-EVALUATED = {1: ("valid", Stream.VALIDATION_CANDIDATES), 2: ("test", Stream.TEST_CANDIDATES)}  # parts before
+CANDIDATES = {"valid": Stream.VALIDATION_CANDIDATES, "test": Stream.TEST_CANDIDATES}
 
 
 def load_dataset(config: HLRConfig) -> AtomicDataset:
@@ -217,15 +218,13 @@ def build_loaders(
     check_candidates(config, dataset)
     refuse_saturated_users(config, parts)
     trained = InteractionMatrix.of(parts[0])
-    sized = compat.with_values(config, eval_batch_size=pairs_per_batch(config, dataset.item_num))
-    loaders = (
-        training_loader(config, data, trained),
-        evaluation_loader(sized, parts[:2], trained),
-        evaluation_loader(sized, parts, trained),
+    training = training_loader(config, data, trained)
+    compat.fork_workers(training)
+    return (
+        training,
+        evaluation_loader(config, "valid", parts[1], parts[:1], trained),
+        evaluation_loader(config, "test", parts[2], parts[:2]),
     )
-    for loader in loaders:
-        compat.fork_workers(loader)
-    return loaders
 
 
 def training_loader(config: HLRConfig, data: SplitData, trained: InteractionMatrix) -> TrainingLoader:
@@ -243,23 +242,33 @@ def training_loader(config: HLRConfig, data: SplitData, trained: InteractionMatr
 
 
 def evaluation_loader(
-    config: HLRConfig, parts: list[AtomicDataset], trained: InteractionMatrix
+    config: HLRConfig,
+    phase: Literal["valid", "test"],
+    part: AtomicDataset,
+    before: Sequence[InteractionData],
+    seen: InteractionMatrix | None = None,
 ) -> EvaluationLoader | None:
-    """Return the loader of the last of `parts`, or None where it is empty; those before it are seen."""
-    part, before = parts[-1], parts[:-1]
-    phase, stream = EVALUATED[len(before)]
-    mode = config["eval_args"]["mode"][phase]
+    """Return the loader of a part, or None where it is empty; what is in those `before` it is seen.
+
+    `seen` are these interactions, where they are made already.
+    """
     if len(part) == 0:
         return None
+    sized = compat.with_values(config, eval_batch_size=pairs_per_batch(config, part.item_num))
+    mode = config["eval_args"]["mode"][phase]
+    loader: EvaluationLoader
     if mode == "full":
-        seen = trained if len(before) == 1 else InteractionMatrix.of(*before)
-        return RankingLoader(config, part, InteractionMatrix.of(part), seen)
-    if mode == "labeled":
-        return get_dataloader(config, phase)(config, part, None, shuffle=False)
-    generator = generator_for(config["seed"], stream)
-    return CandidateLoader(
-        config, part, InteractionMatrix.of(*parts), config[f"{phase}_neg_sample_args"], generator
-    )
+        loader = RankingLoader(sized, part, InteractionMatrix.of(part), seen or InteractionMatrix.of(*before))
+    elif mode == "labeled":
+        loader = get_dataloader(sized, phase)(sized, part, None, shuffle=False)
+    else:
+        every, generator = (
+            InteractionMatrix.of(*before, part),
+            generator_for(config["seed"], CANDIDATES[phase]),
+        )
+        loader = CandidateLoader(sized, part, every, sized[f"{phase}_neg_sample_args"], generator)
+    compat.fork_workers(loader)
+    return loader
 
 
 def uses_triplets(config: HLRConfig) -> bool:
