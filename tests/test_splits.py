@@ -1,20 +1,25 @@
 """Splits: nothing lost, nothing twice, the same from the same seed, each against plain loops; what they say."""
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_hlr import InputError, prepare, run
+from recbole_hlr import InputError, evaluate, load, prepare, run
 from recbole_hlr.cli import main
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.data.loaders import SplitData, load_split
 from recbole_hlr.data.splits import dealt
+from recbole_hlr.errors import RunInterrupted
 from recbole_hlr.options.split import describe_split
+from recbole_hlr.train import checkpoint
+from tests.toys import NAMES
 
 HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
 TIMED = {"inter": ["user_id", "item_id", "timestamp"]}
@@ -172,9 +177,226 @@ def test_folds_that_cannot_be(toy, options, pattern):
             {"train_on": "training_and_validation", "epochs": 1},
             "80 / 10 / 10 % of each user's interactions, at random; validation learned from, too",
         ),
+        (
+            {"eval_args": {"split": {"HU": [8, 1, 1]}}, "fold_in_share": 0.75},
+            "80 / 10 / 10 % of users; those held out are known by 75 % of their interactions, at random",
+        ),
+        (
+            {"eval_args": {"split": {"TS": [0.7, 0.1, 0.2]}}},
+            "one cut in time for all: 70 / 10 / 20 % of all interactions",
+        ),
         ({"benchmark_filename": ["train", "test"]}, "parts as given: train, test"),
     ],
 )
 def test_a_split_in_words(options, words):
     config = HLRConfig("CML", "small", options=options)
     assert describe_split(config.requested, config["fold"]) == words
+
+
+# --- users who are held out ---------------------------------------------------------------------------------
+
+OURS = [*NAMES.values(), "MF-ALS"]
+HELD_OUT = {"split": {"HU": [6, 2, 2]}}
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    data=rows(),
+    ratios=st.sampled_from([[8, 1, 1], [2, 1, 1], [1, 0, 1], [1, 1, 0], [1, 2, 3]]),
+    share=st.sampled_from([0.8, 0.5, 0.3]),
+    order=st.sampled_from(["RO", "TO"]),
+    seed=st.integers(0, 9),
+)
+def test_held_out_users_are_in_no_other_part(tmp_path_factory, data, ratios, share, order, seed):
+    """Counts of every user by hand; by time a user is known by what came first."""
+    folder = put(tmp_path_factory.mktemp("held"), data)
+    options = {"eval_args": {"split": {"HU": ratios}, "order": order}, "fold_in_share": share, "seed": seed}
+    found = trained_or_refused(parts_of, folder, **options)
+    train, valid, test = found.parts
+    assert [pairs_of(part) for part in parts_of(folder, **options).parts] == [*map(pairs_of, found.parts)]
+    every = Counter((user, item) for user, item, _ in data)
+    count = Counter(user for user, *_ in data)
+    held = {part: users_of(part) | users_of(part.known) for part in (valid, test)}
+    assert not held[valid] & held[test]
+    assert not users_of(train) & (held[valid] | held[test])
+    assert all(pairs_of(train)[pair] == n for pair, n in every.items() if pair[0] in users_of(train))
+    items = {item for _, item in pairs_of(train)}
+    kept = sum((pairs_of(part) for part in (train, valid, valid.known, test, test.known)), Counter())
+    assert kept == Counter({p: n for p, n in every.items() if p[1] in items})
+    left_out = found.dataset.account.left_out.get("untrained", 0)
+    assert kept.total() + left_out == every.total()
+    sizes = [len({user for user in count if user in part}) for part in (users_of(train), *held.values())]
+    total = len(count)
+    assert sizes[0] >= 1
+    assert sizes[1] <= (ratios[1] > 0) * max(1, total * ratios[1] // sum(ratios))
+    times = {(user, item): time for user, item, time in data}
+    for part in (valid, test):
+        for user in held[part]:
+            known, wanted = ([p for p in pairs_of(one) if p[0] == user] for one in (part.known, part))
+            left = round((1 - share) * (len(known) + len(wanted)), 9)
+            assert len(wanted) == (max(int(left), 1) if len(known) + len(wanted) > 1 else 0)
+            if order == "TO" and wanted:
+                assert max(times[pair] for pair in known) <= min(times[pair] for pair in wanted)
+
+
+@pytest.mark.parametrize("model", OURS)
+@pytest.mark.parametrize("order", ["RO", "TO"])
+def test_figures_of_held_out_users_are_those_of_what_is_recommended_for_them(toy, model, order):
+    """NDCG@5 and Recall@5, by hand, of `recommend_for` from the run directory, for test and validation."""
+    options = {
+        **toy,
+        "eval_args": {**HELD_OUT, "order": order},
+        "load_col": TIMED,
+        "metrics": ["Recall", "NDCG"],
+        "topk": 5,
+        "valid_metric": "NDCG@5",
+    }
+    result, experiment = run(model, **options), prepare(model, **options)
+    fitted = load(result.run_dir)
+    for loader, figures in ((experiment.valid_data, result.valid), (experiment.test_data, result.test)):
+        lists, wanted = defaultdict(list), defaultdict(set)
+        for user, item in pairs_of(loader.dataset.known):
+            lists[user].append(item)
+        for user, item in pairs_of(loader.dataset):
+            wanted[user].add(item)
+        best = fitted.recommend_for(dict(lists), k=5).groupby("user")["item"].agg(list)
+        recall, ndcg = [], []
+        for user, items in wanted.items():
+            hits = [item in items for item in best[user]]
+            ideal = sum(1 / math.log2(rank + 2) for rank in range(min(len(items), 5)))
+            recall.append(sum(hits) / len(items))
+            ndcg.append(sum(hit / math.log2(rank + 2) for rank, hit in enumerate(hits)) / ideal)
+        assert figures == pytest.approx({"recall@5": np.mean(recall), "ndcg@5": np.mean(ndcg)}, abs=1e-6)
+        assert len(wanted) > 2
+    assert result.split.startswith("60 / 20 / 20 % of users; those held out are known by 80 % of their")
+
+
+@pytest.mark.parametrize("model", ["CML", "HLR", "MF-ALS"])
+def test_early_stopping_and_a_resumed_run_of_held_out_users(toy, model, monkeypatch):
+    options = {**toy, "epochs": 5, "eval_args": HELD_OUT, "user_metrics": True}
+    whole = run(model, **options)
+    save, done = checkpoint.save, []
+
+    def interrupted(file, content):
+        save(file, content)
+        done.append(content["epoch"])
+        if len(done) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", interrupted)
+    with pytest.raises(RunInterrupted) as stop:
+        run(model, **options)
+    monkeypatch.undo()
+    again = run(resume=stop.value.run_dir)
+    assert (again.test, again.valid, again.best_epoch) == (whole.test, whole.valid, whole.best_epoch)
+    assert again.best_valid_score == again.valid["ndcg@10"]
+    assert evaluate(whole.run_dir).test == whole.test
+    users = pd.read_parquet(Path(whole.run_dir, "users.parquet"))
+    assert users["history"].min() >= 1  # what they are known by, for they are in no training part
+    assert users["ndcg@10"].mean() == pytest.approx(whole.test["ndcg@10"])
+
+
+def test_validating_held_out_users_changes_nothing_of_the_training(toy):
+    options = {**toy, "eval_args": HELD_OUT}
+    weights = []
+    for more in ({}, {"eval_step": 0}):
+        experiment = prepare("HLR", **options, **more)
+        experiment.trainer.fit(experiment.train_data, experiment.valid_data, verbose=False, saved=False)
+        weights.append(float(experiment.trainer.epoch_records[-1]["train_loss"]))
+    assert weights[0] == weights[1]
+
+
+def test_sampled_candidates_of_held_out_users(toy):
+    few = {**toy, "topk": 2, "valid_metric": "NDCG@2"}
+    sampled = {**few, "eval_args": {**HELD_OUT, "mode": "uni3"}}
+    assert run("CML", **sampled).test["recall@2"] > run("CML", **few, eval_args=HELD_OUT).test["recall@2"]
+    experiment = prepare("CML", **sampled)
+    known = experiment.test_data.known
+    for user in experiment.test_data.uid_list.tolist():
+        drawn = experiment.test_data.candidates.flat(torch.tensor([user]))[0]
+        assert not torch.isin(drawn, known.flat(torch.tensor([user]))[0]).any()
+
+
+def test_held_out_users_learned_from_at_last(toy):
+    """With both parts, validation users are trained on, with all that they have."""
+    split = {**toy, "eval_args": HELD_OUT}
+    first, both = prepare("CML", **split), prepare("CML", **split, train_on="training_and_validation")
+    valid = first.valid_data.dataset
+    expected = pairs_of(first.train_data.dataset) + pairs_of(valid) + pairs_of(valid.known)
+    assert pairs_of(both.train_data.dataset) == expected
+    assert both.valid_data is None
+    assert pairs_of(both.test_data.dataset) == pairs_of(first.test_data.dataset)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "pattern"),
+    [
+        ("BPR", {"eval_args": HELD_OUT}, r"eval_args=.*must be without HU: BPR cannot take in users"),
+        (
+            "CML",
+            {"eval_args": HELD_OUT, "valid_metric": "loss"},
+            r"valid_metric=loss.*must be a metric of rank",
+        ),
+        (
+            "CML",
+            {"eval_args": HELD_OUT, "fold_in_share": 1.0},
+            r"fold_in_share=1.0.*must be a number in \(0, 1\)",
+        ),
+        (
+            "CML",
+            {"fold_in_share": 0.5},
+            r"fold_in_share=0.5.*must be left out unless eval_args hold users out",
+        ),
+        ("CML", {"eval_args": {"split": {"HU": [0, 1, 1]}}}, r"eval_args=.*must be a mapping"),
+        ("CML", {"eval_args": HELD_OUT, "folds": 2, "fold": 1}, r"folds=2.*must be null unless eval_args"),
+        (
+            "CML",
+            {"eval_args": HELD_OUT, "benchmark_filename": ["train", "test"]},
+            r"eval_args=\{split: .*must be left out with benchmark_filename",
+        ),
+        (
+            "CML",
+            {"eval_args": {"split": {"TS": [8, 1, 1]}, "order": "RO"}, "load_col": TIMED},
+            r"eval_args=.*must be of order TO",
+        ),
+        ("CML", {"eval_args": {"split": {"TS": [8, 1, 1]}}}, r"needs the column TIME_FIELD=timestamp"),
+    ],
+)
+def test_splits_that_cannot_be(toy, model, options, pattern):
+    with pytest.raises(InputError, match=pattern):
+        prepare(model, **toy, **options)
+
+
+# --- one cut in time ----------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=rows(), ratios=st.sampled_from([[8, 1, 1], [2, 1, 1], [1, 0, 1], [1, 1, 0], [1, 2, 3]]))
+def test_no_training_interaction_is_later_than_another_s_test(tmp_path_factory, data, ratios):
+    folder = put(tmp_path_factory.mktemp("time"), data)
+    found = trained_or_refused(parts_of, folder, eval_args={"split": {"TS": ratios}})
+    if found is None:
+        return
+    every = Counter((user, item) for user, item, _ in data)
+    train, valid, test = (pairs_of(part) for part in found.parts)
+    times = {(user, item): time for user, item, time in data}
+    for before, after in ((train, valid), (train, test), (valid, test)):
+        assert all(times[a] < times[b] for a in before for b in after)
+    users, items = ({pair[place] for pair in train} for place in (0, 1))
+    assert all(user in users and item in items for user, item in valid + test)
+    last = max(times[pair] for pair in train)
+    later = Counter({pair: n for pair, n in every.items() if times[pair] > last})
+    assert train == every - later
+    untrained = Counter({p: n for p, n in later.items() if p[0] not in users or p[1] not in items})
+    assert valid + test + untrained == later
+    assert found.dataset.account.left_out == ({"untrained": untrained.total()} if untrained else {})
+    assert train.total() <= max(len(data) - sum(int(r * len(data) / sum(ratios)) for r in ratios[1:]), 0)
+    assert parts_of(folder, eval_args={"split": {"TS": ratios}}, seed=7).parts[0].inter_num == train.total()
+
+
+def test_a_run_of_a_cut_in_time_says_so(toy, capsys):
+    given = {**toy, "load_col": TIMED, "eval_args": {"split": {"TS": [8, 1, 1]}}}
+    result = run("BPR", **given)
+    assert result.split == "one cut in time for all: 80 / 10 / 10 % of all interactions"
+    assert evaluate(result.run_dir).test == result.test
+    assert run(resume=result.run_dir).test == result.test

@@ -63,7 +63,7 @@ def test_data_follow_from_what_recbole_reads_them_by():
     spec = importlib.util.find_spec("recbole.utils.argument_list")
     fresh = importlib.util.module_from_spec(spec)  # RecBole's own Config appends to the lists of the other
     spec.loader.exec_module(fresh)
-    ours = {"train_on", "folds", "fold"}
+    ours = {"train_on", "folds", "fold", "fold_in_share"}
     assert {"dataset", "encoding", "seed", *ours, *fresh.dataset_arguments} == SPLIT_KEYS
 
 

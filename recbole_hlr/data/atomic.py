@@ -33,6 +33,7 @@ class AtomicDataset(Dataset):
     """
 
     file_size_list: list[int]  # rows of each part of `benchmark_filename`
+    known: AtomicDataset | None = None  # of a part of held-out users: the interactions that they are known by
 
     def _from_scratch(self) -> None:
         self.logger = log  # what the host says while it loads is a run's, and its user's

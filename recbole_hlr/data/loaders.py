@@ -151,10 +151,10 @@ def data_options(config: HLRConfig) -> Values:
     """Return the options that the data and their split follow from: the seed only where it decides."""
     keys = set(SPLIT_KEYS)
     evaluation = {key: value for key, value in config["eval_args"].items() if key != "mode"}
-    if "RS" in evaluation["split"]:  # [8, 1, 1] is [0.8, 0.1, 0.1]
-        ratios = evaluation["split"]["RS"]
-        evaluation["split"] = {"RS": [round(ratio / sum(ratios), 12) for ratio in ratios]}
-    if config["benchmark_filename"] or evaluation["order"] == "TO":
+    ((way, ratios),) = evaluation["split"].items()
+    if way != "LS":  # [8, 1, 1] is [0.8, 0.1, 0.1]
+        evaluation["split"] = {way: [round(ratio / sum(ratios), 12) for ratio in ratios]}
+    if config["benchmark_filename"] or (evaluation["order"] == "TO" and way != "HU"):
         keys.remove("seed")
     options = {key: config.requested.get(key) for key in sorted(keys)}
     for key in ("load_col", "unload_col"):
@@ -199,7 +199,8 @@ def load_split(config: HLRConfig) -> SplitData:
 def learned_from_both(parts: list[AtomicDataset]) -> list[AtomicDataset]:
     """Return training and validation part as one, an empty validation part, and the test part."""
     train, valid, test = parts
-    joined = train.copy(cat_interactions([train.inter_feat, valid.inter_feat]))
+    learned = [train, valid] if valid.known is None else [train, valid.known, valid]
+    joined = train.copy(cat_interactions([part.inter_feat for part in learned]))
     return [joined, valid.copy(valid.inter_feat[:0]), test]
 
 
@@ -250,10 +251,13 @@ def evaluation_loader(
 ) -> EvaluationLoader | None:
     """Return the loader of a part, or None where it is empty; what is in those `before` it is seen.
 
-    `seen` are these interactions, where they are made already.
+    `seen` are these interactions, where they are made already. Held-out users have seen what they are known
+    by.
     """
     if len(part) == 0:
         return None
+    if part.known is not None:
+        before, seen = [part.known], InteractionMatrix.of(part.known)
     sized = compat.with_values(config, eval_batch_size=pairs_per_batch(config, part.item_num))
     mode = config["eval_args"]["mode"][phase]
     loader: EvaluationLoader
@@ -267,6 +271,8 @@ def evaluation_loader(
             generator_for(config["seed"], CANDIDATES[phase]),
         )
         loader = CandidateLoader(sized, part, every, sized[f"{phase}_neg_sample_args"], generator)
+    if part.known is not None:
+        loader.known = seen
     compat.fork_workers(loader)
     return loader
 

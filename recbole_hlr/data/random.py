@@ -27,6 +27,7 @@ class Stream(IntEnum):
     SUGGESTIONS = 13  # of a trial: the values that a search gives it
     SAMPLED_CANDIDATES = 14  # of an epoch: the items that stand for the catalogue
     FOLDED_NEGATIVES = 15  # what users who were not in the data are held against under the triplet loss
+    HELD_OUT_USERS = 20  # who is held out of training
 
 
 def sequence_for(seed: int, stream: Stream, number: int | None = None) -> np.random.SeedSequence:

@@ -39,6 +39,11 @@ def cut(options: Given, fold: int | None) -> str:
     if options.get("folds"):
         which = f"{options['folds']} folds" if fold is None else f"fold {fold} of {options['folds']}"
         return f"{which} of {what}, at random; the rest {percent(how[:2])}"
+    if way == "HU":
+        known = f"{100 * options['fold_in_share']:.3g} % of their interactions"
+        return f"{percent(how)} of users; those held out are known by {known}, {chance}"
+    if way == "TS":
+        return f"one cut in time for all: {percent(how)} of all interactions"
     if way == "LS":
         return f"one interaction of each user {LEFT_OUT[how]}, {'the last' if by_time else 'at random'}"
     return f"{percent(how)} of {what}, {chance}"

@@ -161,6 +161,7 @@ ENTRIES = (
     _evaluation("train_on", _PARTS, OURS, run_only=True, splits=True),
     _evaluation("folds", or_null(integer(2, MOST_FOLDS)), OURS, run_only=True, splits=True, weightless=True),
     _evaluation("fold", or_null(integer(1, MOST_FOLDS)), OURS, run_only=True, splits=True, weightless=True),
+    _evaluation("fold_in_share", number("in (0, 1)", lambda v: 0 < v < 1), OURS, run_only=True, splits=True),
     _evaluation("test_history", _PARTS, PAPER, run_only=True),
     _evaluation(
         "eval_args",
