@@ -296,6 +296,20 @@ def test_early_stopping_and_a_resumed_run_of_held_out_users(toy, model, monkeypa
     assert users["ndcg@10"].mean() == pytest.approx(whole.test["ndcg@10"])
 
 
+def test_recommending_for_held_out_users_by_name_is_told(toy, caplog):
+    result = run("CML", **toy, eval_args=HELD_OUT)
+    experiment, fitted = prepare("CML", **toy, eval_args=HELD_OUT), load(result.run_dir)
+    held = users_of(experiment.test_data.dataset.known)
+    trained = users_of(experiment.train_data.dataset)
+    fitted.recommend(sorted(trained))
+    assert "nothing was learned" not in caplog.text
+    fitted.recommend(sorted(held | trained))
+    others = users_of(experiment.valid_data.dataset.known)
+    assert f"{len(held)} user(s) have no training interaction" in caplog.text
+    fitted.recommend(sorted(held | others))
+    assert f"{len(held | others)} user(s) have no training interaction" in caplog.text
+
+
 def test_validating_held_out_users_changes_nothing_of_the_training(toy):
     options = {**toy, "eval_args": HELD_OUT}
     weights = []
@@ -400,3 +414,52 @@ def test_a_run_of_a_cut_in_time_says_so(toy, capsys):
     assert result.split == "one cut in time for all: 80 / 10 / 10 % of all interactions"
     assert evaluate(result.run_dir).test == result.test
     assert run(resume=result.run_dir).test == result.test
+
+
+# --- what RecBole splits ------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    data=rows(),
+    mode=st.sampled_from(["valid_and_test", "valid_only", "test_only"]),
+    order=st.sampled_from(["RO", "TO"]),
+)
+def test_leave_one_out(tmp_path_factory, data, mode, order):
+    folder = put(tmp_path_factory.mktemp("one"), data)
+    found = parts_of(folder, eval_args={"split": {"LS": mode}, "order": order})
+    train, valid, test = map(pairs_of, found.parts)
+    assert train + valid + test == Counter((user, item) for user, item, _ in data)
+    times = {(user, item): time for user, item, time in data}
+    for user, count in Counter(user for user, *_ in data).items():
+        own = [[times[pair] for pair in part if pair[0] == user] for part in (train, valid, test)]
+        tested = int(mode != "valid_only" and count > 1)
+        validated = int(mode != "test_only" and count - tested > 1)
+        assert [len(part) for part in own] == [count - tested - validated, validated, tested]
+        if order == "TO":
+            assert max(own[0]) <= min([*own[1], *own[2], math.inf])
+            assert max([*own[1], -math.inf]) <= min([*own[2], math.inf])
+
+
+@pytest.mark.parametrize("mode", ["valid_and_test", "valid_only", "test_only"])
+def test_runs_that_leave_one_out(toy, mode):
+    result = run("CML", **toy, eval_args={"split": {"LS": mode}, "order": "TO"}, load_col=TIMED)
+    assert bool(result.valid) == (mode != "test_only")
+    assert bool(result.test) == (mode != "valid_only")
+    assert (result.best_valid_score is None) == (mode == "test_only")
+    assert result.split.endswith(", the last")
+
+
+def test_users_and_items_of_whom_nothing_is_learned_are_told(tmp_path, caplog):
+    """Over all interactions a user's only one may be tested on: they stay, and their number is said."""
+    folder = put(tmp_path, [(f"u{n}", f"i{n % 7}", n) for n in range(40)])
+    with caplog.at_level("INFO"):
+        data = parts_of(folder, eval_args={"split": {"RS": [1, 0, 1]}, "group_by": "none"})
+    train, _, test = map(pairs_of, data.parts)
+    items = {item for _, item in test} - {item for _, item in train}
+    assert test.total() == 20
+    assert f"20 users and {len(items)} items that are validated or tested on have no training" in caplog.text
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        parts_of(folder, eval_args={"split": {"HU": [8, 1, 1]}})
+    assert "no training interaction: nothing" not in caplog.text

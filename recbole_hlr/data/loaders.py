@@ -190,10 +190,30 @@ def load_split(config: HLRConfig) -> SplitData:
     if config["train_on"] == BOTH:
         parts = learned_from_both(parts)
     log.info("%s: %s", config["data_path"], dataset.account)
+    tell_of_untrained(parts)
     if len(parts[0]) == 0:
         option = "benchmark_filename" if config["benchmark_filename"] else "eval_args"
         raise InputError(f"dataset={config['dataset']}: the training part is empty; check {option}")
     return SplitData(dataset, parts, data_options(config), uses_labels(config))
+
+
+def tell_of_untrained(parts: list[AtomicDataset]) -> None:
+    """Say how many users and items of the later parts, held-out users apart, have no training interaction."""
+    train, *later = parts
+    counts = []
+    for field in (train.uid_field, train.iid_field):
+        untrained = torch.ones(train.num(field), dtype=torch.bool)
+        untrained[train.inter_feat[field]] = False
+        asked = torch.zeros_like(untrained)
+        for part in later:
+            if part.known is None:
+                asked[part.inter_feat[field]] = True
+        counts.append(int((asked & untrained).sum()))
+    if any(counts):
+        log.info(
+            "%d users and %d items that are validated or tested on have no training interaction: nothing is "
+            "learned of them", *counts,
+        )  # fmt: skip
 
 
 def learned_from_both(parts: list[AtomicDataset]) -> list[AtomicDataset]:

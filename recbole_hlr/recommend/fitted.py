@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.console import Display
 from recbole_hlr.data.chunks import spans
-from recbole_hlr.data.ids import Ids, whole_number
+from recbole_hlr.data.ids import Ids, told, whole_number
 from recbole_hlr.data.stored import StoredData
 from recbole_hlr.errors import InputError
 from recbole_hlr.host.memory import keep_freed_memory
@@ -213,6 +213,12 @@ class FittedRecommender:
         popular = on_unknown == "popular"
         become = "get the items with the most interactions" if popular else "are left out"
         names, ids = self._users.find(users, on_unknown, become)
+        untrained = names[((ids > 0) & (self.data.history.lengths[ids] == 0)).numpy()].tolist()
+        if untrained:
+            log.warning(
+                "%d user(s) have no training interaction, so that nothing was learned of them; give their "
+                "histories: %s", len(untrained), told(untrained),
+            )  # fmt: skip
         if not popular:
             names, ids = names[(ids > 0).numpy()], ids[ids > 0]
         allowed = self._allowed(items, exclude_items, on_unknown)
