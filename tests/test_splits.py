@@ -326,9 +326,15 @@ def test_sampled_candidates_of_held_out_users(toy):
     assert run("CML", **sampled).test["recall@2"] > run("CML", **few, eval_args=HELD_OUT).test["recall@2"]
     experiment = prepare("CML", **sampled)
     known = experiment.test_data.known
+    popular = prepare("CML", **{**few, "eval_args": {**HELD_OUT, "mode": "pop99"}}).test_data
     for user in experiment.test_data.uid_list.tolist():
         drawn = experiment.test_data.candidates.flat(torch.tensor([user]))[0]
-        assert not torch.isin(drawn, known.flat(torch.tensor([user]))[0]).any()
+        own = known.flat(torch.tensor([user]))[0]
+        assert not torch.isin(drawn, own).any()
+        wanted = popular.dataset.inter_feat["item_id"][popular.dataset.inter_feat["user_id"] == user]
+        trained = set(experiment.train_data.dataset.inter_feat["item_id"].tolist())
+        others = popular.candidates.flat(torch.tensor([user]))[0].tolist()
+        assert set(others) == trained - {*own.tolist(), *wanted.tolist()}  # popular by those trained on
 
 
 def test_held_out_users_learned_from_at_last(toy):

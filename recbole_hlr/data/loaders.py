@@ -272,12 +272,12 @@ def evaluation_loader(
     """Return the loader of a part, or None where it is empty; what is in those `before` it is seen.
 
     `seen` are these interactions, where they are made already. Held-out users have seen what they are known
-    by.
+    by; the first part `before` tells what is popular.
     """
     if len(part) == 0:
         return None
     if part.known is not None:
-        before, seen = [part.known], InteractionMatrix.of(part.known)
+        before, seen = [before[0], part.known], None
     sized = compat.with_values(config, eval_batch_size=pairs_per_batch(config, part.item_num))
     mode = config["eval_args"]["mode"][phase]
     loader: EvaluationLoader
@@ -292,7 +292,7 @@ def evaluation_loader(
         )
         loader = CandidateLoader(sized, part, every, sized[f"{phase}_neg_sample_args"], generator)
     if part.known is not None:
-        loader.known = seen
+        loader.known = InteractionMatrix.of(part.known)
     compat.fork_workers(loader)
     return loader
 
