@@ -45,8 +45,9 @@ def test_the_own_test_part_in_a_file(tmp_path, toy, model, mode):
     options = {**plain(toy, model), "eval_args": {"split": {"RS": [8, 0, 2]}, "mode": mode}}
     result = run(model, **options)
     table = tokens_of(prepare(model, **options).test_data)
-    for name in ("new.inter", "new.csv", "new.parquet"):
-        file = written(tmp_path / name, table.sample(frac=1, random_state=3))
+    mixed = table.sample(frac=1, random_state=3)
+    for name in ("new.inter", "new.csv", "new.parquet", None):
+        file = written(tmp_path / name, mixed) if name else mixed
         again = evaluate(result.run_dir, test_file=file)
         assert again.test == result.test
         assert again.interactions["test_file"] == {"read": len(table), "left_out": {}, "kept": len(table)}

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("recbole_hlr")
 TrainingLoader: TypeAlias = TripletLoader | UserLoader | AbstractDataLoader
 EvaluationLoader: TypeAlias = RankingLoader | CandidateLoader | AbstractDataLoader
-CANDIDATES = {"valid": Stream.VALIDATION_CANDIDATES, "test": Stream.TEST_CANDIDATES}
+STREAMS = {"valid": Stream.VALIDATION_CANDIDATES, "test": Stream.TEST_CANDIDATES}
 
 
 def load_dataset(config: HLRConfig) -> AtomicDataset:
@@ -286,11 +286,11 @@ def evaluation_loader(
     elif mode == "labeled":
         loader = get_dataloader(sized, phase)(sized, part, None, shuffle=False)
     else:
-        every, generator = (
-            InteractionMatrix.of(*before, part),
-            generator_for(config["seed"], CANDIDATES[phase]),
+        sampling, generator = (
+            config[f"{phase}_neg_sample_args"],
+            generator_for(config["seed"], STREAMS[phase]),
         )
-        loader = CandidateLoader(sized, part, every, sized[f"{phase}_neg_sample_args"], generator)
+        loader = CandidateLoader(sized, part, InteractionMatrix.of(*before, part), sampling, generator)
     if part.known is not None:
         loader.known = InteractionMatrix.of(part.known)
     compat.fork_workers(loader)

@@ -18,7 +18,7 @@ from recbole_hlr.data.stored import refuse_other_data, stored_data
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment.assemble import Experiment, assemble, describe_data
 from recbole_hlr.experiment.exclusive import alone
-from recbole_hlr.experiment.given import test_part_of
+from recbole_hlr.experiment.given import called, test_part_of
 from recbole_hlr.experiment.result import RunResult
 from recbole_hlr.experiment.resume import open_run, refuse_changes, refuse_edited, refuse_updated
 from recbole_hlr.experiment.run import details, evaluate_test, measured_test
@@ -38,13 +38,13 @@ log = logging.getLogger("recbole_hlr")
 
 @alone("evaluate()")
 def evaluate(
-    run_dir: str | Path, *, test_file: str | Path | None = None, arguments: Sequence[str] = (), **options: Any
+    run_dir: str | Path, *, test_file: object = None, arguments: Sequence[str] = (), **options: Any
 ) -> RunResult:
     """Return the metrics of a run's best state on its validation and test part; write nothing.
 
-    With a `test_file`, a table with a column of users and one of items, its interactions stand in place of
-    the test part; what was trained on is what a user is known by, and is not ranked; `test_part_of` in
-    `experiment/given.py` says which of them are left out.
+    With a `test_file`, a table with a column of users and one of items or the path of a file that holds
+    one, its interactions stand in place of the test part; what was trained on is what a user is known by,
+    and is not ranked. `test_part_of` in `experiment/given.py` says which of them are left out.
 
     The options are those of the run; only `EVALUATE_KEYS` may be given anew, of `eval_args` the mode.
     What the result says of the training stays: `valid_metric`, `best_valid_score`, `best_epoch`;
@@ -81,7 +81,8 @@ def evaluate(
     take_back(experiment.trainer, content, experiment.train_data)
     experiment.trainer.restore_best()
     if test_file is not None:
-        experiment.test_data, account = tested_on(Path(test_file), experiment)
+        test_file = Path(test_file) if isinstance(test_file, str) else test_file
+        experiment.test_data, account = tested_on(test_file, experiment)
     prepared = time.perf_counter()
     with shortage_told(experiment.config, experiment.dataset):
         measured = measure(experiment, test_file is None)
@@ -89,17 +90,19 @@ def evaluate(
     result = RunResult.of(experiment.trainer, folder.path, **measured, seconds=seconds, **details(experiment))
     if test_file is not None:
         result.interactions["test_file"] = account.as_dict()
-        result.split += f"; tested on {test_file}"
+        result.split += f"; tested on {called(test_file)}"
     return replace(result, valid_metric=stored["valid_metric"].lower())
 
 
-def tested_on(path: Path, experiment: Experiment) -> tuple[EvaluationLoader | None, Account]:
-    """Return the loader of a file that is tested on, and the account of it. Raises `InputError`."""
+def tested_on(given: object, experiment: Experiment) -> tuple[EvaluationLoader | None, Account]:
+    """Return the loader of interactions that are tested on, and the account of them. Raises `InputError`."""
     config, train = experiment.config, experiment.train_data.dataset
     history = InteractionMatrix.of(train)
     if config["eval_args"]["mode"]["test"] == "labeled":
-        raise InputError(f"test_file={path}: cannot be given with mode: labeled, which ranks nothing")
-    part, account = test_part_of(path, config, experiment.dataset, history)
+        raise InputError(
+            f"test_file={called(given)}: cannot be given with mode: labeled, which ranks nothing"
+        )
+    part, account = test_part_of(given, config, experiment.dataset, history)
     refuse_empty_cohorts(config, part)
     return evaluation_loader(config, "test", part, [train], history), account
 

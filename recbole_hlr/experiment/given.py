@@ -25,9 +25,9 @@ log = logging.getLogger("recbole_hlr")
 
 
 def test_part_of(
-    path: Path, config: HLRConfig, data: AtomicDataset, history: InteractionMatrix
+    given: object, config: HLRConfig, data: AtomicDataset, history: InteractionMatrix
 ) -> tuple[AtomicDataset, Account]:
-    """Return the interactions of a file as a test part of a run on `data` that has learned from `history`.
+    """Return the interactions of a table as a test part of a run on `data` that has learned from `history`.
 
     And the account of it: what the run's filters would leave out, whose user or item the run does not have,
     whose user it has learned nothing about, and what it was trained on. Raises `InputError`, also where
@@ -38,7 +38,9 @@ def test_part_of(
         Ids(what, field, list(map(str, data.field2id_token[field])))
         for what, field in (("user", data.uid_field), ("item", data.iid_field))
     )
-    owners, tokens, _ = flattened(chosen_rows(path, config, account), users, items, path)
+    what = called(given)
+    owners, tokens, _ = flattened(chosen_rows(given, config, account), users, items, what)
+    account.read = account.read or len(owners)
     user, item = users.find(owners, "warn")[1], items.find(tokens, "warn")[1]  # (n,) each
     kept = torch.ones(len(user), dtype=torch.bool)
     for reason, may in (
@@ -51,10 +53,10 @@ def test_part_of(
         kept &= may
     found = InteractionMatrix.from_pairs(user[kept], item[kept], history.num_users, history.num_items)
     account.leave_out("repeated", int(kept.sum()) - len(found.items))
-    log.info("%s: %s", path, account)
+    log.info("%s: %s", what, account)
     if not account.kept:
         raise InputError(
-            f"test_file={path}: has no interaction to test by of a user and an item that the run knows "
+            f"test_file={what}: has no interaction to test by of a user and an item that the run knows "
             f"({account})"
         )
     part = data.copy(Interaction({data.uid_field: found.users(), data.iid_field: found.items}))
