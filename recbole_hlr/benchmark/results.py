@@ -13,8 +13,10 @@ from recbole_hlr.benchmark.finished import Finished
 from recbole_hlr.benchmark.summary import summarise
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.protocol import one_protocol
+from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.split import describe_split
 from recbole_hlr.options.table import FILTERS
+from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.protocols import Values
 
 # What defines the split, and what is ranked.
@@ -88,15 +90,20 @@ def make_report(out: Path, models: list[str], datasets: list[str], baseline: str
 
 
 def refuse_mixed_data(cells: Iterable[tuple[Cell, Values]]) -> None:
-    """Raise `InputError` where two cells, with all their options, have different parts of a data set."""
+    """Raise `InputError` where two cells, with all their options, have different parts of a data set.
+
+    An option that the version which made a cell did not know is at its default.
+    """
+    defaults = load_yaml(shipped("properties", "overall.yaml"))
     first: dict[str, tuple[Cell, Values]] = {}
     for cell, options in cells:
         other, others = first.setdefault(cell.dataset, (cell, options))
         for key in SHARED:
-            if options.get(key) != others.get(key):
+            mine, theirs = (of.get(key, defaults.get(key)) for of in (options, others))
+            if mine != theirs:
                 raise InputError(
-                    f"{key}={options.get(key)} ({cell.model}): must be the same for all models of a data "
-                    f"set that stand in one table, and is {others.get(key)} for {other.model}"
+                    f"{key}={mine} ({cell.model}): must be the same for all models of a data set that stand "
+                    f"in one table, and is {theirs} for {other.model}"
                 )
 
 
