@@ -21,8 +21,8 @@ import torch
 
 from recbole_hlr import load, run
 from recbole_hlr.options.command_line import parse_arguments
-from recbole_hlr.recommend.folding import fold_in
 from recbole_hlr.recommend.histories import histories_of
+from recbole_hlr.train.folding import fold_in
 
 
 class Found(NamedTuple):

@@ -385,6 +385,53 @@ def test_history_counts_the_training_interactions(done):
     assert set(held_out) <= {1, 2}  # of 4 to 8: a tenth each, at least one
 
 
+def test_folds_are_crossed_with_seeds_and_cut_every_user_s_interactions(words, quick, tmp_path, monkeypatch):
+    """Two seeds of three folds are six runs; each seed's test parts have every interaction once."""
+    out = tmp_path / "bench"
+    command = ["benchmark", *words, "--models=CML-3,EASE", "--folds=3", "--seeds=1,4", f"--out={out}"]
+    assert main(command) == 0
+    names = {folder.name for folder in out.glob("toy/EASE/*")}
+    assert names == {f"{seed}-fold{fold}" for seed in (1, 4) for fold in (1, 2, 3)}
+    report = json.loads((out / "results.json").read_text())
+    assert report["splits"] == {
+        "toy": "3 folds of each user's interactions, at random; the rest 88.9 / 11.1 %"
+    }
+    rows = [row for row in report["accuracy"] if row["metric"] == "ndcg@10"]
+    for row in rows:
+        results = [json.loads(file.read_text()) for file in out.glob(f"toy/{row['model']}/*/*/result.json")]
+        values = [result["test"]["ndcg@10"] for result in results]
+        assert len(set(values)) == row["seeds"] == 6
+        assert row["mean"] == pytest.approx(np.mean(values))
+        assert row["std"] == pytest.approx(np.std(values, ddof=1))
+        assert "fold 2 of 3 of each user's interactions, at random; the rest 88.9 / 11.1 %" in {
+            result["split"] for result in results
+        }
+    digests = {
+        (file.parents[1].name, pd.read_parquet(file).attrs["split"])
+        for file in out.glob("toy/*/*/*/users.parquet")
+    }
+    assert len(digests) == len({digest for _, digest in digests}) == 6  # one for both models
+    text = (out / "results.md").read_text()
+    assert "standard deviation over folds" in text
+    assert f"Split: {report['splits']['toy']}" in text
+    for file in ("results.tex", "results.html"):
+        assert "3 folds of each user" in (out / file).read_text()
+    cell = json.loads((out / "toy" / "EASE" / "4-fold2" / "cell.json").read_text())
+    assert {"--seed=4", "--folds=3", "--fold=2"} < set(cell["command"].split())
+    monkeypatch.setattr(module, "run_in_processes", lambda *_: pytest.fail("all is there"))
+    assert main(command) == 0
+    with pytest.raises(
+        InputError, match=r"folds=3.*and folds=None is asked for|folds=None.*must be the same"
+    ):
+        benchmark([*words, "--models=EASE", "--seeds=1", f"--out={out}"])
+
+
+def test_folds_take_the_place_of_seeds():
+    request = Request.of(["--folds=5"])
+    assert (request.seeds, request.folds) == ([1], [1, 2, 3, 4, 5])
+    assert (Request.of([]).seeds, Request.of([]).folds) == ([1, 2, 3, 4, 5], [0])
+
+
 # --- requests --------------------------------------------------------------------------------------------
 
 
@@ -428,6 +475,9 @@ def test_models_are_named_as_the_paper_does_and_once():
         (["--jobs=0"], "jobs=0"),
         (["--jobs=two"], "jobs=two"),
         (["--seed=3"], "seed .*--seeds"),
+        (["--fold=3"], "fold .*--folds"),
+        (["--folds=1"], "folds=1 .*an integer >= 2"),
+        (["--folds=x"], "folds=x .*an integer >= 2"),
         (["--model=CML"], "model .*--models"),
         (["--checkpoint_dir=x"], "checkpoint_dir .*--out"),
         (["--checkpoint-dir=x"], "checkpoint_dir .*--out"),

@@ -12,7 +12,7 @@ import torch
 from recbole_hlr import MODELS, InputError, load, run
 from recbole_hlr.cli import main
 from recbole_hlr.data.interactions import InteractionMatrix
-from recbole_hlr.recommend import folding
+from recbole_hlr.train import folding
 from tests.conftest import write_atomic
 from tests.folded import strong_generalisation
 from tests.toys import NAMES, NUM_ITEMS, build, ragged, variants

@@ -119,6 +119,8 @@ def test_every_command_of_the_readme_runs(line, tmp_path, request):
     """Word by word, with one epoch where it trains; the first of each program in a process of its own."""
     shutil.copy(ROOT / "run_recbole_hlr.py", tmp_path)
     (tmp_path / "my.yaml").write_text("scale: 2.0\n")
+    later = "".join(f"196\t{item}\n" for item in range(1, 50))
+    (tmp_path / "later.inter").write_text(f"user_id:token\titem_id:token\n{later}")
     alone = line in FIRST
     if "RUN_DIR" in line:
         shutil.copytree(request.getfixturevalue("readme_run"), tmp_path / "run")
@@ -126,7 +128,7 @@ def test_every_command_of_the_readme_runs(line, tmp_path, request):
     if "--model" in line and " options " not in line:
         line += " --epochs=1" if "--epochs" not in line else ""
         line = re.sub(r"--epochs=\d+", "--epochs=1", line)
-    line = line.replace("--seeds 5", "--seeds 1")
+    line = line.replace("--seeds 5", "--seeds 1").replace("--folds=5", "--folds=2")
     if " tune " in line:
         line += " --max-concurrent=1"  # a process for trials takes seconds to import torch
     if "ml-1m" in line:

@@ -29,6 +29,8 @@ VAE = [
     "--latent_dimension=4",
 ]
 BPR = ["--model=BPR", "--epochs=60", "--stopping_step=60"]
+HELD_OUT = ["--model=CML", "--epochs=60", "--stopping_step=60", "--eval_args={split: {HU: [6, 2, 2]}}"]
+FOLD = ["--model=BPR", "--epochs=60", "--stopping_step=60", "--folds=3", "--fold=2"]
 
 
 def command(arguments: list[str], more: list[str], folder: Path) -> list[str]:
@@ -62,7 +64,9 @@ def outcome(run_dir: Path) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [HLR, BPR, VAE], ids=["HLR", "BPR", "MultiVAE"])
+@pytest.mark.parametrize(
+    "words", [HLR, BPR, VAE, HELD_OUT, FOLD], ids=["HLR", "BPR", "MultiVAE", "held-out", "fold"]
+)
 def test_a_run_killed_at_random_moments_ends_like_one_never_killed(tmp_path, arguments, words):
     whole = outcome(finish(command(arguments, words, tmp_path / "whole")))
     parent, chance = tmp_path / "killed", random.Random(sum(map(ord, words[-1])))

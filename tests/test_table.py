@@ -54,7 +54,8 @@ def test_names_that_end_like_texts_and_paths_are_those():
     for entry in ENTRIES:
         assert entry.text or not entry.name.endswith(TEXT_ENDINGS), entry.name
         assert entry.path == (
-            entry.name.endswith(PATH_ENDINGS) or entry.name in ("resume", "pretrained_embeddings")
+            entry.name.endswith(PATH_ENDINGS)
+            or entry.name in ("resume", "pretrained_embeddings", "test_file")
         )
 
 
@@ -62,7 +63,8 @@ def test_data_follow_from_what_recbole_reads_them_by():
     spec = importlib.util.find_spec("recbole.utils.argument_list")
     fresh = importlib.util.module_from_spec(spec)  # RecBole's own Config appends to the lists of the other
     spec.loader.exec_module(fresh)
-    assert {"dataset", "encoding", "seed", "train_on", *fresh.dataset_arguments} == SPLIT_KEYS
+    ours = {"train_on", "folds", "fold", "fold_in_share"}
+    assert {"dataset", "encoding", "seed", *ours, *fresh.dataset_arguments} == SPLIT_KEYS
 
 
 def test_a_search_has_the_options_of_the_table():

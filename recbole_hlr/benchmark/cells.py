@@ -1,4 +1,7 @@
-"""The cells of a benchmark: OUT/<data set>/<model>/<seed>/ with `cell.json` and one run directory each."""
+"""The cells of a benchmark: OUT/<data set>/<model>/<seed>/ with `cell.json` and one run directory each.
+
+With folds the last folder is <seed>-fold<fold>.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +26,28 @@ class Damaged(InputError):
 
 @dataclass(frozen=True)
 class Cell:
-    """One model (by its label) on one data set with one seed, and its folder."""
+    """One model (by its label) on one data set with one seed, and one fold if there are; its folder."""
 
     dataset: str
     model: str
     seed: int
     out: Path = field(compare=False)
+    fold: int = 0  # 0: the data are split once for each seed
 
     @property
     def folder(self) -> Path:
         """The cell's folder."""
-        return self.out / self.dataset / self.model / str(self.seed)
+        fold = f"-fold{self.fold}" if self.fold else ""
+        return self.out / self.dataset / self.model / f"{self.seed}{fold}"
+
+    @property
+    def repeat(self) -> tuple[int, int]:
+        """Seed and fold: what two models have in common whose users are compared."""
+        return self.seed, self.fold
 
     def __str__(self) -> str:
-        return f"{self.dataset}, {self.model}, seed {self.seed}"
+        fold = f", fold {self.fold}" if self.fold else ""
+        return f"{self.dataset}, {self.model}, seed {self.seed}{fold}"
 
     def run_dir(self) -> RunDir | None:
         """Return the cell's run, finished or not.
@@ -108,10 +119,14 @@ def is_finished(run_dir: RunDir | None) -> bool:
 
 def stored_cells(out: Path) -> list[Cell]:
     """Return all cells below a benchmark's folder."""
-    return [
-        Cell(folder.parents[1].name, folder.parent.name, int(folder.name), out)
+    named = [
+        (folder, re.fullmatch("([0-9]{1,10})(?:-fold([1-9][0-9]{0,3}))?", folder.name))
         for folder in sorted(out.glob("[!.]*/[!.]*/*"))
-        if re.fullmatch("[0-9]{1,10}", folder.name)
+    ]
+    return [
+        Cell(folder.parents[1].name, folder.parent.name, int(name[1]), out, int(name[2] or 0))
+        for folder, name in named
+        if name
     ]
 
 

@@ -82,11 +82,12 @@ def by_epoch(curves: pd.DataFrame, colour: dict[str, str]) -> go.Figure:
     metrics = list(curves["metric"].unique())
     figure = make_subplots(rows=1, cols=len(metrics))
     named = set()
-    for (metric, model, seed), rows in curves.groupby(["metric", "model", "seed"], sort=False):
+    for (metric, model, seed, fold), rows in curves.groupby(["metric", "model", "seed", "fold"], sort=False):
+        which = f"seed {seed}, fold {fold}" if fold else f"seed {seed}"
         figure.add_scatter(
             x=rows["epoch"], y=rows["value"], name=model, legendgroup=model, showlegend=model not in named,
             mode="lines+markers" if len(rows) == 1 else "lines", line={"color": colour[model], "width": 1},
-            hovertemplate=f"seed {seed}, epoch %{{x}}: %{{y:.4f}}", row=1, col=metrics.index(metric) + 1,
+            hovertemplate=f"{which}, epoch %{{x}}: %{{y:.4f}}", row=1, col=metrics.index(metric) + 1,
         )  # fmt: skip
         named.add(model)
     for column, metric in enumerate(metrics, start=1):

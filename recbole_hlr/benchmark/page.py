@@ -29,7 +29,7 @@ def page(report: BenchmarkReport) -> str:
     )
     return template.render(
         report=report,
-        caption=tables.CAPTION,
+        caption=tables.CAPTION.format(over=report.over),
         version=__version__,
         css=css,
         script=script,
@@ -50,6 +50,7 @@ def section(report: BenchmarkReport, dataset: str) -> dict[str, object]:
     ]
     return {
         "name": dataset,
+        "split": report.splits[dataset],
         "main": report.main[dataset],
         "metrics": metrics,
         "rows": [

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator
+from itertools import product
 
 import yaml
 
@@ -36,7 +37,7 @@ POPULARITY = "AveragePopularity"  # reported for every cell, to hold accuracy ag
 
 
 def plan(request: Request) -> list[Task]:
-    """Return a task for every cell, in the order in which they run: a seed of everything, then the next.
+    """Return a task for every cell, in the order in which they run: a seed, and a fold, of everything first.
 
     Raises `InputError` where a stored cell has other options, and where no cell can be run.
     """
@@ -44,18 +45,21 @@ def plan(request: Request) -> list[Task]:
         task
         for dataset in request.datasets
         for model in request.models
-        for task in plan_seeds(request, dataset, model)
+        for task in plan_runs(request, dataset, model)
     ]
     if all(task.failure for task in tasks):
         raise InputError(str(tasks[0].failure))
-    order = {seed: number for number, seed in enumerate(request.seeds)}
-    return sorted(tasks, key=lambda task: (request.datasets.index(task.cell.dataset), order[task.cell.seed]))
+    order = {repeat: number for number, repeat in enumerate(product(request.seeds, request.folds))}
+    return sorted(
+        tasks, key=lambda task: (request.datasets.index(task.cell.dataset), order[task.cell.repeat])
+    )
 
 
-def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
-    """Yield the tasks of one model on one data set."""
+def plan_runs(request: Request, dataset: str, label: str) -> Iterator[Task]:
+    """Yield the tasks of one model on one data set, one for each seed and fold."""
     model = request.settings.model(label)
     options = {**request.settings.of(label, dataset), **request.options}
+    options |= {"fold": 1} if request.folds[0] else {}  # stands for all of them in what is checked
     failure: str | None = None
     effective: Values = {}
     try:
@@ -67,9 +71,9 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
     except InputError as error:
         given = "command line or options file" if request.settings.path else "command line"
         failure = str(error.at(given) if error.place == KEYWORDS else error)
-    for seed in request.seeds:
-        cell = Cell(dataset, label, seed, request.out)
-        own = of_seed(options, seed)
+    for seed, fold in product(request.seeds, request.folds):
+        cell = Cell(dataset, label, seed, request.out, fold)
+        own = of_cell(options, cell)
         task = Task(
             cell,
             model,
@@ -77,7 +81,7 @@ def plan_seeds(request: Request, dataset: str, label: str) -> Iterator[Task]:
             request.config_files,
             command_of(model, dataset, seed, request.config_files, own),
             os.getcwd(),
-            effective and {**of_seed(effective, seed), "seed": seed},
+            effective and {**of_cell(effective, cell), "seed": seed},
             failure=failure,
         )
         if not failure:
@@ -111,13 +115,16 @@ def as_written(config: HLRConfig) -> Values:
 
 def has_test_part(split: Values) -> bool:
     """Say whether a split leaves something to be tested on."""
-    return split["RS"][2] > 0 if "RS" in split else split["LS"] != "valid_only"
+    ((way, how),) = split.items()
+    return bool(how != "valid_only" if way == "LS" else how[2] > 0)
 
 
-def of_seed(options: Values, seed: int) -> Values:
-    """Return options whose start, `pretrained_embeddings`, names the seed where it says {seed}."""
-    start = options.get(START)
-    return {**options, START: start.replace("{seed}", str(seed))} if isinstance(start, str) else options
+def of_cell(options: Values, cell: Cell) -> Values:
+    """Return options with a cell's fold, and its folder's name where `pretrained_embeddings` says {seed}."""
+    own = {**options, "fold": cell.fold} if cell.fold else dict(options)
+    if isinstance(own.get(START), str):
+        own[START] = own[START].replace("{seed}", cell.folder.name)
+    return own
 
 
 def reported_metrics(config: HLRConfig) -> list[str]:
@@ -171,6 +178,6 @@ def as_word(key: str, value: object) -> str:
 def begin(task: Task) -> None:
     """Write the cell's record, without the failure of an earlier time, and clear what a kill left."""
     cell = task.cell
-    cell.write(dataset=cell.dataset, model=cell.model, seed=cell.seed, command=task.command)
+    cell.write(dataset=cell.dataset, model=cell.model, seed=cell.seed, fold=cell.fold, command=task.command)
     for half in cell.folder.glob(".new-*"):
         shutil.rmtree(half, ignore_errors=True)

@@ -13,7 +13,7 @@ from recbole_hlr.errors import InputError
 from recbole_hlr.files import exists
 from recbole_hlr.options.check import check_values
 from recbole_hlr.options.command_line import COMMAND_LINE, file_names, parse_arguments
-from recbole_hlr.options.table import BENCHMARK_KEYS, BENCHMARK_OPTIONS
+from recbole_hlr.options.table import BENCHMARK_KEYS, BENCHMARK_OPTIONS, RUN_OPTIONS
 from recbole_hlr.options.yaml_values import plain
 from recbole_hlr.protocols import Given, Values
 
@@ -22,6 +22,7 @@ RESERVED = {
     "model": "is given as --models",
     "dataset": "is given as --datasets",
     "seed": "is given as --seeds",
+    "fold": "is given as --folds, all of them",
     "checkpoint_dir": "is given as --out",
     "resume": "is of no use; the same command goes on",
     "user_metrics": "is always true in a benchmark",
@@ -30,7 +31,7 @@ RESERVED = {
 
 @dataclass
 class Request:
-    """Models (labels), data sets and seeds, where the cells go, how they run, and what all of them get.
+    """Models (labels), data sets, seeds and folds, where the cells go, how they run, what all of them get.
 
     `options` and `config_files` are those of every run. `report` asks for the tables alone.
     """
@@ -38,6 +39,7 @@ class Request:
     models: list[str]
     datasets: list[str]
     seeds: list[int]
+    folds: list[int]
     out: Path
     jobs: int | None = None
     ray_address: str | None = None
@@ -56,6 +58,8 @@ class Request:
         for key in values:
             if key in RESERVED:
                 raise InputError(key, RESERVED[key], place=COMMAND_LINE, option=key)
+        folds = values.get("folds")
+        check_values({"folds": folds}, {"folds": COMMAND_LINE}, RUN_OPTIONS)
         check_values(own, dict.fromkeys(own, COMMAND_LINE), BENCHMARK_OPTIONS)
         settings = Settings.read(own["options"]) if own.get("options") else Settings()
         config_files = file_names(values.pop("config_files", None))
@@ -79,7 +83,8 @@ class Request:
         return cls(
             models=list(dict.fromkeys(map(label, names(own.get("models"))))),
             datasets=list(dict.fromkeys(names(own.get("datasets")))),
-            seeds=seeds(own.get("seeds", 5)),
+            seeds=seeds(own.get("seeds", 1 if folds else 5)),
+            folds=list(range(1, folds + 1)) if folds else [0],
             out=out,
             jobs=own.get("jobs"),
             ray_address=own.get("ray_address"),

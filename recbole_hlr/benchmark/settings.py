@@ -20,8 +20,8 @@ from recbole_hlr.options.yaml_values import as_list, load_yaml
 from recbole_hlr.protocols import Values
 
 SECTIONS = ("all", "datasets", "models", "cells")
-# Where and with which seed a run goes is the benchmark's to say: left out of files, refused in sections.
-WHERE = ("seed", "checkpoint_dir", "show_progress", "user_metrics", "resume")
+# Where and with which seed and fold a run goes is the benchmark's: left out of files, refused in sections.
+WHERE = ("seed", "folds", "fold", "checkpoint_dir", "show_progress", "user_metrics", "resume")
 
 
 class Settings:

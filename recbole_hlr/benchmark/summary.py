@@ -58,7 +58,7 @@ def accuracy(
 ) -> pd.DataFrame:
     """Return one row per model and metric; metrics without a value per user have no interval."""
     bounds = dict(zip(cubes, statistics.intervals(list(cubes.values())), strict=True))
-    all_seeds = {one.cell.seed for ones in rows.values() for one in ones}
+    all_seeds = {one.cell.repeat for ones in rows.values() for one in ones}
     found = []
     for model, ones in rows.items():
         low, high = (dict(zip(metrics, bound, strict=True)) for bound in bounds[model])
@@ -99,7 +99,7 @@ def significance(
     """Return every model's comparison with the baseline, over the seeds that both have."""
     columns = ["model", "metric", "seeds", "users", "difference", "d_z", "rank_biserial"]
     columns += ["t_p", "wilcoxon_p", "t_holm", "wilcoxon_holm", "verdict"]
-    seeds = {model: [one.cell.seed for one in ones] for model, ones in rows.items()}
+    seeds = {model: [one.cell.repeat for one in ones] for model, ones in rows.items()}
     found = []
     for model in rows if baseline in rows else ():
         common = sorted(set(seeds[model]) & set(seeds[baseline]))
@@ -144,7 +144,7 @@ def activity(
     The groups are the same users for all models: those whom every model has ranked, by their mean length
     over all seeds that there are, for all models of a seed have its split.
     """
-    of_seed = {one.cell.seed: one.users for one in finished}
+    of_seed = {one.cell.repeat: one.users for one in finished}
     history = statistics.user_means(statistics.cube_of(list(of_seed.values()), users, ["history"]))[:, 0]
     values = {model: statistics.user_means(cube)[:, column] for model, cube in cubes.items()}  # (U,) each
     common = ~np.isnan(list(values.values())).any(axis=0)  # (U,)
@@ -162,6 +162,11 @@ def curves(finished: list[Finished], main: str) -> pd.DataFrame:
             if "valid_score" in epoch:
                 name = main if main in epoch["valid"] else one.result.valid_metric
                 value = epoch["valid"].get(name, epoch["valid_score"])
-                row = {"model": one.cell.model, "seed": one.cell.seed, "epoch": epoch["epoch"]}
+                row = {
+                    "model": one.cell.model,
+                    "seed": one.cell.seed,
+                    "fold": one.cell.fold,
+                    "epoch": epoch["epoch"],
+                }
                 found.append({**row, "metric": name, "value": value})
-    return pd.DataFrame(found, columns=["model", "seed", "epoch", "metric", "value"])
+    return pd.DataFrame(found, columns=["model", "seed", "fold", "epoch", "metric", "value"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from recbole_hlr.files import write_text
 from recbole_hlr.version import __version__
 
 LATEX = {1: r"\textbf{{{}}}".format, 2: r"\underline{{{}}}".format}
-FIGURES = "mean ± standard deviation over seeds, [95 % bootstrap interval over users]"
+FIGURES = "mean ± standard deviation over {over}, [95 % bootstrap interval over users]"
 CAPTION = f"{FIGURES}; best bold, second underlined"
 
 
@@ -89,10 +90,10 @@ def wide(report: BenchmarkReport, dataset: str, text: Callable[[Row], str]) -> p
 
 
 def label(report: BenchmarkReport, dataset: str, model: str) -> str:
-    """Return a model's name, with its seeds where it has not all of them."""
+    """Return a model's name, with its seeds, or folds, where it has not all of them."""
     rows = report.accuracy[report.accuracy["dataset"] == dataset]
     seeds, all_seeds = rows[rows["model"] == model][["seeds", "all_seeds"]].max()
-    return model if seeds == all_seeds else f"{model} ({seeds} of {all_seeds} seeds)"
+    return model if seeds == all_seeds else f"{model} ({seeds} of {all_seeds} {report.over})"
 
 
 def as_text(report: BenchmarkReport, style: Style = MARKDOWN) -> str:
@@ -106,18 +107,21 @@ def as_text(report: BenchmarkReport, style: Style = MARKDOWN) -> str:
             frame.values.tolist(), list(frame.columns), tablefmt=style.tables, disable_numparse=True
         )
 
-    parts = [f"Protocol: {report.protocol}. {style.caption[0].upper()}{style.caption[1:]}.\n"]
+    caption = style.caption.format(over=report.over)
+    parts = [f"Protocol: {report.protocol}. {caption[0].upper()}{caption[1:]}.\n"]
     for dataset in report.main:
         table = wide(report, dataset, lambda row: cell(row, mark=style.marks.get(row.rank, str)))
         table.index = pd.Index([label(report, dataset, model) for model in table.index], name="model")
-        parts.append(f"{style.heading(style.text(dataset), 2)}\n\n{grid(table.reset_index())}\n")
+        split = f"Split: {report.splits[dataset]}.\n\n" if report.splits[dataset] else ""
+        parts.append(f"{style.heading(style.text(dataset), 2)}\n\n{split}{grid(table.reset_index())}\n")
         tests = shown_tests(report, dataset)
         if len(tests):
             heading = f"Against {report.baseline}, {report.main[dataset]}, user by user"
             parts.append(f"{style.heading(heading, 3)}\n\n{grid(tests)}\n")
     missing = report.cells[report.cells["status"] != "finished"]
     if len(missing):
-        shown = missing[["dataset", "model", "seed", "status", "reason"]].astype(str)
+        fold = ["fold"] if report.over == "folds" else []
+        shown = missing[["dataset", "model", "seed", *fold, "status", "reason"]].astype(str)
         heading = style.heading("Cells without a result", 2)
         parts.append(f"{heading}\n\n{grid(shown.map(style.text))}\n")
     return "\n".join(parts)
@@ -153,7 +157,10 @@ def latex(report: BenchmarkReport) -> str:
         frames.append(table)
     body = pd.concat(frames).fillna("").rename_axis(columns=None)
     style = body.style.format_index(escape="latex", axis=0).format_index(escape="latex", axis=1)
-    caption = f"Protocol {report.protocol}: {CAPTION}.".replace("%", r"\%").replace("±", r"$\pm$")
+    splits = "; ".join(dict.fromkeys(filter(None, report.splits.values())))
+    caption = f"Protocol {report.protocol}{f' ({splits})' if splits else ''}: "
+    caption = re.sub(r"[%_#&]", r"\\\g<0>", f"{caption}{CAPTION.format(over=report.over)}.")
+    caption = caption.replace("±", r"$\pm$")
     return style.to_latex(
         hrules=True,
         multirow_align="naive",

@@ -121,7 +121,7 @@ for verb in (
         evaluate,
         "RUN_DIR [--key=value ...]",
         "Validate and test the best state of a run, with other metrics or cuts where they are given.",
-        "metrics topk cohorts",
+        "metrics topk cohorts test_file",
         "recbole-hlr evaluate RUN_DIR --topk=[5,20]",
         shows_model=False,
     ),
@@ -139,7 +139,7 @@ for verb in (
         "--models=HLR,CML --datasets=ml-100k [--seeds=5] --out=bench [--key=value ...] | --out=bench "
         "--report",
         "Run models on data sets with several seeds, and make tables and a page; docs/benchmark.md.",
-        "models datasets seeds out options baseline jobs ray_address report config_files",
+        "models datasets seeds folds out options baseline jobs ray_address report config_files",
         "recbole-hlr benchmark --models=HLR,CML --datasets=ml-100k --seeds=5 --out=bench",
     ),
     Verb("models", models, "", "List the models.", "", "recbole-hlr models", shows_model=False),

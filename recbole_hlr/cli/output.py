@@ -29,6 +29,7 @@ def describe(result: RunResult) -> str:
     seconds = ", ".join(f"{name} {value:.1f}" for name, value in result.seconds.items())
     return (
         f"\n{table}\n\n"
+        f"protocol       {result.protocol}: {result.split}\n"
         f"{epoch} of 0 to {result.epochs - 1}{chosen}\n"
         + described_translation(result.translation)
         + f"seconds        {seconds}\n"

@@ -81,7 +81,8 @@ def next_steps(result: RunResult) -> str:
         fitted = load(result.run_dir, compile="off")
         titles = fitted.titles()
         if titles:
-            lines += ["", described(fitted.recommend(fitted.users[:1], k=5, titles=titles), "user")]
+            first = fitted.users[int(fitted.data.history.lengths.nonzero()[0]) - 1]  # of those trained on
+            lines += ["", described(fitted.recommend(first, k=5, titles=titles), "user")]
     return "\n".join(lines)
 
 

@@ -133,6 +133,8 @@ def check_together(options: Checked) -> None:
             options.refuse("freeze_embeddings", f"false: {options.model} has nothing else to learn")
     check_users(options)
     check_parts(options)
+    check_split(options)
+    check_folds(options)
     if values["lazy_adam"] == "on" and options.metric and not has_plain_adam(values):
         options.refuse(
             "lazy_adam",
@@ -154,6 +156,50 @@ def check_parts(options: Checked) -> None:
     """Raise `InputError` where nothing is validated and nobody says how long to train."""
     if options.values["train_on"] == BOTH and "epochs" not in options.given:
         options.refuse("train_on", "given with epochs, since no validation ends the training")
+
+
+def check_split(options: Checked) -> None:
+    """Settle what follows from a split by users or by time; `InputError` for what does not suit it."""
+    values = options.values
+    evaluation = values["eval_args"]
+    way = next(iter(evaluation.get("split", ())), None)
+    asked = options.given.get("eval_args") or {}
+    if way == "TS":
+        if asked.get("order", "TO") != "TO" or asked.get("group_by") == "user":
+            options.refuse(
+                "eval_args", "of order TO and without group_by where one cut in time is for all (TS)"
+            )
+        values["eval_args"] = {**evaluation, "order": "TO", "group_by": "none"}
+    if way != "HU":
+        if values["fold_in_share"] != options.defaults["fold_in_share"]:
+            options.refuse("fold_in_share", "left out unless eval_args hold users out (HU)")
+        return
+    if not options.ours:
+        options.refuse(
+            "eval_args", f"without HU: {options.model} cannot take in users who were held out of training; "
+            "models of this package, such as CML, HLR and MF-ALS, can"
+        )  # fmt: skip
+    if values["valid_metric"].lower() == LOSS:
+        options.refuse("valid_metric", "a metric of rankings where users are held out (HU)")
+    mode = evaluation.get("mode", "full")
+    if "labeled" in (mode.values() if isinstance(mode, dict) else [mode]):
+        options.refuse("eval_args", "without mode: labeled where users are held out (HU)")
+
+
+def check_folds(options: Checked) -> None:
+    """Raise `InputError` for folds of what is not cut at random, and for a fold that there is not."""
+    values = options.values
+    folds, fold, evaluation = values["folds"], values["fold"], values["eval_args"]
+    if folds is None and fold is not None:
+        options.refuse("fold", "null unless folds is given")
+    if folds is None:
+        return
+    if fold is None or fold > folds:
+        options.refuse("fold", f"an integer from 1 to {folds}, with folds={folds}")
+    if values["benchmark_filename"]:
+        options.refuse("folds", "null with benchmark_filename, for the parts are given and nothing is split")
+    if "RS" not in evaluation.get("split", {"RS": []}) or evaluation.get("order", "RO") != "RO":
+        options.refuse("folds", "null unless eval_args split by ratios (RS) at random (order: RO)")
 
 
 def check_users(options: Checked) -> None:

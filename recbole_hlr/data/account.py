@@ -19,7 +19,9 @@ REASONS = {  # in the order in which the host filters, then what the labels leav
     "(filter_inter_by_user_or_item)",
     "inter_num_interval": "outside user_inter_num_interval and item_inter_num_interval",
     "negative": "of label 0 in a part that is not rated by labels",
-    # and of an update, at last
+    # of a split by users or by time, and of a file that is given for a run
+    "untrained": "of a user or an item without a training interaction",
+    "unknown_user": "of users that the run does not have",
     "unknown_item": "of items that the run does not have",
     "known": "that the run has already",
     "repeated": "given more than once",

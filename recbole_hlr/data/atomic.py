@@ -14,6 +14,7 @@ import pandas as pd
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_hlr.data import splits
 from recbole_hlr.data.account import Account
 from recbole_hlr.data.columns import check_header, check_options
 from recbole_hlr.data.dislikes import dislikes
@@ -34,6 +35,7 @@ class AtomicDataset(Dataset):
 
     file_size_list: list[int]  # rows of each part of `benchmark_filename`
     disliked: pd.DataFrame | None = None  # what `threshold` or the label leaves out, as `dislikes` has it
+    known: AtomicDataset | None = None  # of a part of held-out users: the interactions that they are known by
 
     def _from_scratch(self) -> None:
         self.logger = log  # what the host says while it loads is a run's, and its user's
@@ -205,8 +207,11 @@ class AtomicDataset(Dataset):
     # --- splitting -----------------------------------------------------------------------------------
 
     def build(self) -> list[Dataset]:
-        """Split as the host does; the second of two given parts is the test part; nothing is validated."""
-        parts = super().build()
+        """Split as the host does, or as `splits` do; the second of two given parts is the test part.
+
+        Nothing is validated then.
+        """
+        parts: list[Dataset] = splits.split(self) if splits.is_own(self) else super().build()
         if len(parts) == 2:
             parts.insert(1, parts[0].copy(parts[0].inter_feat[:0]))
         return parts

@@ -25,8 +25,11 @@ class CandidateLoader(AbstractDataLoader):
 
     Ranks, for every user of the part `dataset`, its items there and `sample_num` others for each of
     them, which the user has not `seen`: that part and those before it. `distribution` is uniform or
-    popularity, that of the interactions in `seen`. A user with fewer such items gets them all.
+    popularity, that of the interactions in `seen`. A user with fewer such items gets them all. Users who
+    were held out of training are `known` by interactions.
     """
+
+    known: InteractionMatrix | None = None
 
     def __init__(
         self,

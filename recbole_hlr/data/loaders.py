@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("recbole_hlr")
 TrainingLoader: TypeAlias = TripletLoader | UserLoader | AbstractDataLoader
 EvaluationLoader: TypeAlias = RankingLoader | CandidateLoader | AbstractDataLoader
-EVALUATED = {1: ("valid", Stream.VALIDATION_CANDIDATES), 2: ("test", Stream.TEST_CANDIDATES)}  # parts before
+STREAMS = {"valid": Stream.VALIDATION_CANDIDATES, "test": Stream.TEST_CANDIDATES}
 
 
 def load_dataset(config: HLRConfig) -> AtomicDataset:
@@ -153,10 +154,10 @@ def data_options(config: HLRConfig) -> Values:
     """Return the options that the data and their split follow from: the seed only where it decides."""
     keys = set(SPLIT_KEYS)
     evaluation = {key: value for key, value in config["eval_args"].items() if key != "mode"}
-    if "RS" in evaluation["split"]:  # [8, 1, 1] is [0.8, 0.1, 0.1]
-        ratios = evaluation["split"]["RS"]
-        evaluation["split"] = {"RS": [round(ratio / sum(ratios), 12) for ratio in ratios]}
-    if config["benchmark_filename"] or evaluation["order"] == "TO":
+    ((way, ratios),) = evaluation["split"].items()
+    if way != "LS":  # [8, 1, 1] is [0.8, 0.1, 0.1]
+        evaluation["split"] = {way: [round(ratio / sum(ratios), 12) for ratio in ratios]}
+    if config["benchmark_filename"] or (evaluation["order"] == "TO" and way != "HU"):
         keys.remove("seed")
     options = {key: config.requested.get(key) for key in sorted(keys)}
     for key in ("load_col", "unload_col"):
@@ -192,16 +193,37 @@ def load_split(config: HLRConfig) -> SplitData:
     if config["train_on"] == BOTH:
         parts = learned_from_both(parts)
     log.info("%s: %s", config["data_path"], dataset.account)
+    tell_of_untrained(parts)
     if len(parts[0]) == 0:
         option = "benchmark_filename" if config["benchmark_filename"] else "eval_args"
         raise InputError(f"dataset={config['dataset']}: the training part is empty; check {option}")
     return SplitData(dataset, parts, data_options(config), uses_labels(config))
 
 
+def tell_of_untrained(parts: list[AtomicDataset]) -> None:
+    """Say how many users and items of the later parts, held-out users apart, have no training interaction."""
+    train, *later = parts
+    counts = []
+    for field in (train.uid_field, train.iid_field):
+        untrained = torch.ones(train.num(field), dtype=torch.bool)
+        untrained[train.inter_feat[field]] = False
+        asked = torch.zeros_like(untrained)
+        for part in later:
+            if part.known is None:
+                asked[part.inter_feat[field]] = True
+        counts.append(int((asked & untrained).sum()))
+    if any(counts):
+        log.info(
+            "%d users and %d items that are validated or tested on have no training interaction: nothing is "
+            "learned of them", *counts,
+        )  # fmt: skip
+
+
 def learned_from_both(parts: list[AtomicDataset]) -> list[AtomicDataset]:
     """Return training and validation part as one, an empty validation part, and the test part."""
     train, valid, test = parts
-    joined = train.copy(cat_interactions([train.inter_feat, valid.inter_feat]))
+    learned = [train, valid] if valid.known is None else [train, valid.known, valid]
+    joined = train.copy(cat_interactions([part.inter_feat for part in learned]))
     return [joined, valid.copy(valid.inter_feat[:0]), test]
 
 
@@ -220,15 +242,13 @@ def build_loaders(
     check_candidates(config, dataset)
     refuse_saturated_users(config, parts)
     trained = InteractionMatrix.of(parts[0])
-    sized = compat.with_values(config, eval_batch_size=pairs_per_batch(config, dataset.item_num))
-    loaders = (
-        training_loader(config, data, trained),
-        evaluation_loader(sized, parts[:2], trained),
-        evaluation_loader(sized, parts, trained),
+    training = training_loader(config, data, trained)
+    compat.fork_workers(training)
+    return (
+        training,
+        evaluation_loader(config, "valid", parts[1], parts[:1], trained),
+        evaluation_loader(config, "test", parts[2], parts[:2]),
     )
-    for loader in loaders:
-        compat.fork_workers(loader)
-    return loaders
 
 
 def training_loader(config: HLRConfig, data: SplitData, trained: InteractionMatrix) -> TrainingLoader:
@@ -247,23 +267,38 @@ def training_loader(config: HLRConfig, data: SplitData, trained: InteractionMatr
 
 
 def evaluation_loader(
-    config: HLRConfig, parts: list[AtomicDataset], trained: InteractionMatrix
+    config: HLRConfig,
+    phase: Literal["valid", "test"],
+    part: AtomicDataset,
+    before: Sequence[InteractionData],
+    seen: InteractionMatrix | None = None,
 ) -> EvaluationLoader | None:
-    """Return the loader of the last of `parts`, or None where it is empty; those before it are seen."""
-    part, before = parts[-1], parts[:-1]
-    phase, stream = EVALUATED[len(before)]
-    mode = config["eval_args"]["mode"][phase]
+    """Return the loader of a part, or None where it is empty; what is in those `before` it is seen.
+
+    `seen` are these interactions, where they are made already. Held-out users have seen what they are known
+    by; the first part `before` tells what is popular.
+    """
     if len(part) == 0:
         return None
+    if part.known is not None:
+        before, seen = [before[0], part.known], None
+    sized = compat.with_values(config, eval_batch_size=pairs_per_batch(config, part.item_num))
+    mode = config["eval_args"]["mode"][phase]
+    loader: EvaluationLoader
     if mode == "full":
-        seen = trained if len(before) == 1 else InteractionMatrix.of(*before)
-        return RankingLoader(config, part, InteractionMatrix.of(part), seen)
-    if mode == "labeled":
-        return get_dataloader(config, phase)(config, part, None, shuffle=False)
-    generator = generator_for(config["seed"], stream)
-    return CandidateLoader(
-        config, part, InteractionMatrix.of(*parts), config[f"{phase}_neg_sample_args"], generator
-    )
+        loader = RankingLoader(sized, part, InteractionMatrix.of(part), seen or InteractionMatrix.of(*before))
+    elif mode == "labeled":
+        loader = get_dataloader(sized, phase)(sized, part, None, shuffle=False)
+    else:
+        sampling, generator = (
+            config[f"{phase}_neg_sample_args"],
+            generator_for(config["seed"], STREAMS[phase]),
+        )
+        loader = CandidateLoader(sized, part, InteractionMatrix.of(*before, part), sampling, generator)
+    if part.known is not None:
+        loader.known = InteractionMatrix.of(part.known)
+    compat.fork_workers(loader)
+    return loader
 
 
 def uses_triplets(config: HLRConfig) -> bool:

@@ -29,6 +29,7 @@ class Stream(IntEnum):
     DISLIKED = 18  # which of the dislikes are trained on, as the training part is drawn
     DISLIKED_NEGATIVES = 19  # of an epoch: which negatives are dislikes, and which dislikes
     FOLDED_NEGATIVES = 15  # what users who were not in the data are held against under the triplet loss
+    HELD_OUT_USERS = 20  # who is held out of training
 
 
 def sequence_for(seed: int, stream: Stream, number: int | None = None) -> np.random.SeedSequence:

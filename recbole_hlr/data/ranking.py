@@ -26,8 +26,10 @@ class RankingLoader(FullSortEvalDataLoader):
     """RecBole's `FullSortEvalDataLoader` (1.2.0 and 1.2.1) for general recommenders, without sets.
 
     Ranks all items for every user of the part `dataset`; of what a user has `seen`, its own
-    positives apart, nothing is ranked.
+    positives apart, nothing is ranked. Users who were held out of training are `known` by interactions.
     """
+
+    known: InteractionMatrix | None = None
 
     def __init__(
         self, config: Options, dataset: Dataset, positives: InteractionMatrix, seen: InteractionMatrix

@@ -181,7 +181,10 @@ def describe_data(experiment: Experiment) -> str:
         len(interactions(part.dataset)[0]) if part is not None else 0
         for part in (experiment.train_data, experiment.valid_data, experiment.test_data)
     ]
+    parts = [getattr(part, "known", None) for part in (experiment.valid_data, experiment.test_data)]
+    known = sum(len(part.items) for part in parts if part is not None)
     return (
         f"{config.model} on {config.dataset}: {data.user_num - 1} users, {data.item_num - 1} items, "
         f"{sizes[0]} + {sizes[1]} + {sizes[2]} interactions (training + validation + test)"
+        + (f", and {known} that held-out users are known by" if known else "")
     )

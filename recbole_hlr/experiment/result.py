@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recbole_hlr.options.split import describe_split
 from recbole_hlr.version import __version__
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class RunResult:
     varies, for a metric model with one.
     `interactions` has how many were `read`, `left_out` by each step of loading, and `kept`.
     `seconds` has `prepare`, `fit` (after a resume: of the resumed part) and `evaluate`; `device` is what
-    it was computed on, such as `cpu, 2 threads`.
+    it was computed on, such as `cpu, 2 threads`; `split` says in words how the data were split.
     """
 
     model: str
@@ -43,6 +44,7 @@ class RunResult:
     run_dir: str
     version: str
     interactions: dict[str, Any] = field(default_factory=dict)
+    split: str = ""
 
     @classmethod
     def of(cls, trainer: RunTrainer, run_dir: Path, **measured: Any) -> RunResult:
@@ -53,6 +55,7 @@ class RunResult:
             model=config.model,
             dataset=config.dataset,
             protocol=config["protocol"],
+            split=describe_split(config.requested, config["fold"]),
             seed=config["seed"],
             valid_metric=trainer.valid_metric,
             best_valid_score=float(trainer.best_valid_score) if validated else None,

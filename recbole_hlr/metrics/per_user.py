@@ -17,10 +17,12 @@ def describe_users(
 ) -> pd.DataFrame:
     """Return the table of `Evaluation.per_user` on `test` with a column `history` and with `attrs["split"]`.
 
-    `history` counts a user's interactions in the loader `train`. Two runs on one data set have the same
-    `attrs["split"]` if and only if the same interactions are in each of their parts.
+    `history` counts a user's interactions in the loader `train`, or what a held-out one is known by. Two runs
+    on one data set have the same `attrs["split"]` if and only if the same interactions are in each of their
+    parts.
     """
-    lengths = InteractionMatrix.of(train.dataset).lengths.cpu().numpy()  # (U,)
+    known = getattr(test, "known", None) or InteractionMatrix.of(train.dataset)
+    lengths = known.lengths.cpu().numpy()  # (U,)
     table.insert(1, "history", lengths[np.asarray(test.uid_list)])
     digest = hashlib.sha256()
     for part in (train, valid, test):

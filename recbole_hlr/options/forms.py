@@ -33,7 +33,8 @@ def _is_eval_args(value: Values) -> bool:
     modes = list(mode.values()) if isinstance(mode, dict) else [mode]
     if not isinstance(split, dict) or len(split) != 1:
         return False
-    ratios, leave = split.get("RS"), split.get("LS")
+    leave = split.get("LS")
+    ratios = next((split[way] for way in ("RS", "HU", "TS") if way in split), None)
     return (
         set(value) <= {"split", "group_by", "order", "mode"}
         and (
@@ -83,7 +84,7 @@ def _is_gpu(value: object) -> bool:
 
 
 EVAL_ARGS = mapping(
-    "{split: {RS: [8, 1, 1]} | {LS: valid_and_test}, group_by: user | none, "
+    "{split: {RS | HU | TS: [8, 1, 1]} | {LS: valid_and_test}, group_by: user | none, "
     "order: RO | TO, mode: full | uni100 | pop100 | labeled}",
     _is_eval_args,
 )

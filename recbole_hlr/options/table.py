@@ -32,6 +32,7 @@ COMMAND, SEARCH, BENCHMARK = "command", "search", "benchmark"
 PAPER, RELEASED, HOST, OURS = "paper", "released code", "RecBole", "ours"
 ALGORITHMS = ("random", "grid", "optuna")
 SCHEDULERS = ("asha", "none")
+MOST_FOLDS = 1000
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,9 @@ ENTRIES = (
         run_only=True,
     ),
     _evaluation("train_on", _PARTS, OURS, run_only=True, splits=True),
+    _evaluation("folds", or_null(integer(2, MOST_FOLDS)), OURS, run_only=True, splits=True, weightless=True),
+    _evaluation("fold", or_null(integer(1, MOST_FOLDS)), OURS, run_only=True, splits=True, weightless=True),
+    _evaluation("fold_in_share", number("in (0, 1)", lambda v: 0 < v < 1), OURS, run_only=True, splits=True),
     _evaluation("test_history", _PARTS, PAPER, run_only=True),
     _evaluation(
         "eval_args",
@@ -325,6 +329,7 @@ ENTRIES = (
     _command("dataset", source=HOST, meaning="the name of a folder in data_path", splits=True),
     _command("config_files", source=HOST, meaning="YAML files of options, with spaces between them"),
     _command("resume", meaning="the run directory of the run, or the search, to be continued", path=True),
+    _command("test_file", meaning="a table of interactions that a run is tested on instead", path=True),
     # --- search ------------------------------------------------------------------------------------------
     _search("space", meaning="a shipped space, wide, paper or softmax, or FILE or FILE#NAME"),
     _search("params_file", meaning="RecBole's name for space"),

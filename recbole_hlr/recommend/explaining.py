@@ -21,12 +21,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from recbole_hlr.data.ids import Ids
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.errors import InputError
 from recbole_hlr.model import MetricRecommender
 from recbole_hlr.model.lrml import LRML
 from recbole_hlr.model.mfals import MFALS
-from recbole_hlr.recommend.ids import Ids
 from recbole_hlr.recommend.sources import CLOSE, Sources, sources_of
 
 if TYPE_CHECKING:

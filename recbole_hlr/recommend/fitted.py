@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from recbole_hlr.config.config import HLRConfig
 from recbole_hlr.console import Display
 from recbole_hlr.data.chunks import spans
+from recbole_hlr.data.ids import Ids, told, whole_number
 from recbole_hlr.data.stored import StoredData
 from recbole_hlr.errors import InputError
 from recbole_hlr.host.memory import keep_freed_memory
@@ -26,9 +27,7 @@ from recbole_hlr.model.distance import squared_distances
 from recbole_hlr.protocols import Recommender
 from recbole_hlr.recommend.explaining import explain
 from recbole_hlr.recommend.exporting import export
-from recbole_hlr.recommend.folding import fold_in
 from recbole_hlr.recommend.histories import histories_of
-from recbole_hlr.recommend.ids import Ids, whole_number
 from recbole_hlr.recommend.metadata import Metadata
 from recbole_hlr.recommend.progress import Progress
 from recbole_hlr.recommend.ranking import best_of, rows_per_block, scores_of
@@ -36,6 +35,7 @@ from recbole_hlr.recommend.relations import Relations, relations
 from recbole_hlr.recommend.retrieval import Retrieval
 from recbole_hlr.recommend.titles import item_file, titles_in
 from recbole_hlr.recommend.writing import write_tables, writer_of
+from recbole_hlr.train.folding import fold_in
 
 log = logging.getLogger("recbole_hlr")
 
@@ -103,7 +103,7 @@ class FittedRecommender:
 
         `histories` are lists of items by names of users, {"anna": ["50", "181"]}, or a table with a column of
         users and one of items, or the `Path` of a file that holds one; whoever else has a name in the data
-        does not matter. Users are folded in (`recommend/folding.py`). Items of their histories are left
+        does not matter. Users are folded in (`train/folding.py`). Items of their histories are left
         out unless `exclude_seen` is false. An item that is not in the data is left out of a history,
         whatever `on_unknown` but "raise"; who has none left gets the items with the most interactions.
         Raises `InputError`, also for a model that is none of this package.
@@ -213,6 +213,12 @@ class FittedRecommender:
         popular = on_unknown == "popular"
         become = "get the items with the most interactions" if popular else "are left out"
         names, ids = self._users.find(users, on_unknown, become)
+        untrained = names[((ids > 0) & (self.data.history.lengths[ids] == 0)).numpy()].tolist()
+        if untrained:
+            log.warning(
+                "%d user(s) have no training interaction, so that nothing was learned of them; give their "
+                "histories: %s", len(untrained), told(untrained),
+            )  # fmt: skip
         if not popular:
             names, ids = names[(ids > 0).numpy()], ids[ids > 0]
         allowed = self._allowed(items, exclude_items, on_unknown)

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import torch
 from torch import Tensor
 
+from recbole_hlr.data.ids import Ids, flattened, told
 from recbole_hlr.data.interactions import InteractionMatrix
-from recbole_hlr.errors import InputError
-from recbole_hlr.recommend.ids import Ids, told
-from recbole_hlr.recommend.tables import column_of, read_table, shortly
 
 log = logging.getLogger("recbole_hlr")
 
@@ -45,31 +38,3 @@ def histories_of(
         )
     every = torch.arange(1, len(names) + 1)
     return np.array(names, dtype=object), every * (history.lengths[1:] > 0), history
-
-
-def flattened(given: object, users: Ids, items: Ids) -> tuple[list[str], list[str], list[str]]:
-    """Return the users and the items of all interactions, and the names of all users, each once."""
-    if isinstance(given, Mapping):
-        names = users.tokens_of(list(given))
-        lists = [items.tokens_of(one) for one in given.values()]
-        owners = [name for name, one in zip(names, lists, strict=True) for _ in one]
-        return owners, [item for one in lists for item in one], list(dict.fromkeys(names))
-    what = given if isinstance(given, Path) else "histories"
-    table = table_of(given)
-    if len(table.column_names) < 2:
-        raise InputError(f"{what}: must have the columns {users.columns[0]} and {items.columns[0]}")
-    owners = users.tokens_of(column_of(table, users.columns, what))
-    return owners, items.tokens_of(column_of(table, items.columns, what)), list(dict.fromkeys(owners))
-
-
-def table_of(given: Any) -> pa.Table:
-    """Return a table of any library, or of a file, as pyarrow's; `InputError` for what is none."""
-    if isinstance(given, Path):
-        return read_table(given)
-    try:
-        return pa.Table.from_pandas(given) if isinstance(given, pd.DataFrame) else pa.table(given)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise InputError(
-            "histories: must be lists of items by users' names, or a table with a column of users and one of "
-            f"items ({shortly(error)})"
-        ) from None

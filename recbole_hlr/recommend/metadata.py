@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from recbole_hlr.data.ids import token_of
 from recbole_hlr.data.reader import read_header
+from recbole_hlr.data.tables import column_of, read_table
 from recbole_hlr.errors import InputError
-from recbole_hlr.recommend.ids import token_of
-from recbole_hlr.recommend.tables import column_of, read_table
 from recbole_hlr.recommend.titles import item_file
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from recbole_hlr.data.ids import token_of
+from recbole_hlr.data.tables import read_table
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file
 from recbole_hlr.protocols import RunConfig
-from recbole_hlr.recommend.ids import token_of
-from recbole_hlr.recommend.tables import read_table
 
 
 def titles_in(path: Path, item_field: str, encoding: str = "utf-8") -> dict[str, str]:

@@ -5,32 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import pyarrow as pa
 import torch
 from torch import Tensor
 
-from recbole_hlr.config.config import HLRConfig
-from recbole_hlr.convert.summary import within
 from recbole_hlr.data.account import Account
+from recbole_hlr.data.ids import flattened
 from recbole_hlr.data.interactions import InteractionMatrix
-from recbole_hlr.data.labels import positives
 from recbole_hlr.errors import InputError
 from recbole_hlr.experiment.exclusive import alone
+from recbole_hlr.experiment.given import called, chosen_rows
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import write_text
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.options.yaml_values import dump_yaml
 from recbole_hlr.protocols import Values
 from recbole_hlr.recommend.fitted import FittedRecommender
-from recbole_hlr.recommend.folding import fold_in
-from recbole_hlr.recommend.histories import flattened, table_of
 from recbole_hlr.recommend.load import fitted_of
 from recbole_hlr.train import checkpoint
+from recbole_hlr.train.folding import fold_in
 from recbole_hlr.version import __version__
 
 log = logging.getLogger("recbole_hlr")
@@ -67,7 +62,7 @@ def update(
     """Make a new run directory of a run and of `interactions` of users that it has, or has not.
 
     Users with an interaction that the run does not have are folded in by their whole history
-    (`recommend/folding.py`); vectors of items, memories and all other users stay as they are, and so does
+    (`train/folding.py`); vectors of items, memories and all other users stay as they are, and so does
     the run. `interactions` are as for `FittedRecommender.recommend_for`; what `val_interval`, `threshold` or
     a label of the run would leave out are left out where the table has the column. An item that is not
     in the run is an error if `on_unknown` is "raise", else left out, and named unless it is "ignore".
@@ -82,7 +77,7 @@ def update(
     fitted = fitted_of(content, folder, **options)
     account = Account()
     owners, tokens, _ = flattened(
-        chosen_rows(interactions, fitted.config, account), fitted._users, fitted._items
+        chosen_rows(interactions, fitted.config, account), fitted._users, fitted._items, called(interactions)
     )
     account.read = account.read or len(owners)
     _, items = fitted._items.find(tokens, on_unknown)
@@ -103,55 +98,6 @@ def update(
     parent = checkpoint_dir or folder.path.absolute().parent
     name = f"{fitted.config.model}-{fitted.config.dataset}"
     return dataclasses.replace(done, run_dir=str(RunDir.create(parent, name, config, fill=fill).path))
-
-
-def chosen_rows(given: object, config: HLRConfig, account: Account) -> object:
-    """Return interactions without those that the run's filters would leave out, which are entered."""
-    if isinstance(given, Mapping):
-        return given
-    table, what = table_of(given), called(given)
-    account.read = len(table)
-    for column, wanted in (config["val_interval"] or {}).items():
-        if column not in table.column_names:
-            log.warning(
-                "%s: has no column %s, by which val_interval=%s could choose; all of its rows are taken",
-                what, column, config["val_interval"],
-            )  # fmt: skip
-        elif isinstance(wanted, list):
-            kept = table.column(column).to_pandas().astype(str).isin(list(map(str, wanted)))
-            table = without(table, kept, "val_interval", account)
-        else:
-            kept = pd.Series(within(numbers(table, column, what).to_numpy(), wanted))
-            table = without(table, kept, "val_interval", account)
-    (judged,) = config["threshold"] or [config["LABEL_FIELD"]]
-    if judged in table.column_names and is_loaded(judged, config):
-        found = positives(config, pd.DataFrame({judged: numbers(table, judged, what)}))
-        if found:
-            table = without(table, found[1], found[0], account)
-    return table
-
-
-def is_loaded(column: str, config: HLRConfig) -> bool:
-    """Say whether a run loads a column of its interactions, if there is one."""
-    load, unload = config["load_col"], (config["unload_col"] or {}).get("inter") or ()
-    wanted = (load or {}).get("inter", "*")
-    return (wanted in ("*", None) or column in wanted) and column not in unload
-
-
-def without(table: pa.Table, kept: pd.Series, reason: str, account: Account) -> pa.Table:
-    """Return the rows that are `kept`, and enter how many are not."""
-    account.leave_out(reason, int((~kept).sum()))
-    return table.filter(pa.array(kept.to_numpy(dtype=bool)))
-
-
-def numbers(table: pa.Table, column: str, what: str) -> pd.Series:
-    """Return a column as numbers; `InputError` for a value that is none."""
-    values = table.column(column).to_pandas()
-    found = pd.to_numeric(values, errors="coerce")
-    if found.isna().any():
-        row = int(found.isna().to_numpy().argmax())
-        raise InputError(f"{what}, row {row + 1}: {column}={values.iloc[row]} must be a number")
-    return found
 
 
 def merged(
@@ -213,8 +159,3 @@ def updated(
         "schedule": None,
         "loader": None,
     }
-
-
-def called(interactions: object) -> str:
-    """Return what interactions are called in a message."""
-    return str(interactions) if isinstance(interactions, Path) else "interactions"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from recbole_hlr.host.shortage import extremes
 from recbole_hlr.metrics.evaluator import Evaluation, Unranked, UserEvaluator, refuse_not_finite
 from recbole_hlr.protocols import Loader, RunConfig, Values
 from recbole_hlr.train import checkpoint
+from recbole_hlr.train.folding import fold_in
 from recbole_hlr.train.progress import FitProgress
 from recbole_hlr.train.schedule import build_schedule, step_schedule
 from recbole_hlr.train.snapshot import load_model_state, model_state
@@ -38,6 +40,8 @@ class RunTrainer(Trainer):
     Keeps the best state in memory, compares unrounded scores, steps the learning-rate schedule, and
     after every epoch calls `on_epoch_end(trainer)`. Joined to the host's special trainers as a mixin.
     """
+
+    model: Any  # the host's
 
     def __init__(self, config: RunConfig, model: torch.nn.Module) -> None:
         with compat.no_folders(config) as here:
@@ -151,9 +155,23 @@ class RunTrainer(Trainer):
         if not eval_data:
             return None
         self.progress.begin("evaluating", len(eval_data))
-        with Display(self.progress.batch_row, show_progress):
+        with Display(self.progress.batch_row, show_progress), self._folded_in(eval_data):
             found = super().evaluate(eval_data, load_best_model=False, show_progress=False)
         return Evaluation(self.evaluator, found, eval_data)
+
+    @contextlib.contextmanager
+    def _folded_in(self, eval_data: EvaluationLoader) -> Iterator[None]:
+        """Rank, while this lasts, with a model of held-out users, where `eval_data` is of such."""
+        known = getattr(eval_data, "known", None)
+        if known is None:
+            yield
+            return
+        trained = self.model
+        self.model = fold_in(trained.eval(), known, self.config.model)
+        try:
+            yield
+        finally:
+            self.model = trained
 
     def _full_sort_batch_eval(self, batched_data: tuple[Any, ...]) -> tuple[Any, ...]:
         self.progress.step()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, parquet
 
@@ -55,6 +56,19 @@ def _read_text(path: Path, encoding: str) -> pa.Table:
         csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
     )
     return table.rename_columns([name.partition(":")[0] for name in names]) if atomic else table
+
+
+def table_of(given: Any) -> pa.Table:
+    """Return a table of any library, or of a file, as pyarrow's; `InputError` for what is none."""
+    if isinstance(given, Path):
+        return read_table(given)
+    try:
+        return pa.Table.from_pandas(given) if isinstance(given, pd.DataFrame) else pa.table(given)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise InputError(
+            "histories: must be lists of items by users' names, or a table with a column of users and one of "
+            f"items ({shortly(error)})"
+        ) from None
 
 
 def column_of(table: pa.Table, columns: Sequence[str], what: object) -> list[Any]:

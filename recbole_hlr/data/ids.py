@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import operator
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -15,8 +15,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from recbole_hlr.data.tables import chosen, column_of, read_table, shortly, table_of
 from recbole_hlr.errors import InputError
-from recbole_hlr.recommend.tables import chosen, column_of, read_table, shortly
 
 log = logging.getLogger("recbole_hlr")
 
@@ -91,6 +91,26 @@ class Ids:
             what = f"{self.what}s: cannot be read as a column or a table"
             raise InputError(f"{what} ({shortly(error)})") from None
         return column_of(table, self.columns, f"{self.what}s")
+
+
+def flattened(
+    given: object, users: Ids, items: Ids, what: object = "histories"
+) -> tuple[list[str], list[str], list[str]]:
+    """Return the users and the items of all interactions, and the names of all users, each once.
+
+    `what` a table is called in a message, unless it is a file. Raises `InputError`.
+    """
+    if isinstance(given, Mapping):
+        names = users.tokens_of(list(given))
+        lists = [items.tokens_of(one) for one in given.values()]
+        owners = [name for name, one in zip(names, lists, strict=True) for _ in one]
+        return owners, [item for one in lists for item in one], list(dict.fromkeys(names))
+    what = given if isinstance(given, Path) else what
+    table = table_of(given)
+    if len(table.column_names) < 2:
+        raise InputError(f"{what}: must have the columns {users.columns[0]} and {items.columns[0]}")
+    owners = users.tokens_of(column_of(table, users.columns, what))
+    return owners, items.tokens_of(column_of(table, items.columns, what)), list(dict.fromkeys(owners))
 
 
 def told(names: Sequence[str]) -> str:
