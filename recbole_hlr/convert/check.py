@@ -10,9 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recbole_hlr.convert.dates import Dates
 from recbole_hlr.convert.rows import Malformed, Parsed
+from recbole_hlr.errors import InputError
 
 USER, ITEM, RATING, PLAYS, TIME = "user_id", "item_id", "rating", "play_count", "timestamp"
+LABEL = "label"
 
 # Texts that pandas, and so RecBole, reads as a missing value; [PAD] is RecBole's own id 0.
 MISSING = frozenset(
@@ -25,12 +28,16 @@ ANY_ID = "not empty, without tab, line break or leading quote, and no word such 
 
 
 class Rule(NamedTuple):
-    """What the ids and the value of a format may be; `ids` is a regular expression for those allowed."""
+    """What the ids and the value of a format may be; `ids` is a regular expression for those allowed.
+
+    `decimal`: what stands before the decimals of a number, with `.`, `,`, `'` or blanks between thousands.
+    """
 
     ids: str | None = None
     ids_allowed: str = ANY_ID
     least: float = -np.inf
     most: float = np.inf
+    decimal: str | None = None
 
 
 class Rows(NamedTuple):
@@ -43,11 +50,20 @@ class Rows(NamedTuple):
     time: np.ndarray | None
 
 
-def check(parsed: Parsed, rule: Rule) -> tuple[Rows, list[Malformed]]:
-    """Return the rows of `parsed` that can be written, and all lines that are left out, in order."""
-    columns = dict(parsed.columns)
+def check(parsed: Parsed, rule: Rule, dates: Dates, where: str) -> tuple[Rows, list[Malformed]]:
+    """Return the rows of `parsed` that can be written, and all lines that are left out, in order.
+
+    Raises `InputError`, which begins with `where`, if the dates of the times may be read in two ways.
+    """
+    columns = {
+        field: column if field in (USER, ITEM) else with_point(column, rule.decimal)
+        for field, column in parsed.columns.items()
+    }
     if TIME in columns:
-        columns[TIME] = seconds(columns[TIME])
+        try:
+            columns[TIME] = seconds(columns[TIME], dates)
+        except InputError as error:
+            raise error.within(f"{where}, column of times") from None
     good = np.ones(len(parsed.lines), dtype=bool)  # (n,)
     faults = {}
     for field in columns:
@@ -100,15 +116,26 @@ def numbers(column: pa.Array) -> np.ndarray:
         return pd.to_numeric(column.to_pandas(), errors="coerce").to_numpy(dtype=np.float64)
 
 
-def seconds(column: pa.Array) -> pa.Array:
+def with_point(column: pa.Array, decimal: str | None) -> pa.Array:
+    """Return numbers with a point before their decimals and nothing between thousands; other texts stay."""
+    if decimal is None:
+        return column
+    between, point = ("[.'\u00a0\u202f ]", ",") if decimal == "," else ("[,'\u00a0\u202f ]", "[.]")
+    whole = rf"[-+]?\d+|[-+]?\d{{1,3}}(?:{between}\d{{3}})+"
+    is_number = pc.match_substring_regex(column, rf"^(?:{whole})?(?:{point}\d*)?$")
+    plain = pc.replace_substring_regex(column, between, "")
+    return pc.if_else(is_number, pc.replace_substring(plain, ",", "."), column)
+
+
+def seconds(column: pa.Array, dates: Dates) -> pa.Array:
     """Return a column of times as seconds since 1970: numbers as they are, dates and times as UTC."""
-    texts = np.isnan(numbers(column))
+    texts = np.isnan(numbers(column))  # (n,)
     if not texts.any():
         return column
-    dates = pd.to_datetime(column.to_pandas(), errors="coerce", format="ISO8601", utc=True)
-    whole = (dates - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(seconds=1)
-    found = pa.array(whole.astype("Int64")).cast(pa.string())
-    return pc.coalesce(pc.if_else(pa.array(texts), found, column), column)
+    found = np.full(len(column), np.nan)
+    found[texts] = dates.seconds(column.filter(pa.array(texts)))
+    whole = pa.array(found, mask=np.isnan(found)).cast(pa.int64()).cast(pa.string())
+    return pc.coalesce(whole, column)
 
 
 def reason(parsed: Parsed, faults: dict[str, np.ndarray], row: int, rule: Rule) -> Malformed:
@@ -118,7 +145,7 @@ def reason(parsed: Parsed, faults: dict[str, np.ndarray], row: int, rule: Rule) 
     shown = re.sub(CONTROL, "?", text if len(text) <= 40 else text[:37] + "...")
     allowed = rule.ids_allowed
     if field == TIME:
-        allowed = "a number or a date and time as 2026-01-31 23:59:59"
+        allowed = "a number or a date, such as 2026-01-31 23:59:59"
     elif field not in (USER, ITEM):
         bounds = [
             f"{word} {n:g}"
@@ -126,4 +153,6 @@ def reason(parsed: Parsed, faults: dict[str, np.ndarray], row: int, rule: Rule) 
             if np.isfinite(n)
         ]
         allowed = " ".join(["a number", " and ".join(bounds)]).rstrip()
+        if rule.decimal is None and re.fullmatch(r"[-+\d.' ]*,[\d.,' ]*", text):
+            allowed += " (--decimal says what stands before the decimals)"
     return Malformed(int(parsed.lines[row]), f"{field}={shown} must be {allowed}")

@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_hlr.convert.check import ITEM, PLAYS, RATING, TIME, USER, Rows, Rule, check
-from recbole_hlr.convert.formats import FORMATS, MOVIE_FILES, data_set_name, rows
-from recbole_hlr.convert.rows import Malformed, Parsed
+from recbole_hlr.convert.check import ITEM, LABEL, PLAYS, RATING, TIME, USER, Rows, Rule, check
+from recbole_hlr.convert.dates import Dates
+from recbole_hlr.convert.formats import FORMATS, data_set_name, read_published
+from recbole_hlr.convert.reading import read_file, read_memory
+from recbole_hlr.convert.rows import Malformed, Reading
 from recbole_hlr.convert.source import Entry, beside, choose
 from recbole_hlr.convert.summary import Counts, Tally, summarize
+from recbole_hlr.convert.table import Table
 from recbole_hlr.convert.titles import read_movies, write_movies
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import exists, is_file
@@ -25,7 +28,7 @@ from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.protocols import Values
 
-KINDS = {USER: "token", ITEM: "token", RATING: "float", PLAYS: "float", TIME: "float"}
+KINDS = {USER: "token", ITEM: "token", RATING: "float", PLAYS: "float", TIME: "float", LABEL: "float"}
 NOTHING = Counts(0, 0, 0, 0.0)
 SHOWN = 5  # malformed lines that are kept to be shown
 
@@ -36,6 +39,7 @@ class Conversion:
 
     folder: Path
     name: str
+    recognised: str = ""
     columns: list[str] = field(default_factory=list)
     malformed: int = 0
     first_malformed: list[str] = field(default_factory=list)
@@ -45,53 +49,53 @@ class Conversion:
     after: Counts = NOTHING
     config: Values = field(default_factory=dict)
 
-    def leave_out(self, entry: Entry, lines: list[Malformed], strict: bool) -> None:
+    def leave_out(self, where: object, lines: list[Malformed], strict: bool) -> None:
         """Count malformed lines and keep the first; with `strict` the first is an `InputError`."""
         if lines and strict:
-            raise InputError(f"{entry}, line {lines[0].line}: {lines[0].reason}")
+            raise InputError(f"{where}, line {lines[0].line}: {lines[0].reason}")
         self.malformed += len(lines)
         more = lines[: SHOWN - len(self.first_malformed)]
-        self.first_malformed += [f"{entry}, line {line}: {reason}" for line, reason in more]
+        self.first_malformed += [f"{where}, line {line}: {reason}" for line, reason in more]
 
 
 def convert(
-    kind: str,
-    source: str | Path,
-    out: str | Path,
+    kind: Any,
+    source: str | Path | None = None,
+    out: str | Path = "",
     *,
     name: str | None = None,
-    columns: Mapping[str, str] | None = None,
     encoding: str | None = None,
     strict: bool = False,
     overwrite: bool = False,
+    **said: Any,
 ) -> Conversion:
-    """Write `out/name/name.inter` (MovieLens: and `.item`) from a download or a table.
+    """Write `out/name/name.inter` (MovieLens: and `.item`) from a download, a file or a table in memory.
 
-    `kind` is one of movielens, echonest, yelp, amazon, table; `columns` names the columns of a table by
-    field (user_id, item_id and, if any, rating or play_count, timestamp). A malformed line is left out and
-    counted or, with `strict`, an `InputError`, as is input that cannot be read. Nothing is written then.
+    `kind` is one of movielens, echonest, yelp, amazon, table, or itself a table of pandas, polars or
+    pyarrow. What is `said` of a table are the options of `recbole-hlr convert table`, as `user="uid"`, or
+    `columns` by field (user_id, item_id and, if any, rating or play_count, timestamp). A malformed line
+    is left out and counted or, with `strict`, an `InputError`, as is input that cannot be read. Nothing is
+    written then.
     """
-    columns = columns or {}
-    if kind not in FORMATS:
-        raise InputError(f"format {kind}: must be one of {', '.join(FORMATS)}")
-    if kind == "table" and not {USER, ITEM} <= set(columns) <= set(KINDS):
-        raise InputError(
-            f"columns={dict(columns)}: must name {USER} and {ITEM}, and no other than {list(KINDS)}"
-        )
-    entry = choose(Path(source), FORMATS[kind].patterns)
-    name = name or data_set_name(kind, Path(source), entry)
+    table, entry = Table.of(said), found(kind, source)
+    if entry is not None and kind != "table":
+        if said:
+            raise InputError(f"{next(iter(said))}: is an option of tables alone, not of {kind}")
+        name = name or data_set_name(kind, Path(str(source)), entry)
+    if not name or not out:
+        raise InputError("convert: needs the name of the data set and the folder, out, that it is made in")
     with new_folder(Path(out), name, overwrite) as folder:
+        reading = read(kind, entry, table, encoding)
         shipped_config = shipped("datasets", f"{name}.yaml")
-        report = Conversion(Path(out) / name, name)
+        report = Conversion(Path(out) / name, name, reading.says)
         report.config = load_yaml(shipped_config) if is_file(shipped_config) else {}
-        delimiter, parts = rows(kind, entry, encoding or "utf-8", columns)
-        tally = write_interactions(folder, parts, entry, FORMATS[kind].rule, report, strict)
+        tally = write_interactions(folder, reading, rule_of(kind, table), Dates(table.dates), report, strict)
         if not tally.interactions:
             raise InputError(
-                "; ".join([f"{entry}: no line of it could be read", *report.first_malformed[:1]])
+                "; ".join([f"{reading.where}: no line of it could be read", *report.first_malformed[:1]])
             )
-        if kind == "movielens":
-            titles(folder / f"{name}.item", entry, delimiter, encoding, tally, report, strict)
+        if entry is not None and reading.movies:
+            titles(folder / f"{name}.item", entry, reading.movies, encoding, tally, report, strict)
         value = PLAYS if PLAYS in report.columns else RATING
         report.before, report.after, report.repeated = summarize(tally, report.config, value)
         for file_of_rows in folder.glob(".rows*"):
@@ -99,15 +103,42 @@ def convert(
     return report
 
 
+def found(kind: Any, source: str | Path | None) -> Entry | None:
+    """Return the file of a `source`, None where `kind` is itself a table; `InputError` without either."""
+    if not isinstance(kind, str):
+        if source is not None:
+            raise InputError(f"{source}: cannot be given with a table; must be left out")
+        return None
+    if kind not in FORMATS:
+        raise InputError(f"format {kind}: must be one of {', '.join(FORMATS)}")
+    if source is None:
+        raise InputError(f"{kind}: needs a file")
+    return choose(Path(source), FORMATS[kind].patterns)
+
+
+def read(kind: Any, entry: Entry | None, table: Table, encoding: str | None) -> Reading:
+    """Return the rows of a source."""
+    if entry is None:
+        return read_memory(kind, table)
+    if kind == "table":
+        return read_file(entry, table, encoding or "utf-8")
+    return read_published(kind, entry, encoding or "utf-8")
+
+
+def rule_of(kind: Any, table: Table) -> Rule:
+    """Return what the values of a source may be."""
+    return FORMATS[kind if isinstance(kind, str) else "table"].rule._replace(decimal=table.decimal)
+
+
 def write_interactions(
-    folder: Path, parts: Iterator[Parsed], entry: Entry, rule: Rule, report: Conversion, strict: bool
+    folder: Path, reading: Reading, rule: Rule, dates: Dates, report: Conversion, strict: bool
 ) -> Tally:
     """Write the `.inter` file, block by block; return what was counted."""
     path = folder / f"{report.name}.inter"
     with path.open("wb") as file, contextlib.closing(Tally(folder / ".rows")) as tally:
-        for parsed in parts:
-            kept, malformed = check(parsed, rule)
-            report.leave_out(entry, malformed, strict)
+        for parsed in reading.parts:
+            kept, malformed = check(parsed, rule, dates, reading.where)
+            report.leave_out(reading.where, malformed, strict)
             if not report.columns:
                 report.columns = list(kept.columns)
                 refuse_missing_columns(report)
@@ -139,16 +170,16 @@ def refuse_missing_columns(report: Conversion) -> None:
 def titles(
     path: Path,
     entry: Entry,
-    delimiter: str,
+    movies_name: str,
     encoding: str | None,
     tally: Tally,
     report: Conversion,
     strict: bool,
 ) -> None:
     """Write the `.item` file from the file of movies beside the ratings, if it is there."""
-    movie_file = beside(entry, MOVIE_FILES[delimiter])
+    movie_file = beside(entry, movies_name)
     if movie_file is None:
-        report.titles = f"no {MOVIE_FILES[delimiter]} beside the ratings, so no titles"
+        report.titles = f"no {movies_name} beside the ratings, so no titles"
         return
     movies, malformed = read_movies(movie_file, encoding)
     report.leave_out(movie_file, malformed, strict)

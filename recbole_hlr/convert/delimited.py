@@ -24,10 +24,12 @@ UNIT = "\x1f"  # ASCII's unit separator
 
 
 class Delimited(NamedTuple):
-    """Lines of values between delimiters; `fields` says which column holds what.
+    r"""Lines of values between delimiters; `fields` says which column holds what.
 
-    `header`: the number of lines up to the end of the header, 0 where there is none. `quoted`: a value may
-    stand between double quotes, and then hold delimiters and line breaks.
+    `delimiter`: a text or, for any number of blanks, one blank. `header`: the number of lines up to the end
+    of the header, 0 where there is none. `quoted`: a value may stand between double quotes, and then hold
+    delimiters and line breaks. `quotes`: what else there is to quotes: `escaped` ones within values, as
+    \", or those around values are to be taken `off`.
     """
 
     delimiter: str
@@ -35,6 +37,7 @@ class Delimited(NamedTuple):
     fields: dict[str, int]
     header: int = 0
     quoted: bool = False
+    quotes: str = ""
 
     def parse(self, block: Block) -> Parsed:
         """Return the rows of a block.
@@ -45,8 +48,12 @@ class Delimited(NamedTuple):
         if first <= self.header:
             data = b"".join(data.splitlines(keepends=True)[self.header + 1 - first :])
             first = self.header + 1
+        if self.quotes == "escaped":
+            data = data.replace(b'\\"', b'""')
         delimiter = self.delimiter
-        if len(delimiter) > 1:  # pyarrow takes one character
+        if delimiter == " ":
+            data = squeezed(data)
+        elif len(delimiter) > 1 or not delimiter.isascii():  # pyarrow takes one byte
             data, delimiter = data.replace(delimiter.encode(), UNIT.encode()), UNIT
         malformed = []
         table, refused = self._read(data, delimiter)
@@ -57,6 +64,8 @@ class Delimited(NamedTuple):
                 table, refused = self._read(data, delimiter)
         lines = record_lines(data, first, len(table) + len(refused), delimiter)
         columns = {field: table.column(str(at)).combine_chunks() for field, at in self.fields.items()}
+        if self.quotes == "off":
+            columns = {field: pa.compute.utf8_trim(column, '"') for field, column in columns.items()}
         rows = [row for row, _ in refused]
         there = np.delete(lines, rows)  # (n,)
         blank = blank_lines(data, first, [*lines[rows], *there[without_value(columns)]], delimiter)
@@ -79,7 +88,7 @@ class Delimited(NamedTuple):
             return "skip"
 
         names = [str(at) for at in range(self.width)]
-        wanted = [str(at) for at in self.fields.values()]
+        wanted = [str(at) for at in dict.fromkeys(self.fields.values())]
         if not data:
             return pa.table({name: pa.array([], pa.string()) for name in wanted}), []
         table = pa.csv.read_csv(
@@ -97,6 +106,14 @@ class Delimited(NamedTuple):
             ),
         )
         return table, refused
+
+
+def squeezed(data: bytes) -> bytes:
+    """Return lines with one blank for any number of blanks and tabs, and none at their ends."""
+    data = data.replace(b"\t", b" ")
+    while b"  " in data:
+        data = data.replace(b"  ", b" ")
+    return data.replace(b" \n", b"\n").replace(b"\n ", b"\n").strip(b" ")
 
 
 def line_count(data: bytes) -> int:
