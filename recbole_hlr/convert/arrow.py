@@ -14,8 +14,9 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from recbole_hlr.convert.check import ITEM
-from recbole_hlr.convert.rows import Parsed, as_text
+from recbole_hlr.convert.rows import Parsed
 from recbole_hlr.convert.source import ZIPPED, Bytes, Entry, first_bytes, opened
+from recbole_hlr.data.typed import as_text
 from recbole_hlr.errors import InputError
 
 BATCH = 2**18  # rows that are read at a time

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
-from recbole_hlr.convert.rows import Malformed, Parsed, as_text
+from recbole_hlr.convert.rows import Malformed, Parsed
 from recbole_hlr.convert.source import Block
+from recbole_hlr.data.typed import as_text
 
 BROKEN = (ValueError, SyntaxError, RecursionError, MemoryError)  # what a literal that is none may raise
 

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 
 from recbole_hlr.convert.check import ITEM, LABEL, RATING, TIME, USER, numbers, with_point
 from recbole_hlr.convert.delimited import Delimited
-from recbole_hlr.convert.rows import Layout, Malformed, Parsed, as_text
+from recbole_hlr.convert.rows import Layout, Malformed, Parsed
 from recbole_hlr.convert.source import Block
+from recbole_hlr.data.typed import as_text
 
 BETWEEN = r"[\s,;|\[\]()'\"]+"  # what stands between the items of a list, and around it
 NEIGHBOURS = r"^(?P<user>[^\s,;|]+?):?(?P<items>$|[\s,;|].*$)"

@@ -7,7 +7,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
 from recbole_hlr.convert.source import Block, Entry, blocks, objects
 from recbole_hlr.errors import InputError
@@ -49,23 +48,6 @@ class Layout(Protocol):
 
     def parse(self, block: Block) -> Parsed:
         """Return the rows of a block."""
-
-
-def as_text(column: pa.Array) -> pa.Array:
-    """Return a column as texts; whole numbers without a point, instants as seconds since 1970."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        column = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64()).cast(pa.float64())
-        column = pa.compute.divide(column, 1e6)
-    if pa.types.is_floating(column.type):
-        column = column.cast(pa.float64())
-        whole = pa.compute.floor(column)
-        big = pa.compute.less(pa.compute.abs(column), 2.0**53)
-        same = pa.compute.and_(pa.compute.equal(whole, column), big)
-        integers = pa.compute.if_else(same, whole, None).cast(pa.int64()).cast(pa.string())
-        column = pa.compute.coalesce(integers, column.cast(pa.string()))
-    return pa.compute.fill_null(column.cast(pa.string()), "")
 
 
 def parsed_lines(entry: Entry, encoding: str, layout: Layout) -> Iterator[Parsed]:

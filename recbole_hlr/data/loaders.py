@@ -21,13 +21,13 @@ from recbole_hlr.data.chunks import pairs_per_batch
 from recbole_hlr.data.columns import not_loaded
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.labels import draws_negatives, uses_labels, without_negatives
+from recbole_hlr.data.packed import lying
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.data.ranking import RankingLoader
 from recbole_hlr.data.source import interaction_files
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.data.user_rows import UserLoader
 from recbole_hlr.errors import InputError, invalid
-from recbole_hlr.files import is_file
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.options.protocol import BOTH, SOFTMAX
 from recbole_hlr.options.table import SPLIT_KEYS
@@ -46,7 +46,7 @@ def load_dataset(config: HLRConfig) -> AtomicDataset:
     """Load, filter and remap the data set; `InputError` says what is wrong with files or filters."""
     folder, name = Path(config["data_path"]), config["dataset"]
     for file in interaction_files(folder, name, config["benchmark_filename"]):
-        if not is_file(file):
+        if lying(file) is None:
             raise InputError(f"dataset={name}: there is no file {file}; {where_to_get(config, file)}")
     try:
         return AtomicDataset(config)
@@ -63,9 +63,6 @@ def where_to_get(config: HLRConfig, file: Path) -> str:
     """Return what to do about an atomic file that is not there."""
     name, source = config["dataset"], config.dataset_source
     elsewhere = f"or, if there is a folder {name} elsewhere, name its parent with --data_path=FOLDER"
-    for packed in (file.with_name(file.name + suffix) for suffix in (".xz", ".gz")):
-        if is_file(packed):
-            return f"unpack {packed}"
     if config["benchmark_filename"]:
         get = f"get {source['publisher']} from {source['url']} and " if source else ""
         return f"{get}put the parts that benchmark_filename names there, {elsewhere}"
