@@ -42,6 +42,21 @@ OF_TABLES = [
     ),
     click.Option(["--decimal"], metavar=". or ,", help="before decimals; the other is between thousands"),
     click.Option(["--dates"], metavar="ORDER", help="day-first or month-first, where they do not tell"),
+    click.Option(
+        ["--where"], metavar="CONDITION", help="rows to take, as \"behavior == 'buy' and price > 10\""
+    ),
+    click.Option(["--sample-users"], type=float, metavar="SHARE", help="take this share of the users alone"),
+    click.Option(["--seed"], type=int, metavar="N", help="of which users these are"),
+    click.Option(
+        ["--aggregate"], metavar="WAY", help="make repeated pairs one: sum, max or last value, or their count"
+    ),
+    click.Option(
+        ["--keep"], metavar="COLUMNS", help="more columns, as price,category or price:float,tag:token"
+    ),
+    click.Option(["--items"], metavar="FILE", help="a table of items, for NAME.item"),
+    click.Option(["--item-id"], metavar="COLUMN", help="of its ids"),
+    click.Option(["--users"], metavar="FILE", help="a table of users, for NAME.user"),
+    click.Option(["--user-id"], metavar="COLUMN", help="of its ids"),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from recbole_hlr.errors import InputError
 
 USER, ITEM, RATING, PLAYS, TIME = "user_id", "item_id", "rating", "play_count", "timestamp"
 LABEL = "label"
+KINDS = {USER: "token", ITEM: "token", RATING: "float", PLAYS: "float", TIME: "float", LABEL: "float"}
 
 # Texts that pandas, and so RecBole, reads as a missing value; [PAD] is RecBole's own id 0.
 MISSING = frozenset(
@@ -50,13 +52,16 @@ class Rows(NamedTuple):
     time: np.ndarray | None
 
 
-def check(parsed: Parsed, rule: Rule, dates: Dates, where: str) -> tuple[Rows, list[Malformed]]:
+def check(
+    parsed: Parsed, rule: Rule, dates: Dates, where: str, kinds: Mapping[str, str] = KINDS
+) -> tuple[Rows, list[Malformed]]:
     """Return the rows of `parsed` that can be written, and all lines that are left out, in order.
 
+    `kinds` are the types of all columns; those that are in `KINDS` too must have a value.
     Raises `InputError`, which begins with `where`, if the dates of the times may be read in two ways.
     """
     columns = {
-        field: column if field in (USER, ITEM) else with_point(column, rule.decimal)
+        field: with_point(column, rule.decimal) if kinds[field] == "float" else column
         for field, column in parsed.columns.items()
     }
     if TIME in columns:
@@ -67,6 +72,9 @@ def check(parsed: Parsed, rule: Rule, dates: Dates, where: str) -> tuple[Rows, l
     good = np.ones(len(parsed.lines), dtype=bool)  # (n,)
     faults = {}
     for field in columns:
+        if field not in KINDS and kinds[field] != "float":
+            columns[field] = as_words(columns[field])
+            continue
         faults[field] = (
             wrong_ids(columns[field], rule) if field in (USER, ITEM) else wrong(columns, field, rule)
         )
@@ -104,8 +112,16 @@ def wrong_ids(column: pa.Array, rule: Rule) -> np.ndarray:
 def wrong(columns: dict[str, pa.Array], field: str, rule: Rule) -> np.ndarray:
     """Say `(n,)` which values are no finite number, or not in the range of the format."""
     value = numbers(columns[field])
-    least, most = (-np.inf, np.inf) if field == TIME else (rule.least, rule.most)
+    if field not in KINDS:
+        return ~(np.isfinite(value) | pc.equal(columns[field], "").to_numpy(zero_copy_only=False))
+    least, most = (rule.least, rule.most) if field in (RATING, PLAYS) else (-np.inf, np.inf)
     return ~(np.isfinite(value) & (value >= least) & (value <= most))
+
+
+def as_words(column: pa.Array) -> pa.Array:
+    """Return texts as values of an atomic file: control characters are blanks, a first quote follows one."""
+    plain = pc.replace_substring_regex(column, f"(?:{CONTROL})+", " ")
+    return pc.replace_substring_regex(plain, '^"', ' "')
 
 
 def numbers(column: pa.Array) -> np.ndarray:
@@ -150,7 +166,7 @@ def reason(parsed: Parsed, faults: dict[str, np.ndarray], row: int, rule: Rule) 
         bounds = [
             f"{word} {n:g}"
             for word, n in (("at least", rule.least), ("at most", rule.most))
-            if np.isfinite(n)
+            if np.isfinite(n) and field in KINDS
         ]
         allowed = " ".join(["a number", " and ".join(bounds)]).rstrip()
         if rule.decimal is None and re.fullmatch(r"[-+\d.' ]*,[\d.,' ]*", text):

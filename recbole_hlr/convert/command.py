@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from recbole_hlr.convert.check import Rule, check
+from recbole_hlr.convert.check import KINDS, Rule, check
 from recbole_hlr.convert.conversion import SHOWN, Conversion, convert
 from recbole_hlr.convert.dates import Dates
 from recbole_hlr.convert.reading import read_file
+from recbole_hlr.convert.selection import Selection
 from recbole_hlr.convert.source import choose
 from recbole_hlr.convert.summary import Counts
 from recbole_hlr.convert.table import Table
@@ -44,8 +45,10 @@ def first_rows(source: str, encoding: str | None, said: Mapping[str, Any]) -> st
 
     table = Table.of(said)
     reading = read_file(choose(Path(source), ("*",)), table, encoding or "utf-8")
-    first = next(reading.parts)
-    kept, malformed = check(first, Rule(decimal=table.decimal), Dates(table.dates), reading.where)
+    selection = Selection(table)
+    first = selection.of(next(reading.parts))
+    rule, kinds = Rule(decimal=table.decimal), KINDS | selection.kinds
+    kept, malformed = check(first, rule, Dates(table.dates), reading.where, kinds)
     columns = {field: column[:PREVIEWED].to_pylist() for field, column in kept.columns.items()}
     lines = [f"  line {line}: {reason}" for line, reason in malformed[:SHOWN]]
     lines = [f"malformed among the first lines: {len(malformed):,}", *lines] if lines else []
@@ -71,6 +74,9 @@ def describe(report: Conversion) -> str:
     lines = [f"read as {report.recognised}"] if report.recognised else []
     lines += [f"{report.folder / report.name}.inter: {', '.join(report.columns)}"]
     lines += [report.titles] if report.titles else []
+    lines += report.sides
+    lines += [f"rows that are not asked for: {report.left_out:,}"] if report.left_out else []
+    lines += [f"rows of repeated pairs, made one: {report.merged:,}"] if report.merged else []
     if report.malformed:
         lines.append(f"malformed lines, left out: {report.malformed:,}")
         lines += [f"  {line}" for line in report.first_malformed]

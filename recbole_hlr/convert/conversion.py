@@ -13,22 +13,24 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_hlr.convert.check import ITEM, LABEL, PLAYS, RATING, TIME, USER, Rows, Rule, check
+from recbole_hlr.convert.check import ITEM, KINDS, PLAYS, RATING, USER, Rows, Rule, check
 from recbole_hlr.convert.dates import Dates
 from recbole_hlr.convert.formats import FORMATS, data_set_name, read_published
 from recbole_hlr.convert.reading import read_file, read_memory
+from recbole_hlr.convert.repeated import merged
 from recbole_hlr.convert.rows import Malformed, Reading
+from recbole_hlr.convert.selection import Selection
+from recbole_hlr.convert.sides import write_side
 from recbole_hlr.convert.source import Entry, beside, choose
 from recbole_hlr.convert.summary import Counts, Tally, summarize
 from recbole_hlr.convert.table import Table
 from recbole_hlr.convert.titles import read_movies, write_movies
-from recbole_hlr.errors import InputError
+from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.files import exists, is_file
 from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.protocols import Values
 
-KINDS = {USER: "token", ITEM: "token", RATING: "float", PLAYS: "float", TIME: "float", LABEL: "float"}
 NOTHING = Counts(0, 0, 0, 0.0)
 SHOWN = 5  # malformed lines that are kept to be shown
 
@@ -43,8 +45,11 @@ class Conversion:
     columns: list[str] = field(default_factory=list)
     malformed: int = 0
     first_malformed: list[str] = field(default_factory=list)
+    left_out: int = 0
     titles: str = ""
+    sides: list[str] = field(default_factory=list)
     repeated: int = 0
+    merged: int = 0
     before: Counts = NOTHING
     after: Counts = NOTHING
     config: Values = field(default_factory=dict)
@@ -89,13 +94,18 @@ def convert(
         shipped_config = shipped("datasets", f"{name}.yaml")
         report = Conversion(Path(out) / name, name, reading.says)
         report.config = load_yaml(shipped_config) if is_file(shipped_config) else {}
-        tally = write_interactions(folder, reading, rule_of(kind, table), Dates(table.dates), report, strict)
+        selection, file = Selection(table), folder / f"{name}.inter"
+        tally = write_interactions(file, reading, rule_of(kind, table), selection, report, strict)
         if not tally.interactions:
-            raise InputError(
-                "; ".join([f"{reading.where}: no line of it could be read", *report.first_malformed[:1]])
-            )
+            raise nothing_left(reading, selection, report)
+        if table.aggregate:
+            tally = merge(file, tally, selection, report, table.aggregate)
         if entry is not None and reading.movies:
             titles(folder / f"{name}.item", entry, reading.movies, encoding, tally, report, strict)
+        for side, source_of, ids in ((ITEM, table.items, tally.items), (USER, table.users, tally.users)):
+            if source_of:
+                path = folder / f"{name}.{side.removesuffix('_id')}"
+                report.sides.append(write_side(path, source_of, table.beside(side), ids, encoding or "utf-8"))
         value = PLAYS if PLAYS in report.columns else RATING
         report.before, report.after, report.repeated = summarize(tally, report.config, value)
         for file_of_rows in folder.glob(".rows*"):
@@ -130,22 +140,50 @@ def rule_of(kind: Any, table: Table) -> Rule:
     return FORMATS[kind if isinstance(kind, str) else "table"].rule._replace(decimal=table.decimal)
 
 
+def nothing_left(reading: Reading, selection: Selection, report: Conversion) -> InputError:
+    """Return the error of a source of which no row is written."""
+    if selection.left_out:
+        asked = " and ".join(f"{key}={value}" for key, value in selection.asked().items())
+        return InputError(f"{reading.where}: none of its rows is left by {asked}")
+    return InputError(
+        "; ".join([f"{reading.where}: no line of it could be read", *report.first_malformed[:1]])
+    )
+
+
 def write_interactions(
-    folder: Path, reading: Reading, rule: Rule, dates: Dates, report: Conversion, strict: bool
+    path: Path, reading: Reading, rule: Rule, selection: Selection, report: Conversion, strict: bool
 ) -> Tally:
     """Write the `.inter` file, block by block; return what was counted."""
-    path = folder / f"{report.name}.inter"
-    with path.open("wb") as file, contextlib.closing(Tally(folder / ".rows")) as tally:
+    dates = Dates(selection.table.dates)
+    report.columns = []
+    scratch = path.with_name(f".rows{len(list(path.parent.glob('.rows*')))}")
+    with path.open("wb") as file, contextlib.closing(Tally(scratch)) as tally:
         for parsed in reading.parts:
-            kept, malformed = check(parsed, rule, dates, reading.where)
+            chosen = selection.of(parsed)
+            kinds = KINDS | selection.kinds
+            kept, malformed = check(chosen, rule, dates, reading.where, kinds)
             report.leave_out(reading.where, malformed, strict)
-            if not report.columns:
+            if len(kept.users) and not report.columns:
                 report.columns = list(kept.columns)
                 refuse_missing_columns(report)
-                file.write(("\t".join(f"{name}:{KINDS[name]}" for name in kept.columns) + "\n").encode())
+                file.write(("\t".join(f"{name}:{kinds[name]}" for name in kept.columns) + "\n").encode())
             write_rows(file, kept)
             tally.add(kept)
+    report.left_out += selection.left_out
     return tally
+
+
+def merge(path: Path, tally: Tally, selection: Selection, report: Conversion, how: str) -> Tally:
+    """Write the `.inter` file anew with one interaction for each pair; return what was counted."""
+    if how in ("sum", "max") and not {RATING, PLAYS} & set(report.columns):
+        raise invalid("aggregate", how, "", "last or count where there is no rating or count")
+    all_rows = path.rename(path.with_name(".all"))
+    parts = merged(tally, all_rows, report.columns, how)
+    every = Selection(Table({}), selection.kinds)
+    once = write_interactions(path, Reading(parts, "", path.name), Rule(), every, report, strict=True)
+    all_rows.unlink()
+    report.merged = tally.interactions - once.interactions
+    return once
 
 
 def write_rows(file: BinaryIO, kept: Rows) -> None:

@@ -18,7 +18,8 @@ from recbole_hlr.convert.json_lines import BROKEN, Records, kind_of
 from recbole_hlr.convert.layouts import Adjacency, Blocks, Lists, Matrix
 from recbole_hlr.convert.rows import Layout
 from recbole_hlr.convert.source import Entry
-from recbole_hlr.convert.table import Table
+from recbole_hlr.convert.table import OF_WHERE, Table
+from recbole_hlr.convert.where import Where
 from recbole_hlr.errors import InputError
 
 SAMPLE = 100  # records that are looked at
@@ -77,7 +78,8 @@ def records(entry: Entry, text: str, table: Table) -> Form:
     sample, array = sampled(text, python)
     if not sample:
         raise InputError(f"{entry}, line 1: {text.strip()[:60]!r} must be a JSON object")
-    names = list(dict.fromkeys(key for record in sample for key in record))
+    flat = [{key: value for key, value in record.items() if not isinstance(value, dict)} for record in sample]
+    names = list(dict.fromkeys(key for record in flat for key in record))
     fields = chosen(entry, names, table, f"{'dicts' if python else 'JSON objects'} with ")
     kinds = {key: kind_of(record.get(key) for record in sample) for key in fields.values()}
     what = "a Python dict" if python else "a JSON object"
@@ -158,7 +160,8 @@ class Lines:
         says = f"{len(self.names)} columns between {between}, {head}"
         if self.skipped:
             says += f", after {self.skipped} lines that are left out"
-        if self.name == "matrix" or (self.name == "values" and not self.table.columns and self._is_matrix()):
+        free = self.name == "values" and not self.table.columns and not self.table.side
+        if self.name == "matrix" or (free and self._is_matrix()):
             every = {str(at): at for at in range(len(self.names))}
             matrix = Matrix(self._delimited(every), self.names[1:], self.table.decimal)
             return Form(matrix, f"a matrix of users x {len(self.names) - 1} items, {says}")
@@ -166,6 +169,8 @@ class Lines:
         places = {field: self.names.index(column) for field, column in fields.items()}
         layout = self._delimited(places)
         says = f"{says}; {told(fields)}"
+        if self.table.side:
+            return Form(layout, says)
         cells = [row[places[ITEM]] for row in self._data() if len(row) == self.width]
         labelled = bool(cells) and all(SHOWN.fullmatch(cell) for cell in cells)
         if self.name == "lists" or (labelled and any(" " in cell for cell in cells)):
@@ -250,7 +255,7 @@ class Lines:
 
     def _fields(self, says: str) -> dict[str, str]:
         rows = self._data()
-        if not self.header and not self.table.columns and rows:
+        if not self.header and not self.table.columns and not self.table.side and rows:
             if self.width == 5 and PLACES.fullmatch("|".join(rows[0][1:4])):
                 return {USER: "1", ITEM: "5", TIME: "2"}  # check-ins: user, time, latitude, longitude, place
             if self.width == 5 and SHOWN.fullmatch(rows[0][4]):
@@ -284,19 +289,41 @@ def chosen(entry: object, names: list[str], table: Table, says: str) -> dict[str
 
     Raises `InputError` where there is no such column, or none for users or items.
     """
+    if table.side:
+        return of_side(entry, names, table, table.side)
     columns = dict(table.columns)
     if USER not in columns and ITEM not in columns:
         guessed = {field: usual(names, field) for field in USUAL}
         columns |= {field: name for field, name in guessed.items() if name and field not in columns}
-        if RATING in columns:
+        if RATING in columns or table.aggregate == "count":
             columns.pop(PLAYS, None)
+        if table.aggregate == "count":
+            columns.pop(RATING, None)
     fields = pick(entry, names, by_number(names, columns))
     missing = [field for field in (USER, ITEM) if field not in fields]
     if missing:
         shown = ", ".join(names)[:300] or "without names"
         options = " and ".join(f"--{field.removesuffix('_id')}=COLUMN" for field in missing)
         raise InputError(f"{entry}: is read as {says}its columns are {shown}; give {options}")
-    return {field: fields[field] for field in sorted(fields, key=list(USUAL).index)}
+    fields = {field: fields[field] for field in sorted(fields, key=list(USUAL).index)}
+    asked = Where(table.where).columns if table.where else []
+    more = {**{name: name for name in table.keep}, **{OF_WHERE + name: name for name in asked}}
+    return fields | pick(entry, names, more)
+
+
+def of_side(entry: object, names: list[str], table: Table, side: str) -> dict[str, str]:
+    """Return all columns of a table of items or users; `InputError` where that of their ids is not told."""
+    column = table.columns.get(side) or (side if side in names else usual(names, side))
+    if column is None:
+        shown = ", ".join(names)[:300] or "without names"
+        option = side.replace("_", "-")
+        raise InputError(
+            f"{entry}: has no usual column of ids, its columns are {shown}; give --{option}=COLUMN"
+        )
+    ids = pick(entry, names, by_number(names, {side: column}))
+    return ids | {
+        name: name for name in names if name and name not in (ids[side], side) and names.count(name) == 1
+    }
 
 
 def by_number(names: list[str], columns: Mapping[str, str]) -> dict[str, str]:
@@ -311,7 +338,8 @@ def by_number(names: list[str], columns: Mapping[str, str]) -> dict[str, str]:
 
 def told(fields: Mapping[str, str]) -> str:
     """Return which columns are read, as a person is told."""
-    return ", ".join(f"{field} from {column}" for field, column in fields.items())
+    shown = {field: column for field, column in fields.items() if not field.startswith(OF_WHERE)}
+    return ", ".join(f"{field} from {column}" for field, column in shown.items())
 
 
 def pick(entry: object, names: list[str], columns: Mapping[str, str]) -> dict[str, str]:

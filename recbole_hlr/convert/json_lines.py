@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.json
 
+from recbole_hlr.convert.check import KINDS
 from recbole_hlr.convert.rows import Malformed, Parsed
 from recbole_hlr.convert.source import Block
 from recbole_hlr.data.typed import as_text
@@ -99,7 +100,7 @@ def by_line(block: Block, fields: dict[str, str], read: Callable[[bytes], dict[s
             continue
         try:
             record = read(text)
-            rows.append([as_value(key, record.get(key)) for key in fields.values()])
+            rows.append([as_value(key, record.get(key), field) for field, key in fields.items()])
             lines.append(line)
         except ValueError as error:
             malformed.append(Malformed(line, str(error)))
@@ -130,10 +131,15 @@ def literal(text: bytes) -> dict[str, Any]:
     return record
 
 
-def as_value(key: str, value: Any) -> str:
-    """Return a value of a record as a text; `ValueError` for one that is none, such as a list."""
+def as_value(key: str, value: Any, field: str) -> str:
+    """Return a value of a record as a text, a list as words; `ValueError` for what is none of an id."""
     if value is None:
         return ""
+    if field not in KINDS and isinstance(value, list | dict):
+        words = [
+            as_value(key, one, field).replace(" ", "_") for one in value if not isinstance(one, list | dict)
+        ]
+        return " ".join(words) if isinstance(value, list) else ""
     if isinstance(value, bool):
         return str(value).lower()
     try:

@@ -69,15 +69,20 @@ class Tally:
                 yield part
 
     def parts_by_user(self) -> Iterator[pd.DataFrame]:
-        """Yield all interactions in parts that hold whole users; each part takes one pass over the file."""
+        """Yield all interactions by row, in parts of whole users; each part takes one pass over the file."""
         of_user = np.zeros(len(self.users), dtype=np.int64)  # (U,)
         for part in self.parts():
             of_user += np.bincount(part["user"], minlength=len(of_user))
         last = np.searchsorted(np.cumsum(of_user), np.arange(PART, self.interactions + PART, PART))
         bounds = np.unique([0, *np.minimum(last + 1, len(of_user))])
         for low, high in itertools.pairwise(bounds):
-            chosen = [part[(part["user"] >= low) & (part["user"] < high)] for part in self.parts()]
-            yield pd.DataFrame(np.concatenate(chosen))
+            chosen, rows, row = [], [], 0
+            for part in self.parts():
+                there = ((part["user"] >= low) & (part["user"] < high)).nonzero()[0]
+                chosen.append(part[there])
+                rows.append(there + row)
+                row += len(part)
+            yield pd.DataFrame(np.concatenate(chosen), index=np.concatenate(rows))
 
 
 def codes(column: pa.DictionaryArray, known: dict[str, int]) -> np.ndarray:
