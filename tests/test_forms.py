@@ -1,13 +1,28 @@
 """Tables of every form that people have: recognised by their first lines, or told by an option."""
 
 import bz2
+import contextlib
+import csv
+import io
 import json
+import re
+import sys
+import zipfile
+from datetime import timezone
+from decimal import Decimal
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from recbole_hlr.convert import convert
+from recbole_hlr.cli import main
+from recbole_hlr.convert import convert, source
+from recbole_hlr.convert.check import RESERVED, with_point
+from recbole_hlr.convert.dates import Dates
+from recbole_hlr.errors import InputError
 
 DAY = 1_550_016_000  # 2019-02-13
 
@@ -115,3 +130,286 @@ def test_forms(tmp_path, form):
 
 def test_there_are_thirty_forms_or_more():
     assert len(FORMS) >= 30
+
+
+# --- typed tables: files and memory -----------------------------------------------------------------------------
+
+TYPED = pd.DataFrame(
+    {
+        "uid": [1, 2],
+        "sku": ["7", "8"],
+        "stars": [4.5, 3.0],
+        "ts": pd.to_datetime(["2019-02-13", "2019-02-14 01:01:01"], format="mixed"),
+    }
+)
+OF_TYPED = {**NAMED, "rating": "stars", "time": "ts"}
+TYPED_ROWS = [[*UIR[0], UIT[0][2]], [*UIR[1], UIT[1][2]]]
+
+
+def write_arrow_stream(frame: pd.DataFrame, path: Path) -> None:
+    table = pa.Table.from_pandas(frame)
+    with pa.ipc.new_stream(path, table.schema) as file:
+        file.write_table(table, max_chunksize=1)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pd.DataFrame.to_parquet,
+        pd.DataFrame.to_feather,
+        lambda frame, path: frame.to_feather(path, compression="zstd", chunksize=1),
+        write_arrow_stream,
+        lambda frame, path: (pytest.importorskip("openpyxl"), frame.to_excel(path, index=False)),
+    ],
+    ids=["parquet", "feather", "feather in parts", "arrow stream", "excel"],
+)
+def test_typed_files(tmp_path, write):
+    path = tmp_path / "my.xlsx"  # what a file is, its first bytes tell, but for pandas' writer of Excel
+    write(TYPED, path)
+    convert("table", path, tmp_path / "out", name="shop", **OF_TYPED)
+    assert lines_of(tmp_path / "out") == TYPED_ROWS
+    with pytest.raises(
+        InputError, match=r"my\.xlsx: there is no column nope; the columns are uid, sku, stars, ts"
+    ):
+        convert("table", path, tmp_path / "out", name="other", user="nope", item="sku")
+
+
+class OfArrow:
+    """A table that is known by Arrow's C interface alone, as polars' is."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.table = pa.Table.from_pandas(frame)
+        self.table = self.table.set_column(1, "sku", self.table["sku"].cast(pa.string_view()))
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda frame: frame, OfArrow, pa.Table.from_pandas, pa.RecordBatch.from_pandas]
+)
+def test_tables_in_memory(tmp_path, make):
+    report = convert(make(TYPED), out=tmp_path, name="shop", **OF_TYPED)
+    assert lines_of(tmp_path) == TYPED_ROWS
+    assert report.recognised.startswith("a table of 4 columns; user_id from uid")
+    convert(make(TYPED), out=tmp_path, name="shop", overwrite=True, where="stars > 4", keep="stars", **NAMED)
+    assert lines_of(tmp_path) == [["1", "7", "4.5"]]
+
+
+def test_a_table_of_polars(tmp_path):
+    polars = pytest.importorskip("polars")
+    convert(polars.from_pandas(TYPED), out=tmp_path, name="shop", **OF_TYPED)
+    assert lines_of(tmp_path) == TYPED_ROWS
+
+
+def test_odd_tables_in_memory(tmp_path):
+    lists = pd.DataFrame({"user": [1, 2, 3], "item": [["7", "9"], [], ["8"]], "n": [1, 2, 3]})
+    convert(lists, out=tmp_path, name="shop", keep="n")
+    assert lines_of(tmp_path) == [["1", "7", "1"], ["1", "9", "1"], ["3", "8", "3"]]
+    ids = pd.DataFrame(
+        {0: pd.Categorical(["a", "b", None]), "item": [1.0, 2.5, 3.0], "when": [True, False, True]}
+    )
+    report = convert(ids, out=tmp_path, name="shop", user="0", item="item", keep="when", overwrite=True)
+    assert lines_of(tmp_path) == [["a", "1", "true"], ["b", "2.5", "false"]]
+    assert report.first_malformed[0].startswith("DataFrame, line 3: user_id= must be")
+
+
+@pytest.mark.parametrize(
+    ("table", "said", "pattern"),
+    [
+        (5, {}, "int: must be a table of pandas, polars or pyarrow, or a file"),
+        (
+            pd.DataFrame({"user": [1, "a", b"x"], "item": [1, 2, 3]}),
+            {},
+            "DataFrame: has a column that cannot be read",
+        ),
+        (pd.DataFrame({"user": [{"a": 1}], "item": [1]}), {}, "DataFrame: cannot be read as a table"),
+        (pd.DataFrame({"user": [], "item": []}), {}, "DataFrame: no line of it could be read"),
+        (
+            pd.DataFrame({"a": [1], "b": [2]}),
+            {},
+            "its columns are a, b; give --user=COLUMN and --item=COLUMN",
+        ),
+        (TYPED, {**NAMED, "colour": 1}, r"colour=1: is no option of a table"),
+        (TYPED, {**NAMED, "name": None}, "needs the name of the data set"),
+        (TYPED, {**NAMED, "source": "x"}, "x: cannot be given with a table"),
+    ],
+)
+def test_wrong_tables_in_memory(tmp_path, table, said, pattern):
+    with pytest.raises(InputError, match=pattern):
+        convert(table, **{"out": tmp_path / "out", "name": "shop", **said})
+    assert not list(tmp_path.rglob("shop*"))
+
+
+def test_excel_without_its_library_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    path = tmp_path / "my.xlsx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("xl/workbook.xml", "")
+    with pytest.raises(
+        InputError, match=r"my\.xlsx: is an Excel workbook, which needs openpyxl; run `pip install"
+    ):
+        convert("table", path, tmp_path / "out", name="shop")
+
+
+# --- what cannot be read: one sentence, exit code 2, nothing written ------------------------------------------------
+
+WRONG = {
+    "dates of two orders": ("uid,sku,ts\n1,7,01/02/2019\n", TIMED, "dates such as 01/02/2019 may be day-first or month-first; give --dates"),
+    "dates of no order": ("uid,sku,ts\n1,7,13/02/2019\n2,8,02/13/2019\n", TIMED, "may be neither day-first nor month-first"),
+    "no names, no header": ("1 7 4\n2 8 3\n", {}, "is read as 3 columns between blanks, without a header; its columns are 1, 2, 3; give --user"),
+    "a number too large": ("1 7 4\n2 8 3\n", {"user": 1, "item": 9}, "there is no column 9; the columns are 1, 2, 3"),
+    "columns of lines of neighbours": ("1 7\n2\n3 4 5\n", {"user": 1, "form": "adjacency"}, "and so no columns to name"),
+    "numbers with commas": ('uid,sku,n\n1,7,"1,5"\n', {**NAMED, "count": "n"}, r"play_count=1,5 must be a number \(--decimal says"),
+    "nothing after the skipped": ("uid,sku\n", {"skip-lines": 5}, "has nothing below its first 5 lines"),
+    "JSON that is none": ("[{1: 2}]", {}, "must be a JSON object"),
+    "a JSON array that is cut off": ('[{"uid": 1, "sku": 2}, {"uid": 1, ', NAMED, "after object 1: is no JSON, or is cut off"),
+    "a form that there is not": ("a,b\n", {"form": "xml"}, r"--form=xml \(command line\): must be one of values, json"),
+    "a wrong order": ("a,b\n", {"dates": "year"}, r"--dates=year \(command line\): must be one of day-first, month-first"),
+    "lines below nothing": ("a,b\n", {"skip-lines": -1}, r"--skip-lines=-1 \(command line\): must be 0 or more"),
+    "a separator of a quote": ("a,b\n", {"separator": '"'}, "--separator=.* must be a text without quote"),
+    "a web page": ("<!DOCTYPE html>\n<html>", {}, "is a web page, maybe of a download that needs an account"),
+    "a pickle": (b"\x80\x04\x95\x10\x00\x00\x00\x00", {}, "is a pickle, which may run anything"),
+    "SQLite": (b"SQLite format 3\x00" + b"\x00" * 99, {}, "is an SQLite database"),
+    "old Excel": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", {}, "is an Excel workbook of before 2007"),
+    "a tar archive": (b"x" * 257 + b"ustar\x0000" + b"\x00" * 248, {}, "is a tar archive; unpack it"),
+    "bytes": (b"uid,sku\n1,\x00\n", {}, "is no text and no other form that is known"),
+    "no parquet": (b"PAR1 but not really", {}, "cannot be read as parquet"),
+    "no feather": (b"ARROW1 but not really", {}, "cannot be read as feather"),
+    "zstandard that is cut off": (pa.compress(b"uid,sku\n1,7\n" * 9999, "zstd", asbytes=True)[:-9], NAMED, "is cut off or damaged"),
+    "bzip2 that is cut off": (bz2.compress(b"uid,sku\n1,7\n" * 9999)[:-9], NAMED, "is cut off or damaged"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("preview", [False, True])
+@pytest.mark.parametrize("case", WRONG)
+def test_what_cannot_be_read_is_one_sentence(tmp_path, capsys, case, preview):
+    data, said, pattern = WRONG[case]
+    path, out = tmp_path / "my.txt", tmp_path / "out"
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    words = [f"--{key}={value}" for key, value in said.items()]
+    words += ["--preview"] if preview else ["--name=shop", f"--out={out}"]
+    seen = not preview or case not in ("numbers with commas", "a JSON array that is cut off")
+    assert main(["convert", "table", str(path), *words]) == (2 if seen else 0)  # by the first rows
+    captured = capsys.readouterr()
+    assert not seen or re.search(pattern, captured.err)
+    assert captured.err.count("\n") == (1 if captured.err else 0)
+    assert not list(out.glob("*"))
+
+
+def test_a_preview_shows_what_will_be_written_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.csv").write_text("uid;sku;when\n1;7;13.02.2019\nx\n" + "2;8;14.02.2019\n" * 20)
+    assert main(["convert", "table", "my.csv", "--user=uid", "--item=sku", "--time=when", "--preview"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[:3] == [
+        "read as 3 columns between semicolons, below a header; user_id from uid, item_id from sku, timestamp from when",
+        "malformed among the first lines: 1",
+        "  line 3: has 1 columns; must have 3",
+    ]
+    assert shown[4].split() == ["user_id", "item_id", "timestamp"]
+    assert [line.split() for line in shown[6:16]] == [
+        ["1", "7", str(DAY)],
+        *[["2", "8", str(DAY + 86400)]] * 9,
+    ]
+    assert shown[-1] == "nothing was written"
+    assert [file.name for file in tmp_path.iterdir()] == ["my.csv"]
+
+
+# --- any table ------------------------------------------------------------------------------------------------------
+
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\x85\u2028\u2029"),
+    min_size=1,
+    max_size=8,
+)
+ID = TEXT.filter(
+    lambda text: text == text.strip() and text not in RESERVED and not text.startswith('"') and text
+)
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "::": "::", "#": "#"}
+
+
+@settings(max_examples=120, deadline=None)
+@given(data=st.data())
+def test_any_table_becomes_the_same_table(tmp_path_factory, data):
+    """Whatever its separator, its quotes, its encoding, the ends of its lines, and where blocks end."""
+    said = data.draw(st.sampled_from(list(SEPARATORS)))
+    separator, end = SEPARATORS[said], data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    encoding = data.draw(st.sampled_from(["utf-8", "utf-8-sig", "latin-1", "cp1252"]))
+    quoted = data.draw(st.sampled_from(["always", "needed"])) if len(separator) == 1 else "never"
+
+    def writable(text: str) -> bool:
+        with contextlib.suppress(UnicodeEncodeError):
+            text.encode(encoding)
+            return quoted != "never" or not set(text) & set(separator)
+        return False
+
+    ids, value = ID.filter(writable), st.floats(allow_nan=False, allow_infinity=False)
+    rows = data.draw(st.lists(st.tuples(ids, ids, value, TEXT.filter(writable)), min_size=1, max_size=9))
+    buffer = io.StringIO()
+    if quoted == "never":
+        for row in [("the user", "the item", "v", "note"), *rows]:
+            buffer.write(separator.join(map(str, row)) + end)
+    else:
+        style = csv.QUOTE_ALL if quoted == "always" else csv.QUOTE_MINIMAL
+        writer = csv.writer(buffer, delimiter=separator, quoting=style, lineterminator=end)
+        writer.writerows([("the user", "the item", "v", "note"), *rows])
+    folder = tmp_path_factory.mktemp("set")
+    options = {
+        "user": "the user",
+        "item": "the item",
+        "rating": "v",
+        "separator": said,
+        "quotes": "kept" if quoted == "never" else None,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "BLOCK", data.draw(st.sampled_from([400, 2**24])))
+        found, report = converted(folder, buffer.getvalue().encode(encoding), encoding=encoding, **options)
+    assert [(row[0], row[1], float(row[2])) for row in found] == [row[:3] for row in rows]
+    assert report.malformed == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(ID, ID, st.floats(-1e9, 1e9) | st.integers(-9, 9)), min_size=1, max_size=9),
+    form=st.data(),
+)
+def test_any_json_becomes_the_same_table(tmp_path_factory, rows, form):
+    records = [{"the user": user, "i": item, "v": value} for user, item, value in rows]
+    lines = {
+        "lines": lambda: "\n".join(json.dumps(record, ensure_ascii=False) for record in records),
+        "array": lambda: json.dumps(records),
+        "indented": lambda: json.dumps(records, indent=1),
+        "python": lambda: "\n".join(map(repr, records)),
+    }[form.draw(st.sampled_from(["lines", "array", "indented", "python"]))]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "PIECE", form.draw(st.sampled_from([7, 2**20])))
+        found, report = converted(
+            tmp_path_factory.mktemp("set"), lines, user="the user", item="i", rating="v"
+        )
+    assert [(row[0], row[1], float(row[2])) for row in found] == rows
+    assert report.malformed == 0
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    times=st.lists(st.datetimes(pd.Timestamp(1971, 1, 1), pd.Timestamp(2068, 1, 1)), min_size=1, max_size=6),
+    form=st.sampled_from(["%d/%m/%Y %H:%M:%S", "%m/%d/%y %I:%M:%S %p", "%d.%m.%Y, %H:%M:%S", "%Y/%m/%d %H:%M:%S", "%a %b %d %H:%M:%S +0000 %Y",
+                          "%d %B %Y %H:%M:%S", "%b %d, %Y %I:%M:%S %p", "%Y-%m-%dT%H:%M:%SZ", "%d-%b-%Y %H:%M:%S"]),
+)  # fmt: skip
+def test_dates_are_read_as_they_were_written(times, form):
+    order = "month-first" if form.startswith("%m") else "day-first"
+    found = Dates(order).seconds(pa.array([time.strftime(form) for time in times]))
+    assert found.tolist() == [time.replace(microsecond=0, tzinfo=timezone.utc).timestamp() for time in times]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    value=st.decimals(-(10**9), 10**9, places=2),
+    decimal=st.sampled_from([".", ","]),
+    between=st.sampled_from(["", "'", "\u00a0", "other"]),
+)
+def test_numbers_of_every_country(value, decimal, between):
+    between = {"other": "." if decimal == "," else ","}.get(between, between)
+    text = f"{value:,}".replace(",", "_").replace(".", decimal).replace("_", between)
+    assert Decimal(with_point(pa.array([text]), decimal)[0].as_py()) == value

@@ -108,7 +108,7 @@ def parsed_batches(found: Iterable[pa.RecordBatch], fields: Mapping[str, str]) -
 
 
 @contextlib.contextmanager
-def readable(entry: Entry, kind: str) -> Iterator[None]:
+def readable(entry: object, kind: str) -> Iterator[None]:
     """Raise `InputError`, with the file's name, for what pyarrow or openpyxl cannot read."""
     try:
         yield

@@ -20,8 +20,8 @@ NUMERIC = (  # 31/12/2026 10:00
 MONTH = r"(?i)\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)"
 WEEKDAY = r"^(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? +"
 DATED = r"\d{4}|\d\D\d{1,2}\D\d{2}"  # what names a year; `may` alone would be one of this year
-OF_TWITTER = "%b %d %H:%M:%S %z %Y"  # Apr 03 18:00:09 +0000 2012
-FORMATS = 6  # of one column's block, before each of its dates is looked at on its own
+FIXED = ("%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p", "%b %d %H:%M:%S %z %Y")  # that pandas does not guess
+GUESSES = 6  # at forms of one block, before each of its dates is looked at on its own
 
 
 class Dates:
@@ -49,19 +49,15 @@ class Dates:
         texts = pc.if_else(pc.match_substring_regex(texts, DATED), texts, "")
         series = texts.to_pandas()
         found = np.full(len(series), np.nan)
-        for _ in range(FORMATS):
+        for _ in range(GUESSES):
             left = np.isnan(found) & (series != "").to_numpy()
-            if not left.any():
-                return found
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of the order, which is settled by now
-                form = guess_datetime_format(series[left].iloc[0]) or OF_TWITTER
-            if "%m" in form.partition("%d")[2]:  # numbers with the day first have the year first by now
-                break
-            now = _seconds(series[left], form)
-            if np.isnan(now).all():
+            form = guessed(series[left].iloc[0]) if left.any() else None
+            if form is None or np.isnan(now := _seconds(series[left], form)).all():
                 break
             found[left] = now
+        for form in FIXED:
+            left = np.isnan(found) & (series != "").to_numpy()
+            found[left] = _seconds(series[left], form) if left.any() else np.nan
         left = np.isnan(found) & series.str.contains(MONTH).to_numpy(dtype=bool)
         found[left] = _seconds(series[left], "mixed")
         return found
@@ -92,6 +88,14 @@ class Dates:
         time = pc.replace_substring_regex(time, r"^[ ,T]+", " ")
         dates = pc.binary_join_element_wise(date, time, "")
         return pc.if_else(valid, dates, None)
+
+
+def guessed(text: str) -> str | None:
+    """Return the form of a date, None where it is not seen or has the day before the month in numbers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the order, which is settled by now
+        form = guess_datetime_format(text)
+    return None if form is None or "%m" in form.partition("%d")[2] else form
 
 
 def _seconds(dates: pd.Series, form: str) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from recbole_hlr.convert.arrow import batches_of, kind_of, names_of, parsed_batches, parsed_table
+from recbole_hlr.convert.arrow import batches_of, kind_of, names_of, parsed_batches, parsed_table, readable
 from recbole_hlr.convert.forms import chosen, recognise, told
-from recbole_hlr.convert.rows import Reading, parsed_lines
+from recbole_hlr.convert.rows import Parsed, Reading, parsed_lines
 from recbole_hlr.convert.source import Entry, first_text
 from recbole_hlr.convert.table import Table
 
@@ -31,8 +32,8 @@ def read_memory(given: Any, table: Table) -> Reading:
     says, where = f"a table of {len(first.schema.names)} columns", type(given).__name__
     fields = chosen(where, list(first.schema.names), table, f"{says}; ")
 
-    def found() -> Iterator[Any]:
-        yield first
-        yield from batches
+    def parts() -> Iterator[Parsed]:
+        with readable(where, "a table"):
+            yield from parsed_batches(itertools.chain([first], batches), fields)
 
-    return Reading(parsed_batches(found(), fields), f"{says}; {told(fields)}", where)
+    return Reading(parts(), f"{says}; {told(fields)}", where)
