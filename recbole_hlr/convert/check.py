@@ -106,6 +106,8 @@ def wrong_ids(column: pa.Array, rule: Rule) -> np.ndarray:
             pc.match_substring_regex(distinct, f'^"|{CONTROL}'),
             pc.is_in(distinct, pa.array(sorted(RESERVED))),
         )
+    if not pc.any(bad).as_py():
+        return np.zeros(len(column), dtype=bool)
     return bad.to_numpy(zero_copy_only=False)[coded.indices.to_numpy()]
 
 

@@ -46,7 +46,8 @@ class Delimited(NamedTuple):
         """
         data, first = block
         if first <= self.header:
-            data = b"".join(data.splitlines(keepends=True)[self.header + 1 - first :])
+            gone = self.header + 1 - first
+            data = b"".join(data.split(b"\n", gone)[gone:])
             first = self.header + 1
         if self.quotes == "escaped":
             data = data.replace(b'\\"', b'""')
@@ -57,12 +58,13 @@ class Delimited(NamedTuple):
             data, delimiter = data.replace(delimiter.encode(), UNIT.encode()), UNIT
         malformed = []
         table, refused = self._read(data, delimiter)
-        if self.quoted and (len(table) + len(refused) < line_count(data) or ends_open(data)):
+        count = line_count(data)
+        if self.quoted and (len(table) + len(refused) < count or ends_open(data)):
             data, opened = without_open_quotes(data, delimiter)
             malformed = [Malformed(first + line, "opens a quote that is not closed") for line in opened]
             if opened:
-                table, refused = self._read(data, delimiter)
-        lines = record_lines(data, first, len(table) + len(refused), delimiter)
+                table, refused, count = *self._read(data, delimiter), line_count(data)
+        lines = record_lines(data, first, (len(table) + len(refused), count), delimiter)
         columns = {field: table.column(str(at)).combine_chunks() for field, at in self.fields.items()}
         if self.quotes == "off":
             columns = {field: pa.compute.utf8_trim(column, '"') for field, column in columns.items()}
@@ -169,12 +171,12 @@ def is_record(lines: list[str], delimiter: str) -> bool:
         return False
 
 
-def record_lines(data: bytes, first: int, count: int, delimiter: str) -> np.ndarray:
-    """Return the line `(count,)` on which each record begins; the first is `first`.
+def record_lines(data: bytes, first: int, counts: tuple[int, int], delimiter: str) -> np.ndarray:
+    """Return the line `(count,)` on which each record begins; `counts` are those of records and lines.
 
     Where it cannot be told, for a quote within a value, records are counted instead.
     """
-    lines = line_count(data)
+    count, lines = counts
     if lines != count:
         reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter)
         with contextlib.suppress(csv.Error), long_values():

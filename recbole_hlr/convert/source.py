@@ -79,7 +79,8 @@ class UnixLines(io.RawIOBase):
                 data = data.removeprefix(b"\n")
             self.after_return = ends_line
             if data:
-                data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+                if b"\r" in data:
+                    data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
                 view[: len(data)] = data
                 return len(data)
         return 0
