@@ -1,6 +1,9 @@
 """Time `recbole-hlr convert` on generated ratings of MovieLens 20M's size, and its peak memory.
 
     python benchmarks/convert.py --lines 5000000,20000000
+    python benchmarks/convert.py --kind table
+
+Beside it stands how long pyarrow alone takes to read the same file into memory, on all cores.
 
 The ratings are generated, not MovieLens: as many users and movies as ML-20M has, with a long tail of
 both, sorted by user, titles beside. Peak memory is the resident set of the conversion's own process.
@@ -56,9 +59,11 @@ def generate(folder: Path, lines: int, packed: bool) -> None:
         (folder / "ratings.csv").unlink()
 
 
-def measure(folder: Path) -> tuple[float, float, str]:
+def measure(folder: Path, kind: str) -> tuple[float, float, str]:
     """Convert, and return seconds, the peak of resident memory in MiB, and the report."""
-    words = [sys.executable, "-m", "recbole_hlr", "convert", "movielens", str(folder), "--out", str(folder)]
+    source = folder if kind == "movielens" else next(folder.glob("ratings.*"))
+    words = [sys.executable, "-m", "recbole_hlr", "convert", kind, str(source), "--out", str(folder)]
+    words += ["--user=userId", "--item=movieId", "--rating=rating", "--time=timestamp"] * (kind == "table")
     begin = time.perf_counter()
     done = subprocess.run([*words, "--name=ml-20m"], check=True, stdout=subprocess.PIPE, text=True)
     seconds = time.perf_counter() - begin
@@ -71,11 +76,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--lines", default="20000000", help="numbers of ratings, separated by commas")
+    parser.add_argument("--kind", default="movielens", choices=["movielens", "table"])
     parser.add_argument("--packed", action="store_true", help="ratings.csv.gz instead of ratings.csv")
     parser.add_argument("--folder", help="convert the generated files of this folder, and nothing else")
     given = parser.parse_args()
     if given.folder:
-        seconds, peak, report = measure(Path(given.folder))
+        seconds, peak, report = measure(Path(given.folder), given.kind)
         print(f"{seconds} {peak}\n{report}")
         return
     rows = []
@@ -84,14 +90,18 @@ def main() -> None:
             generate(Path(folder), lines, given.packed)
             size = max(file.stat().st_size for file in Path(folder).iterdir())
             # by a process that is small itself: a child counts the memory of the one that it is forked from
-            words = [sys.executable, __file__, "--folder", folder]
+            words = [sys.executable, __file__, "--folder", folder, "--kind", given.kind]
             figures, report = subprocess.run(
                 words, check=True, stdout=subprocess.PIPE, text=True
             ).stdout.split("\n", 1)
+            begin = time.perf_counter()
+            pa.csv.read_csv(next(Path(folder).glob("ratings.*")))
+            alone = time.perf_counter() - begin
         seconds, peak = map(float, figures.split())
         print(report)
-        rows.append([f"{lines:,}", size / 1e6, seconds, peak])
-    print(tabulate(rows, ["lines", "MB", "seconds", "peak MiB"], floatfmt=".1f"))
+        rows.append([f"{lines:,}", size / 1e6, seconds, f"{lines / seconds:,.0f}", peak, alone])
+    header = ["lines", "MB", "seconds", "lines/s", "peak MiB", "pyarrow alone, s"]
+    print(tabulate(rows, header, floatfmt=".1f"))
 
 
 if __name__ == "__main__":

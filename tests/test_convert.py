@@ -579,7 +579,7 @@ def test_wrong_calls_from_python(tmp_path):
     path = csv_file(tmp_path, "uid,sku\n1,2\n")
     for kind, columns, pattern in [
         ("netflix", COLUMNS, "format netflix: must be one of movielens"),
-        ("table", None, "must name user_id and item_id"),
+        ("table", {"user_id": "uid"}, "its columns are uid, sku; give --item=COLUMN"),
         ("table", {**COLUMNS, "colour": "sku"}, "no other than"),
     ]:
         with pytest.raises(InputError, match=pattern):
@@ -702,7 +702,7 @@ def test_a_line_that_does_not_end(capsys, tmp_path, monkeypatch):
     [
         (["--user=uid", "--item=nope"], r"there is no column nope; the columns are uid, sku"),
         (["--user=uid", "--item=sku", "--rating=stars"], "there is no column stars"),
-        (["--user=uid"], r"--item.*recbole-hlr convert table --help"),
+        (["--user=uid"], r"its columns are uid, sku; give --item=COLUMN"),
         (
             ["--user=uid", "--item=sku", "--name=ml-1m"],
             r"datasets/ml-1m.yaml reads a column rating, and .* user_id",
@@ -860,7 +860,7 @@ def test_pyarrow_is_asked_first(tmp_path, monkeypatch):
     def fail(*_):
         raise AssertionError
 
-    monkeypatch.setattr(json_lines.Json, "_by_line", fail)
+    monkeypatch.setattr(json_lines, "by_line", fail)
     monkeypatch.setattr(delimited.csv, "reader", fail)
     path = tmp_path / "review.json"
     path.write_text(json.dumps(REVIEW) + "\n")

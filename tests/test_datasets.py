@@ -171,10 +171,6 @@ def test_other_missing_data_sets(tmp_path, capsys):
     words = ["train", "--model=CML", "--dataset=shop", f"--data_path={tmp_path}"]
     assert main(words) == 2
     assert "convert table FILE --user COLUMN --item COLUMN --name shop --out" in capsys.readouterr().err
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "shop.inter.xz").write_bytes(b"")
-    assert main(words) == 2
-    assert capsys.readouterr().err.endswith(f"shop.inter; unpack {tmp_path / 'shop' / 'shop.inter.xz'}\n")
 
 
 def test_where_to_get_a_data_set_is_no_option(capsys):

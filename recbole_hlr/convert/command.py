@@ -4,24 +4,56 @@ from __future__ import annotations
 
 import codecs
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from recbole_hlr.convert.check import ITEM, PLAYS, RATING, TIME, USER
-from recbole_hlr.convert.conversion import Conversion, convert
+from recbole_hlr.convert.check import KINDS, Rule, check
+from recbole_hlr.convert.conversion import SHOWN, Conversion, convert
+from recbole_hlr.convert.dates import Dates
+from recbole_hlr.convert.reading import read_file
+from recbole_hlr.convert.selection import Selection
+from recbole_hlr.convert.source import choose
 from recbole_hlr.convert.summary import Counts
+from recbole_hlr.convert.table import Table
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.command_line import COMMAND_LINE
 
-FIELDS = {"user": USER, "item": ITEM, "rating": RATING, "count": PLAYS, "time": TIME}
+PREVIEWED = 10  # rows
+OF_OUTPUT = ("name", "out", "strict", "overwrite")
 
 
-def run(kind: str, encoding: str | None = None, **given: Any) -> None:
-    """Convert as a command line says, and print the report."""
-    if given.get("rating") is not None and given.get("count") is not None:
-        raise InputError(f"--count ({COMMAND_LINE}): cannot be given with --rating")
-    named = {key: given.pop(key, None) for key in FIELDS}
-    columns = {FIELDS[key]: column for key, column in named.items() if column is not None}
-    print(describe(convert(kind, **given, columns=columns, encoding=checked_encoding(encoding))))
+def run(kind: str, source: str, encoding: str | None = None, preview: bool = False, **given: Any) -> None:
+    """Convert as a command line says, and print the report; or print a `preview` alone."""
+    encoding = checked_encoding(encoding)
+    try:
+        if preview:
+            print(first_rows(source, encoding, {k: v for k, v in given.items() if k not in OF_OUTPUT}))
+        else:
+            print(describe(convert(kind, source, encoding=encoding, **given)))
+    except InputError as error:
+        if error.option is None:
+            raise
+        value = "" if error.value is None else f"={error.value}"
+        given_as = f"--{error.option.replace('_', '-')}{value}"
+        raise InputError(given_as, error.rule, place=COMMAND_LINE) from None
+
+
+def first_rows(source: str, encoding: str | None, said: Mapping[str, Any]) -> str:
+    """Return the first rows of a table as they will be written, and what was recognised."""
+    from tabulate import tabulate
+
+    table = Table.of(said)
+    reading = read_file(choose(Path(source), ("*",)), table, encoding or "utf-8")
+    selection = Selection(table)
+    first = selection.of(next(reading.parts))
+    rule, kinds = Rule(decimal=table.decimal), KINDS | selection.kinds
+    kept, malformed = check(first, rule, Dates(table.dates), reading.where, kinds)
+    columns = {field: column[:PREVIEWED].to_pylist() for field, column in kept.columns.items()}
+    lines = [f"  line {line}: {reason}" for line, reason in malformed[:SHOWN]]
+    lines = [f"malformed among the first lines: {len(malformed):,}", *lines] if lines else []
+    rows = tabulate(columns, headers="keys", disable_numparse=True)
+    return "\n".join([f"read as {reading.says}", *lines, "", rows, "\nnothing was written"])
 
 
 def checked_encoding(name: str | None) -> str | None:
@@ -39,8 +71,12 @@ def describe(report: Conversion) -> str:
     """Return what a conversion ends with: files, lines left out, sizes."""
     from tabulate import tabulate
 
-    lines = [f"{report.folder / report.name}.inter: {', '.join(report.columns)}"]
+    lines = [f"read as {report.recognised}"] if report.recognised else []
+    lines += [f"{report.folder / report.name}.inter: {', '.join(report.columns)}"]
     lines += [report.titles] if report.titles else []
+    lines += report.sides
+    lines += [f"rows that are not asked for: {report.left_out:,}"] if report.left_out else []
+    lines += [f"rows of repeated pairs, made one: {report.merged:,}"] if report.merged else []
     if report.malformed:
         lines.append(f"malformed lines, left out: {report.malformed:,}")
         lines += [f"  {line}" for line in report.first_malformed]

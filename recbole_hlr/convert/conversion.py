@@ -5,27 +5,32 @@ from __future__ import annotations
 import contextlib
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_hlr.convert.check import ITEM, PLAYS, RATING, TIME, USER, Rows, Rule, check
-from recbole_hlr.convert.formats import FORMATS, MOVIE_FILES, data_set_name, rows
-from recbole_hlr.convert.rows import Malformed, Parsed
+from recbole_hlr.convert.check import ITEM, KINDS, PLAYS, RATING, USER, Rows, Rule, check
+from recbole_hlr.convert.dates import Dates
+from recbole_hlr.convert.formats import FORMATS, data_set_name, read_published
+from recbole_hlr.convert.reading import read_file, read_memory
+from recbole_hlr.convert.repeated import merged
+from recbole_hlr.convert.rows import Malformed, Reading
+from recbole_hlr.convert.selection import Selection
+from recbole_hlr.convert.sides import write_side
 from recbole_hlr.convert.source import Entry, beside, choose
 from recbole_hlr.convert.summary import Counts, Tally, summarize
+from recbole_hlr.convert.table import Table
 from recbole_hlr.convert.titles import read_movies, write_movies
-from recbole_hlr.errors import InputError
+from recbole_hlr.errors import InputError, invalid
 from recbole_hlr.files import exists, is_file
 from recbole_hlr.options.shipped import shipped
 from recbole_hlr.options.yaml_values import load_yaml
 from recbole_hlr.protocols import Values
 
-KINDS = {USER: "token", ITEM: "token", RATING: "float", PLAYS: "float", TIME: "float"}
 NOTHING = Counts(0, 0, 0, 0.0)
 SHOWN = 5  # malformed lines that are kept to be shown
 
@@ -36,62 +41,71 @@ class Conversion:
 
     folder: Path
     name: str
+    recognised: str = ""
     columns: list[str] = field(default_factory=list)
     malformed: int = 0
     first_malformed: list[str] = field(default_factory=list)
+    left_out: int = 0
     titles: str = ""
+    sides: list[str] = field(default_factory=list)
     repeated: int = 0
+    merged: int = 0
     before: Counts = NOTHING
     after: Counts = NOTHING
     config: Values = field(default_factory=dict)
 
-    def leave_out(self, entry: Entry, lines: list[Malformed], strict: bool) -> None:
+    def leave_out(self, where: object, lines: list[Malformed], strict: bool) -> None:
         """Count malformed lines and keep the first; with `strict` the first is an `InputError`."""
         if lines and strict:
-            raise InputError(f"{entry}, line {lines[0].line}: {lines[0].reason}")
+            raise InputError(f"{where}, line {lines[0].line}: {lines[0].reason}")
         self.malformed += len(lines)
         more = lines[: SHOWN - len(self.first_malformed)]
-        self.first_malformed += [f"{entry}, line {line}: {reason}" for line, reason in more]
+        self.first_malformed += [f"{where}, line {line}: {reason}" for line, reason in more]
 
 
 def convert(
-    kind: str,
-    source: str | Path,
-    out: str | Path,
+    kind: Any,
+    source: str | Path | None = None,
+    out: str | Path = "",
     *,
     name: str | None = None,
-    columns: Mapping[str, str] | None = None,
     encoding: str | None = None,
     strict: bool = False,
     overwrite: bool = False,
+    **said: Any,
 ) -> Conversion:
-    """Write `out/name/name.inter` (MovieLens: and `.item`) from a download or a table.
+    """Write `out/name/name.inter` (MovieLens: and `.item`) from a download, a file or a table in memory.
 
-    `kind` is one of movielens, echonest, yelp, amazon, table; `columns` names the columns of a table by
-    field (user_id, item_id and, if any, rating or play_count, timestamp). A malformed line is left out and
-    counted or, with `strict`, an `InputError`, as is input that cannot be read. Nothing is written then.
+    `kind` is one of movielens, echonest, yelp, amazon, table, or itself a table of pandas, polars or
+    pyarrow. What is `said` of a table are the options of `recbole-hlr convert table`, as `user="uid"`, or
+    `columns` by field (user_id, item_id and, if any, rating or play_count, timestamp). A malformed line
+    is left out and counted or, with `strict`, an `InputError`, as is input that cannot be read. Nothing is
+    written then.
     """
-    columns = columns or {}
-    if kind not in FORMATS:
-        raise InputError(f"format {kind}: must be one of {', '.join(FORMATS)}")
-    if kind == "table" and not {USER, ITEM} <= set(columns) <= set(KINDS):
-        raise InputError(
-            f"columns={dict(columns)}: must name {USER} and {ITEM}, and no other than {list(KINDS)}"
-        )
-    entry = choose(Path(source), FORMATS[kind].patterns)
-    name = name or data_set_name(kind, Path(source), entry)
+    table, entry = Table.of(said), found(kind, source)
+    if entry is not None and kind != "table":
+        if said:
+            raise InputError(f"{next(iter(said))}: is an option of tables alone, not of {kind}")
+        name = name or data_set_name(kind, Path(str(source)), entry)
+    if not name or not out:
+        raise InputError("convert: needs the name of the data set and the folder, out, that it is made in")
     with new_folder(Path(out), name, overwrite) as folder:
+        reading = read(kind, entry, table, encoding)
         shipped_config = shipped("datasets", f"{name}.yaml")
-        report = Conversion(Path(out) / name, name)
+        report = Conversion(Path(out) / name, name, reading.says)
         report.config = load_yaml(shipped_config) if is_file(shipped_config) else {}
-        delimiter, parts = rows(kind, entry, encoding or "utf-8", columns)
-        tally = write_interactions(folder, parts, entry, FORMATS[kind].rule, report, strict)
+        selection, file = Selection(table), folder / f"{name}.inter"
+        tally = write_interactions(file, reading, rule_of(kind, table), selection, report, strict)
         if not tally.interactions:
-            raise InputError(
-                "; ".join([f"{entry}: no line of it could be read", *report.first_malformed[:1]])
-            )
-        if kind == "movielens":
-            titles(folder / f"{name}.item", entry, delimiter, encoding, tally, report, strict)
+            raise nothing_left(reading, selection, report)
+        if table.aggregate:
+            tally = merge(file, tally, selection, report, table.aggregate)
+        if entry is not None and reading.movies:
+            titles(folder / f"{name}.item", entry, reading.movies, encoding, tally, report, strict)
+        for side, source_of, ids in ((ITEM, table.items, tally.items), (USER, table.users, tally.users)):
+            if source_of:
+                path = folder / f"{name}.{side.removesuffix('_id')}"
+                report.sides.append(write_side(path, source_of, table.beside(side), ids, encoding or "utf-8"))
         value = PLAYS if PLAYS in report.columns else RATING
         report.before, report.after, report.repeated = summarize(tally, report.config, value)
         for file_of_rows in folder.glob(".rows*"):
@@ -99,22 +113,77 @@ def convert(
     return report
 
 
+def found(kind: Any, source: str | Path | None) -> Entry | None:
+    """Return the file of a `source`, None where `kind` is itself a table; `InputError` without either."""
+    if not isinstance(kind, str):
+        if source is not None:
+            raise InputError(f"{source}: cannot be given with a table; must be left out")
+        return None
+    if kind not in FORMATS:
+        raise InputError(f"format {kind}: must be one of {', '.join(FORMATS)}")
+    if source is None:
+        raise InputError(f"{kind}: needs a file")
+    return choose(Path(source), FORMATS[kind].patterns)
+
+
+def read(kind: Any, entry: Entry | None, table: Table, encoding: str | None) -> Reading:
+    """Return the rows of a source."""
+    if entry is None:
+        return read_memory(kind, table)
+    if kind == "table":
+        return read_file(entry, table, encoding or "utf-8")
+    return read_published(kind, entry, encoding or "utf-8")
+
+
+def rule_of(kind: Any, table: Table) -> Rule:
+    """Return what the values of a source may be."""
+    return FORMATS[kind if isinstance(kind, str) else "table"].rule._replace(decimal=table.decimal)
+
+
+def nothing_left(reading: Reading, selection: Selection, report: Conversion) -> InputError:
+    """Return the error of a source of which no row is written."""
+    if selection.left_out:
+        asked = " and ".join(f"{key}={value}" for key, value in selection.asked().items())
+        return InputError(f"{reading.where}: none of its rows is left by {asked}")
+    return InputError(
+        "; ".join([f"{reading.where}: no line of it could be read", *report.first_malformed[:1]])
+    )
+
+
 def write_interactions(
-    folder: Path, parts: Iterator[Parsed], entry: Entry, rule: Rule, report: Conversion, strict: bool
+    path: Path, reading: Reading, rule: Rule, selection: Selection, report: Conversion, strict: bool
 ) -> Tally:
     """Write the `.inter` file, block by block; return what was counted."""
-    path = folder / f"{report.name}.inter"
-    with path.open("wb") as file, contextlib.closing(Tally(folder / ".rows")) as tally:
-        for parsed in parts:
-            kept, malformed = check(parsed, rule)
-            report.leave_out(entry, malformed, strict)
-            if not report.columns:
+    dates = Dates(selection.table.dates)
+    report.columns = []
+    scratch = path.with_name(f".rows{len(list(path.parent.glob('.rows*')))}")
+    with path.open("wb") as file, contextlib.closing(Tally(scratch)) as tally:
+        for parsed in reading.parts:
+            chosen = selection.of(parsed)
+            kinds = KINDS | selection.kinds
+            kept, malformed = check(chosen, rule, dates, reading.where, kinds)
+            report.leave_out(reading.where, malformed, strict)
+            if len(kept.users) and not report.columns:
                 report.columns = list(kept.columns)
                 refuse_missing_columns(report)
-                file.write(("\t".join(f"{name}:{KINDS[name]}" for name in kept.columns) + "\n").encode())
+                file.write(("\t".join(f"{name}:{kinds[name]}" for name in kept.columns) + "\n").encode())
             write_rows(file, kept)
             tally.add(kept)
+    report.left_out += selection.left_out
     return tally
+
+
+def merge(path: Path, tally: Tally, selection: Selection, report: Conversion, how: str) -> Tally:
+    """Write the `.inter` file anew with one interaction for each pair; return what was counted."""
+    if how in ("sum", "max") and not {RATING, PLAYS} & set(report.columns):
+        raise invalid("aggregate", how, "", "last or count where there is no rating or count")
+    all_rows = path.rename(path.with_name(".all"))
+    parts = merged(tally, all_rows, report.columns, how)
+    every = Selection(Table({}), selection.kinds)
+    once = write_interactions(path, Reading(parts, "", path.name), Rule(), every, report, strict=True)
+    all_rows.unlink()
+    report.merged = tally.interactions - once.interactions
+    return once
 
 
 def write_rows(file: BinaryIO, kept: Rows) -> None:
@@ -139,16 +208,16 @@ def refuse_missing_columns(report: Conversion) -> None:
 def titles(
     path: Path,
     entry: Entry,
-    delimiter: str,
+    movies_name: str,
     encoding: str | None,
     tally: Tally,
     report: Conversion,
     strict: bool,
 ) -> None:
     """Write the `.item` file from the file of movies beside the ratings, if it is there."""
-    movie_file = beside(entry, MOVIE_FILES[delimiter])
+    movie_file = beside(entry, movies_name)
     if movie_file is None:
-        report.titles = f"no {MOVIE_FILES[delimiter]} beside the ratings, so no titles"
+        report.titles = f"no {movies_name} beside the ratings, so no titles"
         return
     movies, malformed = read_movies(movie_file, encoding)
     report.leave_out(movie_file, malformed, strict)

@@ -24,10 +24,12 @@ UNIT = "\x1f"  # ASCII's unit separator
 
 
 class Delimited(NamedTuple):
-    """Lines of values between delimiters; `fields` says which column holds what.
+    r"""Lines of values between delimiters; `fields` says which column holds what.
 
-    `header`: the number of lines up to the end of the header, 0 where there is none. `quoted`: a value may
-    stand between double quotes, and then hold delimiters and line breaks.
+    `delimiter`: a text or, for any number of blanks, one blank. `header`: the number of lines up to the end
+    of the header, 0 where there is none. `quoted`: a value may stand between double quotes, and then hold
+    delimiters and line breaks. `quotes`: what else there is to quotes: `escaped` ones within values, as
+    \", or those around values are to be taken `off`.
     """
 
     delimiter: str
@@ -35,6 +37,7 @@ class Delimited(NamedTuple):
     fields: dict[str, int]
     header: int = 0
     quoted: bool = False
+    quotes: str = ""
 
     def parse(self, block: Block) -> Parsed:
         """Return the rows of a block.
@@ -43,20 +46,28 @@ class Delimited(NamedTuple):
         """
         data, first = block
         if first <= self.header:
-            data = b"".join(data.splitlines(keepends=True)[self.header + 1 - first :])
+            gone = self.header + 1 - first
+            data = b"".join(data.split(b"\n", gone)[gone:])
             first = self.header + 1
+        if self.quotes == "escaped":
+            data = data.replace(b'\\"', b'""')
         delimiter = self.delimiter
-        if len(delimiter) > 1:  # pyarrow takes one character
+        if delimiter == " ":
+            data = squeezed(data)
+        elif len(delimiter) > 1 or not delimiter.isascii():  # pyarrow takes one byte
             data, delimiter = data.replace(delimiter.encode(), UNIT.encode()), UNIT
         malformed = []
         table, refused = self._read(data, delimiter)
-        if self.quoted and (len(table) + len(refused) < line_count(data) or ends_open(data)):
+        count = line_count(data)
+        if self.quoted and (len(table) + len(refused) < count or ends_open(data)):
             data, opened = without_open_quotes(data, delimiter)
             malformed = [Malformed(first + line, "opens a quote that is not closed") for line in opened]
             if opened:
-                table, refused = self._read(data, delimiter)
-        lines = record_lines(data, first, len(table) + len(refused), delimiter)
+                table, refused, count = *self._read(data, delimiter), line_count(data)
+        lines = record_lines(data, first, (len(table) + len(refused), count), delimiter)
         columns = {field: table.column(str(at)).combine_chunks() for field, at in self.fields.items()}
+        if self.quotes == "off":
+            columns = {field: pa.compute.utf8_trim(column, '"') for field, column in columns.items()}
         rows = [row for row, _ in refused]
         there = np.delete(lines, rows)  # (n,)
         blank = blank_lines(data, first, [*lines[rows], *there[without_value(columns)]], delimiter)
@@ -79,7 +90,7 @@ class Delimited(NamedTuple):
             return "skip"
 
         names = [str(at) for at in range(self.width)]
-        wanted = [str(at) for at in self.fields.values()]
+        wanted = [str(at) for at in dict.fromkeys(self.fields.values())]
         if not data:
             return pa.table({name: pa.array([], pa.string()) for name in wanted}), []
         table = pa.csv.read_csv(
@@ -97,6 +108,14 @@ class Delimited(NamedTuple):
             ),
         )
         return table, refused
+
+
+def squeezed(data: bytes) -> bytes:
+    """Return lines with one blank for any number of blanks and tabs, and none at their ends."""
+    data = data.replace(b"\t", b" ")
+    while b"  " in data:
+        data = data.replace(b"  ", b" ")
+    return data.replace(b" \n", b"\n").replace(b"\n ", b"\n").strip(b" ")
 
 
 def line_count(data: bytes) -> int:
@@ -152,12 +171,12 @@ def is_record(lines: list[str], delimiter: str) -> bool:
         return False
 
 
-def record_lines(data: bytes, first: int, count: int, delimiter: str) -> np.ndarray:
-    """Return the line `(count,)` on which each record begins; the first is `first`.
+def record_lines(data: bytes, first: int, counts: tuple[int, int], delimiter: str) -> np.ndarray:
+    """Return the line `(count,)` on which each record begins; `counts` are those of records and lines.
 
     Where it cannot be told, for a quote within a value, records are counted instead.
     """
-    lines = line_count(data)
+    count, lines = counts
     if lines != count:
         reader = csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter)
         with contextlib.suppress(csv.Error), long_values():

@@ -7,15 +7,16 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from recbole_hlr.convert.check import ITEM, PLAYS, RATING, TIME, USER, Rule
 from recbole_hlr.convert.delimited import Delimited
+from recbole_hlr.convert.forms import pick
 from recbole_hlr.convert.json_lines import Json
-from recbole_hlr.convert.rows import Layout, Parsed, parsed_lines, parsed_parquet
-from recbole_hlr.convert.source import Entry, blocks
+from recbole_hlr.convert.rows import Layout, Reading, parsed_lines
+from recbole_hlr.convert.source import Entry, first_text
 from recbole_hlr.errors import InputError
 
 MOVIE_FILES = {"\t": "u.item", "::": "movies.dat", ",": "movies.csv"}  # titles, by the delimiter of ratings
@@ -43,32 +44,18 @@ FORMATS = {
 }
 
 
-def rows(kind: str, entry: Entry, encoding: str, columns: Mapping[str, str]) -> tuple[str, Iterator[Parsed]]:
-    """Return the delimiter of a file (empty for JSON and parquet) and its rows.
-
-    `columns` names the columns of a table by field. `InputError` says what is wrong with the first line.
-    """
-    if kind == "table" and entry.plain_name.endswith((".parquet", ".pq")):
-        return "", parsed_parquet(entry, lambda names: pick(entry, names, columns))
+def read_published(kind: str, entry: Entry, encoding: str) -> Reading:
+    """Return the rows of a publisher's file; `InputError` says what is wrong with the first line."""
     text = first_text(entry, encoding)
     layouts: dict[str, Callable[[Entry, str], Layout]] = {
         "movielens": movielens,
         "echonest": echonest,
         "yelp": reviews,
         "amazon": amazon,
-        "table": lambda entry, text: table(entry, text, columns),
     }
     layout = layouts[kind](entry, text)
-    return layout.delimiter if isinstance(layout, Delimited) else "", parsed_lines(entry, encoding, layout)
-
-
-def first_text(entry: Entry, encoding: str) -> str:
-    """Return the first lines of a file, up to 64 KiB with a text; `InputError` where there is nothing."""
-    for data, first in blocks(entry, encoding):
-        text = data[: 2**16].decode(errors="ignore")
-        if text.strip():
-            return "\n" * (first - 1) + text
-    raise InputError(f"{entry}: is empty")
+    movies = MOVIE_FILES[layout.delimiter] if kind == "movielens" and isinstance(layout, Delimited) else ""
+    return Reading(parsed_lines(entry, encoding, layout), "", str(entry), movies)
 
 
 def movielens(entry: Entry, text: str) -> Delimited:
@@ -125,13 +112,6 @@ def amazon(entry: Entry, text: str) -> Delimited | Json:
     return Delimited(",", 4, {USER: user, ITEM: item, RATING: 2, TIME: 3})
 
 
-def table(entry: Entry, text: str, columns: Mapping[str, str]) -> Delimited:
-    """Return the layout of a table, whose delimiter is the one that splits its header as asked for."""
-    split = {delimiter: header(text, delimiter)[0] for delimiter in ",\t;|"}
-    best = max(split, key=lambda d: (sum(name in split[d] for name in columns.values()), len(split[d])))
-    return with_header(entry, text, best, columns)
-
-
 def with_header(entry: Entry, text: str, delimiter: str, columns: Mapping[str, str]) -> Delimited:
     """Return the layout of a file whose first line that is not empty names its columns."""
     names, lines = header(text, delimiter)
@@ -147,16 +127,6 @@ def header(text: str, delimiter: str) -> tuple[list[str], int]:
             if any(name.strip() for name in names):
                 return names, reader.line_num
     return [], 0
-
-
-def pick(entry: Entry, names: list[str], columns: Mapping[str, str]) -> dict[str, str]:
-    """Return `columns` (name by field) where each stands once among `names`; `InputError` where not."""
-    for name in columns.values():
-        if names.count(name) != 1:
-            problem = "there is no column" if name not in names else "there is more than one column"
-            shown = ", ".join(names)[:300] or "without names"
-            raise InputError(f"{entry}: {problem} {name}; the columns are {shown}")
-    return dict(columns)
 
 
 def data_set_name(kind: str, source: Path, entry: Entry) -> str:

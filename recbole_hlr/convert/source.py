@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import fnmatch
 import gzip
 import io
+import json
 import lzma
 import re
 import zipfile
@@ -13,6 +15,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, NamedTuple, cast
+
+import pyarrow as pa
 
 from recbole_hlr.console import Display, Row
 from recbole_hlr.errors import InputError
@@ -22,8 +26,21 @@ if TYPE_CHECKING:
 
 PIECE = 2**20  # bytes that are read at a time
 BLOCK = 2**24  # bytes that are parsed at a time, and the longest line
-PACKED = re.compile(r"\.(gz|xz|zip)$", re.IGNORECASE)
+PACKED = re.compile(r"\.(gz|bz2|xz|zst|zip)$", re.IGNORECASE)
+BETWEEN = re.compile(r"[\s,\[\]]*")  # what stands between the objects of a JSON array
 ZIPPED = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")  # what a zip archive begins with
+PICKLE = "a pickle, which may run anything when it is read; give its table to convert() in Python"
+NO_TEXT = {  # what other files begin with (tar: at byte 257)
+    b"\xd0\xcf\x11\xe0": "an Excel workbook of before 2007; save it as .xlsx or CSV",
+    b"SQLite f": "an SQLite database; save its table as CSV",
+    b"\x89HDF": "HDF5; save its table as CSV or parquet",
+    b"\x93NUMPY": "a NumPy array; save it as CSV or parquet",
+    b"\x80\x04\x95": PICKLE,
+    b"\x80\x05\x95": PICKLE,
+    b"ustar": "a tar archive; unpack it and name the file",
+    b"7z\xbc\xaf": "a 7-Zip archive; unpack it and name the file",
+    b"Rar!": "a RAR archive; unpack it and name the file",
+}
 DAMAGE = (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile)
 
 
@@ -62,7 +79,8 @@ class UnixLines(io.RawIOBase):
                 data = data.removeprefix(b"\n")
             self.after_return = ends_line
             if data:
-                data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+                if b"\r" in data:
+                    data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
                 view[: len(data)] = data
                 return len(data)
         return 0
@@ -84,6 +102,8 @@ def entries(path: Path) -> list[Entry]:
             if file.read(4) not in ZIPPED:
                 return [Entry(path)]
             members = zipfile.ZipFile(file).infolist()
+            if any(info.filename == "xl/workbook.xml" for info in members):
+                return [Entry(path)]  # an Excel workbook, which is a zip archive of its own
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
     except DAMAGE as error:
@@ -141,11 +161,48 @@ def opened(entry: Entry) -> Iterator[tuple[IO[bytes], int, Callable[[], int]]]:
                 stream = cast(IO[bytes], stack.enter_context(gzip.open(raw)))
             elif start == b"\xfd7zXZ\x00":
                 stream = cast(IO[bytes], stack.enter_context(lzma.open(raw)))
+            elif start.startswith(b"BZh"):
+                stream = cast(IO[bytes], stack.enter_context(bz2.open(raw)))
+            elif start.startswith(b"\x28\xb5\x2f\xfd"):
+                stream = cast(IO[bytes], stack.enter_context(pa.CompressedInputStream(raw, "zstd")))
             yield stream, total, raw.tell
     except DAMAGE as error:
         raise InputError(f"{entry}: is cut off or damaged ({error})") from None
     except OSError as error:
+        if error.errno is None:  # of bzip2 and zstd
+            raise InputError(f"{entry}: is cut off or damaged ({error})") from None
         raise InputError(f"{entry}: cannot be read ({error.strerror or error})") from None
+
+
+def first_text(entry: Entry, encoding: str) -> str:
+    """Return whole lines from the beginning of a text, some 64 KiB or more.
+
+    Raises `InputError` where there is nothing, or what is no text.
+    """
+    begin = first_bytes(entry)
+    for signature, what in NO_TEXT.items():
+        if signature in begin[:8] or signature in begin[257:262]:
+            raise InputError(f"{entry}: is {what}")
+    for data, first in blocks(entry, encoding):
+        end = data.find(b"\n", 2**16)
+        text = data[: len(data) if end < 0 else end].decode()
+        if "\0" in text:
+            raise InputError(
+                f"{entry}: is no text and no other form that is known; save it as CSV or parquet"
+            )
+        if text.lstrip()[:14].lower().startswith(("<!doctype html", "<html")):
+            raise InputError(
+                f"{entry}: is a web page, maybe of a download that needs an account, and no data"
+            )
+        if text.strip():
+            return "\n" * (first - 1) + text
+    raise InputError(f"{entry}: is empty")
+
+
+def first_bytes(entry: Entry) -> bytes:
+    """Return what a file begins with, once it is unpacked: up to 512 bytes."""
+    with opened(entry) as (stream, _, _):
+        return stream.read(512)
 
 
 def blocks(entry: Entry, encoding: str, quoted: bool = False) -> Iterator[Block]:
@@ -165,6 +222,41 @@ def blocks(entry: Entry, encoding: str, quoted: bool = False) -> Iterator[Block]
                 text = text.removeprefix(b"\xef\xbb\xbf")
             yield Block(text, line)
             line += lines
+
+
+def objects(entry: Entry, encoding: str) -> Iterator[Block]:
+    """Yield the objects of a JSON array, or objects on several lines each, in blocks of one on a line.
+
+    The "lines" are counted by object, from 1.
+    """
+    decoder, text, at, row = json.JSONDecoder(), "", 0, 1
+    with opened(entry) as (packed, total, position), Bytes(entry, total) as bar:
+        stream = io.TextIOWrapper(io.BufferedReader(UnixLines(packed), PIECE), encoding)
+        while more := read_text(stream, entry):
+            more = more if row > 1 or text else more.removeprefix("\ufeff")
+            text, at, found = text[at:] + more, 0, []
+            bar.done = position()
+            with contextlib.suppress(ValueError):  # the last object goes on in the next piece
+                while (at := BETWEEN.match(text, at).end()) < len(text):  # type: ignore[union-attr]
+                    end = decoder.raw_decode(text, at)[1]
+                    found.append(text[at:end].replace("\n", " "))
+                    at = end
+            if len(text) - at > BLOCK:
+                raise InputError(f"{entry}, after object {row + len(found) - 1}: is no JSON")
+            if found:
+                yield Block("\n".join(found).encode(errors="replace"), row)
+            row += len(found)
+        if at < len(text):
+            raise InputError(f"{entry}, after object {row - 1}: is no JSON, or is cut off")
+
+
+def read_text(stream: io.TextIOWrapper, entry: Entry) -> str:
+    """Return the next piece of a text, nothing at its end; `InputError` where it is in another encoding."""
+    try:
+        return stream.read(PIECE)
+    except UnicodeDecodeError as error:
+        what = f"is not {stream.encoding} text ({error.reason})"
+        raise InputError(f"{entry}: {what}; set --encoding") from None
 
 
 def rest_of_line(stream: IO[bytes], data: bytes, quoted: bool, where: str) -> bytes:

@@ -19,8 +19,10 @@ from recbole_hlr.data.account import Account
 from recbole_hlr.data.columns import check_header, check_options
 from recbole_hlr.data.dislikes import dislikes
 from recbole_hlr.data.labels import positives, uses_labels
+from recbole_hlr.data.packed import PARQUET, SUFFIXES, laid_out, lying, unpack
 from recbole_hlr.data.reader import read_columns, read_header, refuse_long_rows, wrong_number
 from recbole_hlr.data.source import interaction_files
+from recbole_hlr.data.typed import as_file
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.table import FILTERS
 
@@ -55,7 +57,8 @@ class AtomicDataset(Dataset):
     # --- reading -------------------------------------------------------------------------------------
 
     def _load_data(self, token: str, dataset_path: str) -> None:
-        super()._load_data(token, dataset_path)
+        with laid_out(Path(dataset_path), token) as (folder, self._lying):
+            super()._load_data(token, str(folder))
         self.account.read = len(self.inter_feat)
         check_options(self)
         label = self.config["LABEL_FIELD"]
@@ -66,34 +69,50 @@ class AtomicDataset(Dataset):
                 self.dataset_name, label,
             )  # fmt: skip
 
-    def _load_feat(self, filepath: str, source: FeatureSource | str) -> pd.DataFrame | None:
+    def _load_feat(self, laid: str, source: FeatureSource | str) -> pd.DataFrame | None:
+        """Return the table of a file that is `laid` out; in sentences it is the file that it stands for."""
         suffix = getattr(source, "value", source)
         if suffix not in (self.config["load_col"] or {suffix: "*"}):
             return None
+        filepath = str(lying(self._lying.get(laid, Path(laid))))
         separator, encoding = self.config["field_separator"], self.config["encoding"] or "utf-8"
-        header, has_rows = read_header(filepath, encoding)
+        ids = (self.config["USER_ID_FIELD"], self.config["ITEM_ID_FIELD"])
+        header, has_rows = read_header(filepath, encoding, separator, ids)
         columns = check_header(filepath, header, self.config, suffix)
         self._take_note(filepath, header, columns, suffix)
         plain = source == FeatureSource.INTERACTION and "_seq" not in header and _is_byte(separator)
         if not has_rows:
-            self._refuse_or_warn_of_no_row(filepath, plain)
+            self._refuse_or_warn_of_no_row(filepath, plain and Path(laid).name)
         if not plain:
             refuse_long_rows(filepath, separator, encoding, len(header.split(separator)))
         try:
             if plain:
                 return self._load_interactions(filepath, header, separator, encoding)
-            return super()._load_feat(filepath, source)
+            return super()._load_feat(self._unpacked(filepath, laid), source)
         except InputError:
             raise
         except ValueError as error:
             raise InputError(f"{filepath}: {wrong_number(filepath, separator, encoding) or error}") from error
 
-    def _refuse_or_warn_of_no_row(self, filepath: str, plain: bool) -> None:
+    def _unpacked(self, filepath: str, laid: str) -> str:
+        """Return a file that the host can read: itself or, where it is packed, what is laid out for it."""
+        if not filepath.endswith(SUFFIXES):
+            return filepath
+        if filepath.endswith(PARQUET):
+            config = self.config
+            ids = (config["USER_ID_FIELD"], config["ITEM_ID_FIELD"])
+            between = (config["field_separator"], config["seq_separator"])
+            as_file(Path(filepath), Path(laid), *between, config["encoding"] or "utf-8", ids)
+        else:
+            unpack(Path(filepath), Path(laid))
+        return laid
+
+    def _refuse_or_warn_of_no_row(self, filepath: str, name: str | bool) -> None:
         """Raise `InputError`, but for a part after the training part, which may be empty."""
         files = interaction_files(
             *(self.config[key] for key in ("data_path", "dataset", "benchmark_filename"))
         )
-        if not plain or Path(filepath) not in files[1:]:
+        if name not in [file.name for file in files[1:]]:
             raise InputError(f"{filepath}: has a header and no row below it")
         log.warning("%s: has a header and no row below it", filepath)
 
@@ -133,7 +152,8 @@ class AtomicDataset(Dataset):
                 "folder that can be written"
             ) from None
         kinds = {f"{name}:{self.field2type[name].value}": self.field2type[name] for name in empty.columns}
-        table = read_columns(filepath, list(kinds), separator, encoding)
+        ids = (self.config["USER_ID_FIELD"], self.config["ITEM_ID_FIELD"])
+        table = read_columns(filepath, list(kinds), separator, encoding, ids)
         texts = [name for name, kind in kinds.items() if kind != FeatureType.FLOAT]
         return table.astype(dict.fromkeys(texts, object)).set_axis(empty.columns, axis=1)
 

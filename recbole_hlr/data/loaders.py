@@ -23,13 +23,13 @@ from recbole_hlr.data.columns import not_loaded
 from recbole_hlr.data.dislikes import disliked_in_training
 from recbole_hlr.data.interactions import InteractionMatrix
 from recbole_hlr.data.labels import draws_negatives, uses_labels, without_negatives
+from recbole_hlr.data.packed import lying
 from recbole_hlr.data.random import Stream, generator_for
 from recbole_hlr.data.ranking import RankingLoader
 from recbole_hlr.data.source import TABLE_PREFIX, interaction_files
 from recbole_hlr.data.triplets import TripletLoader
 from recbole_hlr.data.user_rows import UserLoader
 from recbole_hlr.errors import InputError, invalid
-from recbole_hlr.files import is_file
 from recbole_hlr.host import recbole as compat
 from recbole_hlr.options.protocol import BOTH, SOFTMAX
 from recbole_hlr.options.table import SPLIT_KEYS
@@ -48,7 +48,7 @@ def load_dataset(config: HLRConfig) -> AtomicDataset:
     """Load, filter and remap the data set; `InputError` says what is wrong with files or filters."""
     folder, name = Path(config["data_path"]), config["dataset"]
     for file in interaction_files(folder, name, config["benchmark_filename"]):
-        if not is_file(file):
+        if lying(file) is None:
             raise InputError(f"dataset={name}: there is no file {file}; {where_to_get(config, file)}")
     try:
         return AtomicDataset(config)
@@ -67,9 +67,6 @@ def where_to_get(config: HLRConfig, file: Path) -> str:
     if name.startswith(TABLE_PREFIX):
         return "it is written of a table in memory: give that table again, run(resume=RUN_DIR, dataset=table)"
     elsewhere = f"or, if there is a folder {name} elsewhere, name its parent with --data_path=FOLDER"
-    for packed in (file.with_name(file.name + suffix) for suffix in (".xz", ".gz")):
-        if is_file(packed):
-            return f"unpack {packed}"
     if config["benchmark_filename"]:
         get = f"get {source['publisher']} from {source['url']} and " if source else ""
         return f"{get}put the parts that benchmark_filename names there, {elsewhere}"

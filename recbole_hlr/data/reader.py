@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv as text_csv
-import os
+import io
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import IO, cast
 
 import pandas as pd
 import pyarrow as pa
-from pandas._libs.parsers import STR_NA_VALUES
 from pyarrow import csv
 
+from recbole_hlr.data import typed
+from recbole_hlr.data.packed import PARQUET, opened
+from recbole_hlr.data.typed import MISSING
 from recbole_hlr.errors import InputError
 
-MISSING = sorted(STR_NA_VALUES)  # what RecBole takes for a missing value
+
+def read_header(
+    filepath: str, encoding: str, separator: str = "\t", ids: Collection[str] = ()
+) -> tuple[str, bool]:
+    """Return a file's first line, and whether any other holds something; `InputError` if it is no text.
+
+    Of a .parquet file it is what the line would be; `ids` are the names of columns of ids.
+    """
+    if filepath.endswith(PARQUET):
+        columns, has_rows = typed.header(Path(filepath), ids)
+        return separator.join(columns), has_rows
+    with text_of(filepath, encoding) as file:
+        return file.readline().rstrip("\n"), any(line.strip() for line in file)
 
 
-def read_header(filepath: str, encoding: str) -> tuple[str, bool]:
-    """Return a file's first line, and whether any other holds something; `InputError` if it is no text."""
+@contextlib.contextmanager
+def text_of(filepath: str, encoding: str, newline: str | None = None) -> Iterator[IO[str]]:
+    """Yield the text of a file, packed or plain; `InputError` where it cannot be read, or is no such text."""
     try:
-        with open(filepath, encoding=encoding) as file:
-            return file.readline().rstrip("\n"), any(line.strip() for line in file)
+        with opened(Path(filepath)) as file:
+            yield io.TextIOWrapper(io.BufferedReader(cast(io.RawIOBase, file)), encoding, newline=newline)
     except UnicodeError as error:
         reason = getattr(error, "reason", error)
         raise InputError(f"{filepath}: is not {encoding} text ({reason}); set --encoding") from None
-    except OSError as error:
-        raise InputError(f"{filepath}: cannot be read ({error.strerror})") from None
 
 
-def read_columns(filepath: str, columns: list[str], separator: str, encoding: str) -> pd.DataFrame:
+def read_columns(
+    filepath: str, columns: list[str], separator: str, encoding: str, ids: Collection[str] = ()
+) -> pd.DataFrame:
     """Return columns of a delimited file without quoting: `:float` as numbers, others as categories.
 
     Raises `InputError` for a line with too many or too few values and for text that is not `encoding`,
@@ -42,18 +60,23 @@ def read_columns(filepath: str, columns: list[str], separator: str, encoding: st
         return "error"
 
     text = pa.dictionary(pa.int32(), pa.string())
+    kinds = {name: pa.float64() if name.endswith(":float") else text for name in columns}
+    if filepath.endswith(PARQUET):
+        table = typed.table(Path(filepath), columns, ids)
+        return table.cast(pa.schema(kinds)).unify_dictionaries().to_pandas()
     try:
-        table = csv.read_csv(
-            pa.OSFile(os.fsencode(filepath)),  # the bytes of a path may be no text
-            csv.ReadOptions(use_threads=False, encoding=encoding),  # one thread: it counts the lines
-            csv.ParseOptions(delimiter=separator, quote_char=False, invalid_row_handler=bad_row),
-            csv.ConvertOptions(
-                include_columns=columns,
-                column_types={name: pa.float64() if name.endswith(":float") else text for name in columns},
-                null_values=MISSING,
-                strings_can_be_null=True,
-            ),
-        )
+        with opened(Path(filepath)) as file:
+            table = csv.read_csv(
+                file,
+                csv.ReadOptions(use_threads=False, encoding=encoding),  # one thread: it counts the lines
+                csv.ParseOptions(delimiter=separator, quote_char=False, invalid_row_handler=bad_row),
+                csv.ConvertOptions(
+                    include_columns=columns,
+                    column_types=kinds,
+                    null_values=MISSING,
+                    strings_can_be_null=True,
+                ),
+            )
     except UnicodeError as error:
         reason = getattr(error, "reason", error)
         raise InputError(f"{filepath}: is not {encoding} text ({reason}); set --encoding") from None
@@ -71,22 +94,21 @@ def read_columns(filepath: str, columns: list[str], separator: str, encoding: st
 
 def refuse_long_rows(filepath: str, separator: str, encoding: str, columns: int) -> None:
     """Raise `InputError` for a row with more values than the header, which pandas would shift or cut."""
+    if filepath.endswith(PARQUET):
+        return
     try:
         for line, row in _rows(filepath, separator, encoding):
             if len(row) > columns:
                 raise InputError(
                     f"{filepath}, line {line}: has {len(row)} columns; must have {columns} as the header has"
                 )
-    except UnicodeError as error:
-        reason = getattr(error, "reason", error)
-        raise InputError(f"{filepath}: is not {encoding} text ({reason}); set --encoding") from None
     except text_csv.Error as error:
         raise InputError(f"{filepath}: cannot be read ({error})") from None
 
 
 def _rows(filepath: str, separator: str, encoding: str) -> Iterator[tuple[int, list[str]]]:
     """Yield rows with their line, taken apart as by pandas' Python engine."""
-    with open(filepath, encoding=encoding, newline="" if len(separator) == 1 else None) as file:
+    with text_of(filepath, encoding, "" if len(separator) == 1 else None) as file:
         if len(separator) == 1:
             reader = text_csv.reader(file, delimiter=separator)
             yield from ((reader.line_num, row) for row in reader)
@@ -97,7 +119,10 @@ def _rows(filepath: str, separator: str, encoding: str) -> Iterator[tuple[int, l
 
 def wrong_number(filepath: str, separator: str, encoding: str) -> str | None:
     """Return where in an atomic file the first float column holds something that is no number."""
-    table = pd.read_csv(filepath, sep=separator, dtype=str, encoding=encoding, engine="python")
+    if filepath.endswith(PARQUET):
+        return None
+    with text_of(filepath, encoding, "") as file:
+        table = pd.read_csv(file, sep=separator, dtype=str, engine="python")
     for column in table.columns[table.columns.str.endswith(":float")]:
         wrong = pd.to_numeric(table[column], errors="coerce").isna() & table[column].notna()
         if wrong.any():

@@ -13,11 +13,13 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import csv, parquet
 
+from recbole_hlr.data.packed import PARQUET, opened
 from recbole_hlr.data.reader import read_header
 from recbole_hlr.errors import InputError
 from recbole_hlr.files import is_file
 
 DELIMITERS = "\t,;|"
+TYPED = re.compile(r"[^:]+:(token|float)(_seq)?")  # a column of an atomic file
 
 
 def read_table(path: Path, encoding: str = "utf-8") -> pa.Table:
@@ -28,8 +30,9 @@ def read_table(path: Path, encoding: str = "utf-8") -> pa.Table:
     if not is_file(path):
         raise InputError(f"{path}: there is no such file")
     try:
-        if path.suffix == ".parquet":
-            return parquet.read_table(pa.OSFile(os.fsencode(path)))
+        if path.suffix == PARQUET:
+            table = parquet.read_table(pa.OSFile(os.fsencode(path)))
+            return table.rename_columns([without_type(name) for name in table.column_names])
         return _read_text(path, encoding)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -41,21 +44,27 @@ def _read_text(path: Path, encoding: str) -> pa.Table:
     header, _ = read_header(str(path), encoding)
     header = header.removeprefix("\ufeff")
     delimiter = max(DELIMITERS, key=header.count)
-    atomic = all(re.fullmatch(r"[^:]+:(token|float)(_seq)?", name) for name in header.split("\t"))
+    atomic = all(TYPED.fullmatch(name) for name in header.split("\t"))
     names = header.split("\t") if atomic else next(text_csv.reader([header], delimiter=delimiter), [])
     if not names:
         raise InputError(f"{path}: must begin with a line of its columns' names")
-    table = csv.read_csv(
-        pa.OSFile(os.fsencode(path)),
-        csv.ReadOptions(use_threads=False, encoding=encoding),
-        csv.ParseOptions(
-            delimiter="\t" if atomic else delimiter,
-            quote_char=False if atomic else '"',
-            newlines_in_values=not atomic,
-        ),
-        csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-    )
-    return table.rename_columns([name.partition(":")[0] for name in names]) if atomic else table
+    with opened(path) as file:
+        table = csv.read_csv(
+            file,
+            csv.ReadOptions(use_threads=False, encoding=encoding),
+            csv.ParseOptions(
+                delimiter="\t" if atomic else delimiter,
+                quote_char=False if atomic else '"',
+                newlines_in_values=not atomic,
+            ),
+            csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        )
+    return table.rename_columns([without_type(name) for name in names]) if atomic else table
+
+
+def without_type(name: str) -> str:
+    """Return the name of an atomic file's column, `name:type`."""
+    return name.partition(":")[0] if TYPED.fullmatch(name) else name
 
 
 def table_of(given: Any) -> pa.Table:

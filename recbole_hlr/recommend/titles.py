@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from recbole_hlr.data.ids import token_of
+from recbole_hlr.data.packed import lying
 from recbole_hlr.data.tables import read_table
 from recbole_hlr.errors import InputError
-from recbole_hlr.files import is_file
 from recbole_hlr.protocols import RunConfig
 
 
@@ -35,8 +35,7 @@ def titles_in(path: Path, item_field: str, encoding: str = "utf-8") -> dict[str,
 
 def item_file(config: RunConfig) -> Path | None:
     """Return the `.item` file beside the interactions of a run's data set, None where there is none."""
-    file = Path(config["data_path"], f"{config.dataset}.item")
-    return file if is_file(file) else None
+    return lying(Path(config["data_path"], f"{config.dataset}.item"))
 
 
 def _first(names: Iterable[str], fits: Callable[[str], bool]) -> str | None:
