@@ -20,8 +20,8 @@ from pyarrow import csv
 
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.convert.check import Rule, wrong_ids
-from recbole_hlr.convert.rows import as_text
 from recbole_hlr.data.source import TABLE_PREFIX
+from recbole_hlr.data.typed import as_text
 from recbole_hlr.errors import InputError, fixed, shown
 from recbole_hlr.files import writable
 from recbole_hlr.options.command_line import parse_arguments
