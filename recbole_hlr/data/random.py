@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, unique
 
 import numpy as np
 import torch
 
 
+@unique
 class Stream(IntEnum):
     """What is drawn, each from a stream of its own; those of a number have one for each such number."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_hlr.data.atomic import AtomicDataset
+from recbole_hlr.data.packed import laid_out
 from recbole_hlr.host.recbole import with_values
 
 if TYPE_CHECKING:
@@ -18,7 +20,8 @@ class AsRead(AtomicDataset):
         super().__init__(with_values(config, load_col={"inter": "*"}, unload_col=None))
 
     def _load_data(self, token: str, dataset_path: str) -> None:
-        self._load_inter_feat(token, dataset_path)
+        with laid_out(Path(dataset_path), token) as (folder, self._lying):
+            self._load_inter_feat(token, str(folder))
 
     def _init_alias(self) -> None:
         """Leave columns as they are."""
