@@ -231,7 +231,7 @@ def test_odd_tables_in_memory(tmp_path):
             "its columns are a, b; give --user=COLUMN and --item=COLUMN",
         ),
         (TYPED, {**NAMED, "colour": 1}, r"colour=1: is no option of a table"),
-        (TYPED, {**NAMED, "name": None}, "needs the name of the data set"),
+        (TYPED, {**NAMED, "name": None}, "name: must be given, the data set's name"),
         (TYPED, {**NAMED, "source": "x"}, "x: cannot be given with a table"),
     ],
 )
