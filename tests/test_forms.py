@@ -231,7 +231,7 @@ def test_odd_tables_in_memory(tmp_path):
             "its columns are a, b; give --user=COLUMN and --item=COLUMN",
         ),
         (TYPED, {**NAMED, "colour": 1}, r"colour=1: is no option of a table"),
-        (TYPED, {**NAMED, "name": None}, "needs the name of the data set"),
+        (TYPED, {**NAMED, "name": None}, "name: must be given, the data set's name"),
         (TYPED, {**NAMED, "source": "x"}, "x: cannot be given with a table"),
     ],
 )
@@ -254,6 +254,13 @@ def test_excel_without_its_library_is_one_sentence(tmp_path, monkeypatch):
 
 # --- what cannot be read: one sentence, exit code 2, nothing written ------------------------------------------------
 
+
+def empty_parquet() -> bytes:
+    buffer = io.BytesIO()
+    pd.DataFrame({"user": [], "item": []}).to_parquet(buffer)
+    return buffer.getvalue()
+
+
 WRONG = {
     "dates of two orders": ("uid,sku,ts\n1,7,01/02/2019\n", TIMED, "dates such as 01/02/2019 may be day-first or month-first; give --dates"),
     "dates of no order": ("uid,sku,ts\n1,7,13/02/2019\n2,8,02/13/2019\n", TIMED, "may be neither day-first nor month-first"),
@@ -275,6 +282,7 @@ WRONG = {
     "a tar archive": (b"x" * 257 + b"ustar\x0000" + b"\x00" * 248, {}, "is a tar archive; unpack it"),
     "bytes": (b"uid,sku\n1,\x00\n", {}, "is no text and no other form that is known"),
     "no parquet": (b"PAR1 but not really", {}, "cannot be read as parquet"),
+    "parquet without rows": (empty_parquet(), {}, "has no row|no line of it could be read"),
     "no feather": (b"ARROW1 but not really", {}, "cannot be read as feather"),
     "zstandard that is cut off": (pa.compress(b"uid,sku\n1,7\n" * 9999, "zstd", asbytes=True)[:-9], NAMED, "is cut off or damaged"),
     "bzip2 that is cut off": (bz2.compress(b"uid,sku\n1,7\n" * 9999)[:-9], NAMED, "is cut off or damaged"),

@@ -46,7 +46,10 @@ def first_rows(source: str, encoding: str | None, said: Mapping[str, Any]) -> st
     table = Table.of(said)
     reading = read_file(choose(Path(source), ("*",)), table, encoding or "utf-8")
     selection = Selection(table)
-    first = selection.of(next(reading.parts))
+    parsed = next(reading.parts, None)
+    if parsed is None:
+        raise InputError(f"{reading.where}: has no row")
+    first = selection.of(parsed)
     rule, kinds = Rule(decimal=table.decimal), KINDS | selection.kinds
     kept, malformed = check(first, rule, Dates(table.dates), reading.where, kinds)
     columns = {field: column[:PREVIEWED].to_pylist() for field, column in kept.columns.items()}

@@ -87,8 +87,7 @@ def convert(
         if said:
             raise InputError(f"{next(iter(said))}: is an option of tables alone, not of {kind}")
         name = name or data_set_name(kind, Path(str(source)), entry)
-    if not name or not out:
-        raise InputError("convert: needs the name of the data set and the folder, out, that it is made in")
+    name, out = needed("name", name, "the data set's name"), needed("out", out, "the folder to make it in")
     with new_folder(Path(out), name, overwrite) as folder:
         reading = read(kind, entry, table, encoding)
         shipped_config = shipped("datasets", f"{name}.yaml")
@@ -102,15 +101,27 @@ def convert(
             tally = merge(file, tally, selection, report, table.aggregate)
         if entry is not None and reading.movies:
             titles(folder / f"{name}.item", entry, reading.movies, encoding, tally, report, strict)
-        for side, source_of, ids in ((ITEM, table.items, tally.items), (USER, table.users, tally.users)):
-            if source_of:
-                path = folder / f"{name}.{side.removesuffix('_id')}"
-                report.sides.append(write_side(path, source_of, table.beside(side), ids, encoding or "utf-8"))
+        write_sides(folder, table, tally, report, encoding or "utf-8")
         value = PLAYS if PLAYS in report.columns else RATING
         report.before, report.after, report.repeated = summarize(tally, report.config, value)
         for file_of_rows in folder.glob(".rows*"):
             file_of_rows.unlink()
     return report
+
+
+def needed(option: str, given: str | Path | None, what: str) -> str:
+    """Return what must be given; `InputError` where it is not."""
+    if not given:
+        raise InputError(option, f"must be given, {what}", option=option)
+    return str(given)
+
+
+def write_sides(folder: Path, table: Table, tally: Tally, report: Conversion, encoding: str) -> None:
+    """Write the `.item` and the `.user` file from the tables that are named for them."""
+    for side, source, ids in ((ITEM, table.items, tally.items), (USER, table.users, tally.users)):
+        if source:
+            path = folder / f"{report.name}.{side.removesuffix('_id')}"
+            report.sides.append(write_side(path, source, table.beside(side), ids, encoding))
 
 
 def found(kind: Any, source: str | Path | None) -> Entry | None:
