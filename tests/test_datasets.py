@@ -1,6 +1,5 @@
 """Data set configurations: the counts that they promise, and the sentence for one that is not there."""
 
-import lzma
 import os
 import re
 import shlex
@@ -55,8 +54,6 @@ def test_counts_of_real_data(name, tmp_path):
     if not (SHARED / name).is_dir():
         pytest.skip(f"{SHARED / name} is absent")
     shutil.copytree(SHARED / name, tmp_path / name, copy_function=shutil.copyfile)
-    for packed in (tmp_path / name).glob("*.xz"):
-        packed.with_suffix("").write_bytes(lzma.decompress(packed.read_bytes()))
     assert counts(name, tmp_path) == COUNTS[name]
 
 

@@ -387,9 +387,8 @@ def test_the_command_line(tmp_path, toy, capsys):
         re.M,
     )
     assert found is not None
-    assert [float(value) for value in found.groups()] == pytest.approx(
-        list(hlr.translation.values()), abs=1e-4
-    )
+    length, deviation, directions = hlr.translation.values()
+    assert found.groups() == (f"{length:.4f}", f"{deviation:.4f}", f"{directions:.1f}")
     assert re.search(r"RUN_DIR \(command line\): is missing", error(capsys))
     assert re.search(r"RUN_DIR \(command line\): is missing", error(capsys, "--topk=3"))
     assert re.search(r"RUN_DIR \(command line\): are a, b; must be one", error(capsys, "a", "b"))

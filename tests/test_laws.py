@@ -298,7 +298,7 @@ def test_the_translation_is_described_as_it_ranks_also_after_training_without_a_
 
 
 def test_one_slot_is_one_translation_for_all_pairs_and_cml_has_none() -> None:
-    model = build("LRML", num_memories=1)
+    model = build("LRML", num_memories=1, centre_memories=False)
     found = model.describe_translation()
     expected = {"length": model.memory.memories.norm().item(), "deviation": 0, "directions": 0}
     assert found == pytest.approx(expected, abs=1e-9)

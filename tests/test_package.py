@@ -120,6 +120,7 @@ def test_every_command_of_the_readme_runs(line, tmp_path, request):
     shutil.copy(ROOT / "run_recbole_hlr.py", tmp_path)
     (tmp_path / "my.yaml").write_text("scale: 2.0\n")
     later = "".join(f"196\t{item}\n" for item in range(1, 50))
+    (tmp_path / "new.inter").write_text("user_id:token\titem_id:token\trating:float\nsomebody\t50\t5\n")
     (tmp_path / "later.inter").write_text(f"user_id:token\titem_id:token\n{later}")
     alone = line in FIRST
     if "RUN_DIR" in line:

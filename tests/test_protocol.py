@@ -259,7 +259,8 @@ def test_the_split_is_random_over_interactions(toy):
 
 def far_apart(model: str) -> dict:
     """Options with which vectors grow long in a few steps, so that what is attended to changes the ranks."""
-    options = {"learning_rate": 0.3, "max_norm": 3.0, "max_memory_norm": None}
+    free = {"max_memory_norm": None, "orthogonal_memories": False}
+    options = {"learning_rate": 0.3, "max_norm": 3.0, **free}
     return {
         key: value for key, value in options.items() if key in HLRConfig(model, "ml-100k").final_config_dict
     }

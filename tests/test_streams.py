@@ -267,7 +267,7 @@ def test_options_are_searched_by_name_and_meaning(capsys):
         ("recbole-hlr train --model=HL", {"HLR", "HLR++"}),
         ("recbole-hlr train --model=HLR --num_m", {"--num_memories"}),
         ("recbole-hlr train --model HLR --resu", {"--resume"}),
-        ("recbole-hlr convert table x --us", {"--user"}),
+        ("recbole-hlr convert table x --us", {"--user", "--users", "--user-id"}),
     ],
 )
 def test_a_shell_completes(words, offered):

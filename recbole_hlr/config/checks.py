@@ -125,7 +125,8 @@ def check_together(options: Checked) -> None:
         if values[key]:
             options.refuse(key, "off: no data set is pickled here")
     check_objective(options)
-    check_memories(options)
+    if values.get("direct_memory") and not values["attend_user"]:
+        options.refuse("direct_memory", "false unless attend_user=true")
     if values.get("freeze_embeddings"):
         if not values["pretrained_embeddings"]:
             options.refuse("freeze_embeddings", "false unless pretrained_embeddings is given")
@@ -141,15 +142,6 @@ def check_together(options: Checked) -> None:
             "auto or off with another learner, weight_decay, clip_grad_norm, enable_scaler or a schedule "
             "that cycles the momentum",
         )
-
-
-def check_memories(options: Checked) -> None:
-    """Raise `InputError` for memories that cannot be as they are asked for."""
-    values = options.values
-    if values.get("direct_memory") and not values["attend_user"]:
-        options.refuse("direct_memory", "false unless attend_user=true")
-    if values.get("orthogonal_memories") and values["num_memories"] > values["embedding_size"]:
-        options.refuse("num_memories", "at most embedding_size with orthogonal_memories=true")
 
 
 def check_parts(options: Checked) -> None:

@@ -343,10 +343,20 @@ def told(fields: Mapping[str, str]) -> str:
 
 
 def pick(entry: object, names: list[str], columns: Mapping[str, str]) -> dict[str, str]:
-    """Return `columns` (name by field) where each stands once among `names`; `InputError` where not."""
+    """Return `columns` (name by field) where each stands once among `names`; `InputError` where not.
+
+    That of an atomic file may be given with its type.
+    """
+    columns = {field: plainly(name, names) for field, name in columns.items()}
     for name in columns.values():
         if names.count(name) != 1:
             problem = "there is no column" if name not in names else "there is more than one column"
             shown = ", ".join(names)[:300] or "without names"
             raise InputError(f"{entry}: {problem} {name}; the columns are {shown}")
     return dict(columns)
+
+
+def plainly(name: str, names: list[str]) -> str:
+    """Return the name of a column without the type of an atomic file's, if it is there so."""
+    typed = TYPED.fullmatch(name)
+    return typed[1] if typed and name not in names and typed[1] in names else name

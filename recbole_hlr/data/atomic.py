@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,9 @@ class AtomicDataset(Dataset):
 
     file_size_list: list[int]  # rows of each part of `benchmark_filename`
     disliked: pd.DataFrame | None = None  # what `threshold` or the label leaves out, as `dislikes` has it
+    _lying: Mapping[str, Path] = MappingProxyType(
+        {}
+    )  # the files that others, laid out for the host, stand for
     known: AtomicDataset | None = None  # of a part of held-out users: the interactions that they are known by
 
     def _from_scratch(self) -> None:

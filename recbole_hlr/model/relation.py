@@ -78,14 +78,15 @@ class RelationMemory(nn.Module):
         """Pull the memories into the ball, slot by slot; centred ones all together, so that they stay so.
 
         Orthogonal ones become `max_norm` U V', with M = U S V': of all that are at right angles and of that
-        length the nearest (Schoenemann, Psychometrika 1966, doi 10.1007/BF02289451). Without a `max_norm`
-        they keep their lengths.
+        length the nearest (Schoenemann, Psychometrika 1966, doi 10.1007/BF02289451); where there are more of
+        them than dimensions, a tight frame, its rows made that long. Without a `max_norm` they keep their
+        lengths.
         """
         if self.orthogonal:
             if self.memories.isfinite().all():  # what is not is told of when the epoch ends
                 left, _, right = torch.linalg.svd(self.memories, full_matrices=False)
                 lengths = self.memories.norm(dim=1, keepdim=True) if max_norm is None else max_norm
-                self.memories.copy_(lengths * (left @ right))
+                self.memories.copy_(lengths * nn.functional.normalize(left @ right, dim=1))
         elif max_norm is None:
             pass
         elif self.centred:
