@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 import pandas as pd
-from jinja2 import Environment
 from markupsafe import Markup
-from plotly.graph_objects import Figure
-from plotly.io import to_html
-from plotly.offline import get_plotlyjs
 
 from recbole_hlr.benchmark import tables
 from recbole_hlr.benchmark.figures import figures
 from recbole_hlr.benchmark.results import BenchmarkReport
-from recbole_hlr.version import __version__
+from recbole_hlr.console.page import drawn, page_of, text_in
 
 PARTS = ("page.css", "page.js")
 NOT_MEASURED: dict[str, object] = {"text": "", "value": "", "rank": None}
@@ -22,18 +16,14 @@ NOT_MEASURED: dict[str, object] = {"text": "", "value": "", "rank": None}
 
 def page(report: BenchmarkReport) -> str:
     """Return the page; every text in it is escaped."""
-    here = files("recbole_hlr.benchmark")
-    css, script = (Markup(here.joinpath(name).read_text(encoding="utf-8")) for name in PARTS)
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        here.joinpath("page.html").read_text(encoding="utf-8")
-    )
-    return template.render(
+    css, script = (Markup(text_in("benchmark", name)) for name in PARTS)
+    return page_of(
+        "benchmark",
+        "page.html",
         report=report,
         caption=tables.CAPTION.format(over=report.over),
-        version=__version__,
         css=css,
         script=script,
-        plotly=Markup(get_plotlyjs()),
         sections=[section(report, dataset) for dataset in report.main],
         cells=report.cells.to_dict("records"),
         number=tables.number,
@@ -44,6 +34,7 @@ def section(report: BenchmarkReport, dataset: str) -> dict[str, object]:
     """Return what the page shows of one data set."""
     rows = report.accuracy[report.accuracy["dataset"] == dataset]
     metrics = list(rows["metric"].unique())
+    drawings = figures(report, dataset)
     tests = [
         {"metric": metric, "table": tables.shown_tests(report, dataset, metric)}
         for metric in report.significance["metric"].unique()
@@ -64,7 +55,7 @@ def section(report: BenchmarkReport, dataset: str) -> dict[str, object]:
             for model, of_model in rows.groupby("model", sort=False)
         ],
         "tests": [entry for entry in tests if len(entry["table"])],
-        "figures": [(heading, drawn(figure)) for heading, figure in figures(report, dataset)],
+        "figures": [(heading, drawn(figure, height=420, top=60)) for heading, figure in drawings],
     }
 
 
@@ -75,16 +66,3 @@ def shown_cells(of_model: pd.DataFrame, metrics: list[str]) -> list[dict[str, ob
         {"text": tables.cell(row), "value": row.mean, "rank": row.rank} if row else NOT_MEASURED
         for row in map(there.get, metrics)
     ]
-
-
-def drawn(figure: Figure) -> Markup:
-    """Return a figure as HTML; plotly itself stands in the page once."""
-    figure.update_layout(template="plotly_white", margin={"t": 60, "r": 20})
-    options = {
-        "displaylogo": False,
-        "responsive": True,
-        "showSendToCloud": False,
-    }  # plotly 7 offers an upload
-    return Markup(
-        to_html(figure, include_plotlyjs=False, full_html=False, config=options, default_height=420)
-    )

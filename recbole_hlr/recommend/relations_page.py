@@ -4,38 +4,29 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from importlib.resources import files
 
 import plotly.graph_objects as go
-from jinja2 import Environment
-from markupsafe import Markup
 from plotly.colors import qualitative
-from plotly.io import to_html
-from plotly.offline import get_plotlyjs
 
+from recbole_hlr.console.page import drawn, page_of
 from recbole_hlr.recommend.relations import Relations
-from recbole_hlr.version import __version__
 
 SHOWN = 30  # rows of the table of metadata, and every one that is significant
 COLOURED = 9  # values of the map that have a colour of their own, the most frequent ones
 LEVEL = 0.05
-CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False}
 
 
 def page(found: Relations) -> str:
     """Return the page; every text in it is escaped."""
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        files("recbole_hlr.recommend").joinpath("relations.html").read_text(encoding="utf-8")
-    )
     significant = int((found.enrichment["adjusted"] < LEVEL).sum())
-    return template.render(
+    return page_of(
+        "recommend",
+        "relations.html",
         found=found,
         enriched=found.enrichment[: max(SHOWN, significant)],
         significant=significant,
-        figures=[(heading, drawn(figure)) for heading, figure in figures(found)],
+        figures=[(heading, drawn(figure, height=560)) for heading, figure in figures(found)],
         cell=cell,
-        version=__version__,
-        plotly=Markup(get_plotlyjs()),
     )
 
 
@@ -67,9 +58,3 @@ def on_a_map(found: Relations, groups: list[str]) -> go.Figure:
     for axis, part in zip((figure.update_xaxes, figure.update_yaxes), found.axes, strict=True):
         axis(title=f"{part:.0%} of the variance of r")
     return figure.update_yaxes(scaleanchor="x")
-
-
-def drawn(figure: go.Figure) -> Markup:
-    """Return a figure as HTML; plotly itself stands in the page once."""
-    figure.update_layout(template="plotly_white", margin={"t": 20, "r": 20})
-    return Markup(to_html(figure, include_plotlyjs=False, full_html=False, config=CONFIG, default_height=560))
