@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import bz2
 import contextlib
 import fnmatch
-import gzip
 import io
 import json
-import lzma
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, NamedTuple, cast
-
-import pyarrow as pa
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from recbole_hlr.console import Display, Row
+from recbole_hlr.data.packed import UNPACKED, readable
 from recbole_hlr.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,7 +36,7 @@ NO_TEXT = {  # what other files begin with (tar: at byte 257)
     b"7z\xbc\xaf": "a 7-Zip archive; unpack it and name the file",
     b"Rar!": "a RAR archive; unpack it and name the file",
 }
-DAMAGE = (EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile)
+PACKERS = {b"\x1f\x8b": ".gz", b"\xfd7zXZ\x00": ".xz", b"BZh": ".bz2", b"\x28\xb5\x2f\xfd": ".zst"}
 
 
 class Entry(NamedTuple):
@@ -95,7 +90,7 @@ class Block(NamedTuple):
 
 def entries(path: Path) -> list[Entry]:
     """Return the files of a folder, the members of a zip archive, or the file itself."""
-    try:
+    with readable(path):
         if path.is_dir():
             return [Entry(file) for file in sorted(path.iterdir()) if file.is_file()]
         with path.open("rb") as file:
@@ -104,10 +99,6 @@ def entries(path: Path) -> list[Entry]:
             members = zipfile.ZipFile(file).infolist()
             if any(info.filename == "xl/workbook.xml" for info in members):
                 return [Entry(path)]  # an Excel workbook, which is a zip archive of its own
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except DAMAGE as error:
-        raise InputError(f"{path}: is cut off or damaged ({error})") from None
     names = [info.filename for info in members if not info.is_dir()]
     return [Entry(path, name) for name in names if not name.startswith("__MACOSX/")]
 
@@ -143,35 +134,20 @@ def opened(entry: Entry) -> Iterator[tuple[IO[bytes], int, Callable[[], int]]]:
 
     What packs a file is told by its first bytes. `InputError` says what is wrong with it.
     """
-    try:
-        with contextlib.ExitStack() as stack:
-            raw: IO[bytes] = stack.enter_context(entry.path.open("rb"))
-            total = entry.path.stat().st_size
-            if entry.member is not None:
-                archive = stack.enter_context(zipfile.ZipFile(raw))
-                total = archive.getinfo(entry.member).file_size
-                try:
-                    raw = stack.enter_context(archive.open(entry.member))
-                except (RuntimeError, NotImplementedError) as error:  # a password, an unknown method
-                    raise InputError(f"{entry}: cannot be unpacked ({error})") from None
-            start = raw.read(6)
-            raw.seek(0)
-            stream = raw
-            if start.startswith(b"\x1f\x8b"):
-                stream = cast(IO[bytes], stack.enter_context(gzip.open(raw)))
-            elif start == b"\xfd7zXZ\x00":
-                stream = cast(IO[bytes], stack.enter_context(lzma.open(raw)))
-            elif start.startswith(b"BZh"):
-                stream = cast(IO[bytes], stack.enter_context(bz2.open(raw)))
-            elif start.startswith(b"\x28\xb5\x2f\xfd"):
-                stream = cast(IO[bytes], stack.enter_context(pa.CompressedInputStream(raw, "zstd")))
-            yield stream, total, raw.tell
-    except DAMAGE as error:
-        raise InputError(f"{entry}: is cut off or damaged ({error})") from None
-    except OSError as error:
-        if error.errno is None:  # of bzip2 and zstd
-            raise InputError(f"{entry}: is cut off or damaged ({error})") from None
-        raise InputError(f"{entry}: cannot be read ({error.strerror or error})") from None
+    with readable(entry), contextlib.ExitStack() as stack:
+        raw: IO[bytes] = stack.enter_context(entry.path.open("rb"))
+        total = entry.path.stat().st_size
+        if entry.member is not None:
+            archive = stack.enter_context(zipfile.ZipFile(raw))
+            total = archive.getinfo(entry.member).file_size
+            try:
+                raw = stack.enter_context(archive.open(entry.member))
+            except (RuntimeError, NotImplementedError) as error:  # a password, an unknown method
+                raise InputError(f"{entry}: cannot be unpacked ({error})") from None
+        start = raw.read(6)
+        raw.seek(0)
+        packer = next((suffix for magic, suffix in PACKERS.items() if start.startswith(magic)), None)
+        yield stack.enter_context(UNPACKED[packer](raw)) if packer else raw, total, raw.tell
 
 
 def first_text(entry: Entry, encoding: str) -> str:

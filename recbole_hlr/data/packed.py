@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import gzip
 import lzma
 import os
 import tempfile
+import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -19,7 +21,13 @@ from recbole_hlr.files import is_file, unwritten
 
 PARQUET = ".parquet"
 SUFFIXES = (".gz", ".xz", ".zst", PARQUET)
-DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile)
+UNPACKED: dict[str, Callable[[Any], Any]] = {  # an unpacked stream of a packed one, by the usual suffix
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": lambda raw: pa.CompressedInputStream(raw, "zstd"),
+}
 
 
 def lying(plain: Path) -> Path | None:
@@ -36,25 +44,24 @@ def lying(plain: Path) -> Path | None:
 
 
 @contextlib.contextmanager
+def readable(name: object) -> Iterator[None]:
+    """Raise `InputError`, which begins with the `name` of a file, where it is damaged or cannot be read."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise InputError(f"{name}: is cut off or damaged ({error})") from None
+    except OSError as error:
+        if error.errno is None:  # of bzip2 and zstd
+            raise InputError(f"{name}: is cut off or damaged ({error})") from None
+        raise InputError(f"{name}: cannot be read ({error.strerror or error})") from None
+
+
+@contextlib.contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """Yield the unpacked bytes of a file, packed as its name says; `InputError` where it cannot be read."""
-    try:
-        with contextlib.ExitStack() as stack:
-            raw = stack.enter_context(open(path, "rb"))
-            if path.suffix == ".gz":
-                yield cast(IO[bytes], stack.enter_context(gzip.open(raw)))
-            elif path.suffix == ".xz":
-                yield cast(IO[bytes], stack.enter_context(lzma.open(raw)))
-            elif path.suffix == ".zst":
-                yield cast(IO[bytes], stack.enter_context(pa.CompressedInputStream(raw, "zstd")))
-            else:
-                yield raw
-    except DAMAGE as error:
-        raise InputError(f"{path}: is cut off or damaged ({error})") from None
-    except OSError as error:
-        if error.errno is None:  # of zstd
-            raise InputError(f"{path}: is cut off or damaged ({error})") from None
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    with readable(path), open(path, "rb") as raw, contextlib.ExitStack() as stack:
+        unpacked = UNPACKED.get(path.suffix)
+        yield stack.enter_context(unpacked(raw)) if unpacked else raw
 
 
 @contextlib.contextmanager
