@@ -7,13 +7,11 @@ from typing import Any
 
 import click
 
-from recbole_hlr.cli.verbs import HELP, begin, listen_to, told_options
+from recbole_hlr.cli.verbs import of_run
 
 
 def export(run_dir: str, out: str, index: bool, **given: Any) -> None:
     """Write the vectors, ids and a scorer of a run to a folder."""
-    begin()
-    listen_to(given)
     from recbole_hlr.recommend.load import load
 
     fitted = load(Path(run_dir).expanduser(), use_gpu=False, compile="off")
@@ -22,16 +20,11 @@ def export(run_dir: str, out: str, index: bool, **given: Any) -> None:
     print(f"{out}: {told['model']}, {told['users']:,} users, {told['items']:,} items, d = {told['d']}; {how}")
 
 
-export_command = click.Command(
+export_command = of_run(
     "export",
-    callback=export,
-    params=[
-        click.Argument(["run_dir"], metavar="RUN_DIR"),
-        click.Option(["--out"], required=True, metavar="FOLDER", help="a new folder, or an empty one"),
-        click.Option(["--index"], is_flag=True, help="with an index of the items, for faiss"),
-        *told_options(),
-    ],
-    help="Write the vectors of a run's users and items, ids, histories, and a scorer that needs numpy alone.",
-    epilog="Example: recbole-hlr export RUN_DIR --out=served",
-    context_settings=HELP,
+    export,
+    "Write the vectors of a run's users and items, ids, histories, and a scorer that needs numpy alone.",
+    "recbole-hlr export RUN_DIR --out=served",
+    click.Option(["--out"], required=True, metavar="FOLDER", help="a new folder, or an empty one"),
+    click.Option(["--index"], is_flag=True, help="with an index of the items, for faiss"),
 )

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recbole_hlr.cli.verbs import HELP, begin, listen_to, told_options
+from recbole_hlr.cli.verbs import of_run
 from recbole_hlr.errors import InputError
 from recbole_hlr.options.command_line import COMMAND_LINE, parse_arguments
+from recbole_hlr.options.kinds import ON_UNKNOWN_USER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,6 @@ MACHINE = {
     "compile": "auto, on or off",
 }
 NEW = "new"  # the user of --history
-UNKNOWN = ("raise", "warn", "ignore", "popular")
 
 
 def recommend(run_dir: str, k: int, titles: str | None, out: str | None, **given: Any) -> None:
@@ -110,7 +110,6 @@ def load_as_told(run_dir: str, given: dict[str, Any], few: bool) -> FittedRecomm
     """
     from recbole_hlr.recommend.load import load
 
-    listen_to(given)
     with told_machine(given, few) as told:
         return load(Path(run_dir).expanduser(), **told)
 
@@ -165,18 +164,12 @@ def described(table: pd.DataFrame, given: str) -> str:
 
 
 def machine_options() -> list[click.Option]:
-    """Return the options of the machine, and of what is said."""
-    machine = (click.Option(spelled(key), metavar="VALUE", help=what) for key, what in MACHINE.items())
-    return [*machine, *told_options()]
+    """Return the options of the machine."""
+    return [click.Option(spelled(key), metavar="VALUE", help=what) for key, what in MACHINE.items()]
 
 
 def command(name: str, action: Any, text: str, example: str, *options: click.Parameter) -> click.Command:
-    """Return a verb about a run directory: with the options of all such verbs, those of the machine last."""
-
-    def act(**given: Any) -> None:
-        begin()
-        action(**given)
-
+    """Return a verb about a run that is loaded: its `options`, then those that all such verbs have."""
     shared = [
         click.Option(["--k"], type=int, default=10, show_default=True, help="how many items"),
         click.Option(
@@ -184,16 +177,8 @@ def command(name: str, action: Any, text: str, example: str, *options: click.Par
             metavar="FILE",
             help="an .item file, or a table of ids and titles; where a table is printed, the data set's own",
         ),
-        *machine_options(),
     ]
-    return click.Command(
-        name,
-        callback=act,
-        params=[click.Argument(["run_dir"], metavar="RUN_DIR"), *options, *shared],
-        help=text,
-        epilog=f"Example: {example}",
-        context_settings=HELP,
-    )
+    return of_run(name, action, text, example, *options, *shared, *machine_options())
 
 
 recommend_command = command(
@@ -215,7 +200,7 @@ recommend_command = command(
     click.Option(["--approximate"], is_flag=True, help="by an index: faster for many items, may miss some"),
     click.Option(
         ["--on-unknown"],
-        type=click.Choice(UNKNOWN),
+        type=click.Choice(ON_UNKNOWN_USER),
         help="what to do about an id that is not in the data: stop (the default), leave it out with (of "
         "histories the default) or without a message, or give its user what is popular",
     ),

@@ -9,16 +9,15 @@ from typing import Any
 import click
 
 from recbole_hlr.cli.recommending import machine_options, spelled, told_machine
-from recbole_hlr.cli.verbs import HELP, begin, listen_to
+from recbole_hlr.cli.verbs import of_run
 from recbole_hlr.console import is_quiet
+from recbole_hlr.options.kinds import ON_UNKNOWN
 
 
 def update(
     run_dir: str, interactions: str, on_unknown: str, checkpoint_dir: str | None, **given: Any
 ) -> None:
     """Make a run that knows of more interactions, and print where it is."""
-    begin()
-    listen_to(given)
     from recbole_hlr.recommend.updating import update as make
 
     with told_machine(given, few=True) as told:
@@ -35,27 +34,23 @@ def update(
         print(f"recommend        {shlex.join(['recbole-hlr', 'recommend', done.run_dir])} --users=ID")
 
 
-update_command = click.Command(
+update_command = of_run(
     "update",
-    callback=update,
-    params=[
-        click.Argument(["run_dir"], metavar="RUN_DIR"),
-        click.Argument(["interactions"], metavar="NEW.inter"),
-        click.Option(
-            ["--on-unknown"],
-            type=click.Choice(["raise", "warn", "ignore"]),
-            default="warn",
-            show_default=True,
-            help="what to do about an item that the run does not have: stop, or leave it out with or "
-            "without a message",
-        ),
-        click.Option(
-            spelled("checkpoint_dir"), metavar="FOLDER", help="where to make the run; else beside RUN_DIR"
-        ),
-        *machine_options(),
-    ],
-    help="Make a new run directory that knows of more interactions: their users, old or new, are folded in, "
+    update,
+    "Make a new run directory that knows of more interactions: their users, old or new, are folded in, "
     "and all that the run knows of items stays.",
-    epilog="Example: recbole-hlr update RUN_DIR new.inter",
-    context_settings=HELP,
+    "recbole-hlr update RUN_DIR new.inter",
+    click.Argument(["interactions"], metavar="NEW.inter"),
+    click.Option(
+        ["--on-unknown"],
+        type=click.Choice(ON_UNKNOWN),
+        default="warn",
+        show_default=True,
+        help="what to do about an item that the run does not have: stop, or leave it out with or "
+        "without a message",
+    ),
+    click.Option(
+        spelled("checkpoint_dir"), metavar="FOLDER", help="where to make the run; else beside RUN_DIR"
+    ),
+    *machine_options(),
 )

@@ -136,6 +136,26 @@ def told_options() -> list[click.Option]:
     ]
 
 
+def of_run(
+    name: str, action: Callable[..., None], text: str, example: str, *params: click.Parameter
+) -> click.Command:
+    """Return a verb about a run directory, its first argument, with `params` and the options of `TOLD`."""
+
+    def act(**given: Any) -> None:
+        begin()
+        listen_to(given)
+        action(**given)
+
+    return click.Command(
+        name,
+        callback=act,
+        params=[click.Argument(["run_dir"], metavar="RUN_DIR"), *params, *told_options()],
+        help=text,
+        epilog=f"Example: {example}",
+        context_settings=HELP,
+    )
+
+
 def listen_to(given: dict[str, Any]) -> None:
     """Show messages as those options ask for."""
     listen([f"--{word}" for word in TOLD if given[word]])

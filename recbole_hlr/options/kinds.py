@@ -11,6 +11,8 @@ from recbole_hlr.protocols import Check
 
 MOST = 2**31 - 1  # of an integer
 LARGEST = 1e37  # of a number: ten times it, as Adam's first step is of the learning rate, fits into float32
+ON_UNKNOWN = ("raise", "warn", "ignore")  # what may be done about an id that a run does not have
+ON_UNKNOWN_USER = (*ON_UNKNOWN, "popular")  # and about one of a user, who may get what is popular
 
 
 class Option(NamedTuple):

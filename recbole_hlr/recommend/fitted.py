@@ -24,6 +24,7 @@ from recbole_hlr.errors import InputError
 from recbole_hlr.host.memory import keep_freed_memory
 from recbole_hlr.metrics.evaluator import refuse_not_finite
 from recbole_hlr.model.distance import squared_distances
+from recbole_hlr.options.kinds import ON_UNKNOWN_USER
 from recbole_hlr.protocols import Recommender
 from recbole_hlr.recommend.explaining import explain
 from recbole_hlr.recommend.exporting import export
@@ -40,7 +41,6 @@ from recbole_hlr.train.folding import fold_in
 log = logging.getLogger("recbole_hlr")
 
 Titles: TypeAlias = Mapping[str, str] | str | Path | None  # by the ids of items, or a file that has them
-ON_UNKNOWN = ("raise", "warn", "ignore", "popular")
 
 
 class FittedRecommender:
@@ -331,8 +331,9 @@ class FittedRecommender:
 
 def refuse_other_choices(exclude_seen: object, on_unknown: object) -> None:
     """Raise `InputError` for what is no choice."""
-    if on_unknown not in ON_UNKNOWN:
-        raise InputError(f"on_unknown={reprlib.repr(on_unknown)}: must be one of {', '.join(ON_UNKNOWN)}")
+    if on_unknown not in ON_UNKNOWN_USER:
+        allowed = ", ".join(ON_UNKNOWN_USER)
+        raise InputError(f"on_unknown={reprlib.repr(on_unknown)}: must be one of {allowed}")
     if not isinstance(exclude_seen, bool | np.bool_):
         raise InputError(f"exclude_seen={reprlib.repr(exclude_seen)}: must be true or false")
 

@@ -20,6 +20,7 @@ from recbole_hlr.experiment.given import called, chosen_rows
 from recbole_hlr.experiment.rundir import RunDir
 from recbole_hlr.files import write_text
 from recbole_hlr.host import recbole as compat
+from recbole_hlr.options.kinds import ON_UNKNOWN
 from recbole_hlr.options.yaml_values import dump_yaml
 from recbole_hlr.protocols import Values
 from recbole_hlr.recommend.fitted import FittedRecommender
@@ -29,8 +30,6 @@ from recbole_hlr.train.folding import fold_in
 from recbole_hlr.version import __version__
 
 log = logging.getLogger("recbole_hlr")
-
-ON_UNKNOWN = ("raise", "warn", "ignore")
 
 
 @dataclasses.dataclass(frozen=True)
