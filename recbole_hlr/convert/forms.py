@@ -353,7 +353,7 @@ def pick(entry: object, names: list[str], columns: Mapping[str, str]) -> dict[st
             problem = "there is no column" if name not in names else "there is more than one column"
             shown = ", ".join(names)[:300] or "without names"
             raise InputError(f"{entry}: {problem} {name}; the columns are {shown}")
-    return dict(columns)
+    return columns
 
 
 def plainly(name: str, names: list[str]) -> str:

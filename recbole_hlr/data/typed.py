@@ -19,6 +19,11 @@ MISSING = sorted(STR_NA_VALUES)  # what RecBole takes for a missing value
 NAMED = re.compile(r"[^:]+:[a-z_]+")
 
 
+def holds_texts(kind: pa.DataType) -> bool:
+    """Say whether a type is one of texts."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
 def as_text(column: pa.Array) -> pa.Array:
     """Return a column as texts; whole numbers without a point, instants as seconds since 1970."""
     if pa.types.is_dictionary(column.type):
@@ -70,8 +75,7 @@ def _typed(field: pa.Field, ids: Collection[str]) -> str:
     kind = field.type
     many = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     kind = kind.value_type if many else kind
-    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary, pa.types.is_string_view)
-    token = field.name in ids or any(of_kind(kind) for of_kind in texts)
+    token = field.name in ids or holds_texts(kind) or pa.types.is_dictionary(kind)
     return f"{field.name}:{'token' if token else 'float'}{'_seq' if many else ''}"
 
 

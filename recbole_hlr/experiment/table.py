@@ -21,7 +21,7 @@ from pyarrow import csv
 from recbole_hlr.config.config import KEYWORDS, HLRConfig
 from recbole_hlr.convert.check import Rule, wrong_ids
 from recbole_hlr.data.source import TABLE_PREFIX
-from recbole_hlr.data.typed import as_text
+from recbole_hlr.data.typed import as_text, holds_texts
 from recbole_hlr.errors import InputError, fixed, shown
 from recbole_hlr.files import writable
 from recbole_hlr.options.command_line import parse_arguments
@@ -130,7 +130,7 @@ def text_of(one: object) -> str:
 def text_column(name: str, column: pa.ChunkedArray, is_id: bool) -> tuple[pa.ChunkedArray, str]:
     """Return a column as texts, and its kind in an atomic file. Raises `InputError`."""
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    texts = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    texts = holds_texts(kind)
     numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     moments = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     truths = pa.types.is_boolean(kind)

@@ -83,17 +83,26 @@ class RelationMemory(nn.Module):
         lengths.
         """
         if self.orthogonal:
-            if self.memories.isfinite().all():  # what is not is told of when the epoch ends
-                left, _, right = torch.linalg.svd(self.memories, full_matrices=False)
-                lengths = self.memories.norm(dim=1, keepdim=True) if max_norm is None else max_norm
-                self.memories.copy_(lengths * nn.functional.normalize(left @ right, dim=1))
+            lengths = self.memories.norm(dim=1, keepdim=True) if max_norm is None else max_norm
+            self.memories.copy_(lengths * at_right_angles(self.memories))
         elif max_norm is None:
-            pass
+            return
         elif self.centred:
             self.memories.copy_(self.values)
             self.memories.mul_((max_norm / self.memories.norm(dim=1).max()).clamp(max=1))
         else:
             clip_norms(self.memories, max_norm, dim=1)
+
+
+def at_right_angles(rows: Tensor) -> Tensor:
+    """Return the nearest `rows (N, d)` of length 1 at right angles; what is not finite as it is.
+
+    An epoch's end tells of the latter.
+    """
+    if not rows.isfinite().all():
+        return rows
+    left, _, right = torch.linalg.svd(rows, full_matrices=False)
+    return nn.functional.normalize(left @ right, dim=1)
 
 
 def attention_weights(logits: Tensor, smoothing: float, dim: int) -> Tensor:

@@ -27,11 +27,11 @@ from recbole_hlr.metrics.evaluator import refuse_not_finite
 from recbole_hlr.model.memory import MemoryRecommender
 from recbole_hlr.recommend.exporting import INNER, formula_of
 from recbole_hlr.recommend.ranking import table_of
+from recbole_hlr.recommend.scorer import OVER
 
 if TYPE_CHECKING:
     from recbole_hlr.recommend.fitted import FittedRecommender
 
-OVER = 4  # times k: neighbours that are looked for around each point
 PROBED = 24  # lists of the index that are searched around each point
 POINTS = 64  # vectors for each list, from which its centre is learned
 BLOCK = 1024  # users at a time
